@@ -1,0 +1,1 @@
+//! Run Sidekiq jobs in Rust.
