@@ -1,0 +1,156 @@
+//! Failures of the machinery: Redis, payloads, arguments, configuration. Never of a user's job, which fails with a
+//! [`JobError`](crate::JobError).
+
+use std::error::Error as StdError;
+use std::fmt;
+
+use crate::payload::Jid;
+
+/// What every fallible function of this crate returns.
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+type BoxError = Box<dyn StdError + Send + Sync>;
+
+/// Something the machinery could not do.
+///
+/// Opaque on purpose: match on [`kind`](Error::kind) or ask a predicate. `Display` says what went wrong,
+/// [`source`](StdError::source) says why, and neither ever holds a password.
+///
+/// ```
+/// use ferrokiq::{ErrorKind, Payload};
+///
+/// let error = Payload::parse("[]").unwrap_err();
+/// assert_eq!(error.kind(), ErrorKind::Payload);
+/// assert!(!error.is_redis());
+/// ```
+pub struct Error(Box<Inner>);
+
+struct Inner {
+    kind: ErrorKind,
+    message: String,
+    source: Option<BoxError>,
+    jid: Option<Jid>,
+}
+
+/// The room an [`Error`] comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum ErrorKind {
+    /// Redis could not be reached, refused a command or answered nonsense. The command was **not** applied.
+    Redis,
+    /// Redis did not answer in time: the command may or may not have been applied. [`Error::jid`] names the job,
+    /// where one was being pushed, so that the caller can look for it before pushing again.
+    Ambiguous,
+    /// A job payload that is not what Sidekiq would accept.
+    Payload,
+    /// Arguments that do not fit a job, or cannot be written as JSON.
+    Args,
+    /// Settings that make no sense: found while building a server or client, before anything runs.
+    Config,
+    /// A middleware refused with an error of its own.
+    Middleware,
+}
+
+impl Error {
+    pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
+        Self(Box::new(Inner { kind, message: message.into(), source: None, jid: None }))
+    }
+
+    pub(crate) fn payload(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Payload, message)
+    }
+
+    pub(crate) fn args(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Args, message)
+    }
+
+    pub(crate) fn config(message: impl Into<String>) -> Self {
+        Self::new(ErrorKind::Config, message)
+    }
+
+    /// An error of a middleware's own: stops the push and reaches the caller.
+    pub fn middleware(source: impl Into<BoxError>) -> Self {
+        Self::new(ErrorKind::Middleware, "client middleware failed").because(source)
+    }
+
+    pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
+        self.0.source = Some(source.into());
+        self
+    }
+
+    pub(crate) fn with_jid(mut self, jid: Option<Jid>) -> Self {
+        self.0.jid = jid;
+        self
+    }
+
+    /// The room this error comes from.
+    pub fn kind(&self) -> ErrorKind {
+        self.0.kind
+    }
+
+    /// The job being pushed when this happened, if there was exactly one.
+    pub fn jid(&self) -> Option<&Jid> {
+        self.0.jid.as_ref()
+    }
+
+    /// Whether Redis is to blame, answered or not.
+    pub fn is_redis(&self) -> bool {
+        matches!(self.0.kind, ErrorKind::Redis | ErrorKind::Ambiguous)
+    }
+
+    /// Whether the command may have been applied although no answer came.
+    pub fn is_ambiguous(&self) -> bool {
+        self.0.kind == ErrorKind::Ambiguous
+    }
+
+    /// Whether the settings are to blame.
+    pub fn is_config(&self) -> bool {
+        self.0.kind == ErrorKind::Config
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0.message)?;
+        match &self.0.jid {
+            Some(jid) => write!(f, " (job {jid})"),
+            None => Ok(()),
+        }
+    }
+}
+
+impl fmt::Debug for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Error");
+        debug.field("kind", &self.0.kind).field("message", &self.0.message);
+        if let Some(jid) = &self.0.jid {
+            debug.field("jid", jid);
+        }
+        if let Some(source) = &self.0.source {
+            debug.field("source", source);
+        }
+        debug.finish()
+    }
+}
+
+impl StdError for Error {
+    fn source(&self) -> Option<&(dyn StdError + 'static)> {
+        self.0.source.as_deref().map(|source| source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn says_what_and_leaves_the_why_to_the_source() {
+        let error = Error::new(ErrorKind::Ambiguous, "push timed out")
+            .because(std::io::Error::other("deadline"))
+            .with_jid(Some(Jid::from("abc")));
+
+        assert_eq!(error.to_string(), "push timed out (job abc)");
+        assert_eq!(error.source().map(ToString::to_string).as_deref(), Some("deadline"));
+        assert!(error.is_redis() && error.is_ambiguous());
+    }
+}

@@ -1,0 +1,431 @@
+//! The job as it lies in Redis: one JSON object whose raw bytes are the truth.
+//!
+//! A [`Payload`] keeps the text it was read from and an ordered index of its top-level keys. Known keys are typed
+//! accessors, `args` and everything else stay raw JSON. Setting a key splices it in: an existing key keeps its place, a
+//! new one goes to the end (the order of a Ruby `Hash`), and every byte that nobody asked to change stays the same byte.
+//! Numbers of any size, float spellings, escapes and unknown keys therefore survive any number of retries.
+
+mod backtrace;
+mod jid;
+mod retry;
+mod scan;
+mod text;
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::error::{Error, Result};
+use crate::time::StampForm;
+
+pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
+pub use jid::Jid;
+pub use retry::Retry;
+pub(crate) use text::{error_message, is_routable_queue};
+
+/// One job on the wire.
+///
+/// ```
+/// use ferrokiq::Payload;
+///
+/// let raw = r#"{"class":"Report","args":[123456789012345678901234,1.0e+20],"queue":"low","vip":true}"#;
+/// let mut payload = Payload::parse(raw)?;
+/// assert_eq!((payload.class(), payload.queue()), ("Report", "low"));
+/// assert_eq!(payload.as_str(), raw);
+///
+/// payload.insert("queue", "high");
+/// payload.insert("tenant", 7);
+/// assert_eq!(
+///     payload.as_str(),
+///     r#"{"class":"Report","args":[123456789012345678901234,1.0e+20],"queue":"high","vip":true,"tenant":7}"#,
+/// );
+/// # Ok::<(), ferrokiq::Error>(())
+/// ```
+#[derive(Clone)]
+pub struct Payload {
+    raw: String,
+    /// In the order of the text; of keys that stand twice only the last counts, as in Ruby.
+    entries: Vec<Entry>,
+    /// Whether `entries` says something that `raw` does not.
+    edited: bool,
+    /// Values of the string keys below whose text holds escapes; nearly always empty.
+    unescaped: Vec<(&'static str, Box<str>)>,
+}
+
+#[derive(Clone)]
+struct Entry {
+    key: Key,
+    /// Where the value stands in `raw`, if it stands there.
+    at: Option<Span>,
+    /// The value set since.
+    new: Option<Box<str>>,
+}
+
+#[derive(Clone)]
+enum Key {
+    /// Between the quotes, in `raw`.
+    At(Span),
+    Own(Box<str>),
+}
+
+#[derive(Clone, Copy)]
+struct Span {
+    start: u32,
+    end: u32,
+}
+
+impl Span {
+    fn of(self, raw: &str) -> &str {
+        &raw[self.start as usize..self.end as usize]
+    }
+}
+
+/// String keys with an accessor that lends a `&str`.
+const STRING_KEYS: [&str; 8] =
+    ["class", "queue", "jid", "wrapped", "retry_queue", "display_class", "bid", "error_class"];
+
+/// Bytes that are no job payload, kept as they came: they belong in the dead set, where Sidekiq puts them.
+#[derive(Debug)]
+pub struct Malformed {
+    /// What was read.
+    pub bytes: Vec<u8>,
+    /// Why it is no payload; never quotes the bytes.
+    pub reason: String,
+}
+
+impl Payload {
+    /// A job for `class` with positional arguments, to be given a queue, options and a jid by
+    /// [`Client::push`](crate::Client::push).
+    ///
+    /// # Panics
+    ///
+    /// If an argument cannot be written as JSON; [`try_new`](Self::try_new) returns the error instead.
+    ///
+    /// ```
+    /// use ferrokiq::Payload;
+    ///
+    /// let payload = Payload::new("Mailer", ["bob".into(), 3.into()]).with_queue("mail");
+    /// assert_eq!(payload.as_str(), r#"{"class":"Mailer","args":["bob",3],"queue":"mail"}"#);
+    /// ```
+    pub fn new(class: &str, args: impl IntoIterator<Item = serde_json::Value>) -> Self {
+        let args: Vec<_> = args.into_iter().collect();
+        Self::try_new(class, &args).expect("a JSON value can be written as JSON")
+    }
+
+    /// As [`new`](Self::new), for arguments of any serialisable type.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Args`](crate::ErrorKind::Args) if `args` is not a JSON array, holds a number JSON cannot write, or is
+    /// nested deeper than Ruby reads.
+    pub fn try_new(class: &str, args: &impl Serialize) -> Result<Self> {
+        let args = serde_json::to_string(args)
+            .map_err(|error| Error::args(format!("arguments of {class} cannot be written as JSON")).because(error))?;
+        if !args.starts_with('[') {
+            return Err(Error::args(format!("arguments of {class} must be a JSON array")));
+        }
+        // The object that will hold the array is one level of its own.
+        if scan::deeper_than(&args, scan::MAX_DEPTH - 1) {
+            return Err(Error::args(format!(
+                "arguments of {class} are nested deeper than {} levels",
+                scan::MAX_DEPTH - 2
+            )));
+        }
+        let mut payload = Self::empty();
+        payload.insert("class", class);
+        payload.insert_raw("args", args);
+        Ok(payload)
+    }
+
+    pub(crate) fn empty() -> Self {
+        Self { raw: "{}".to_owned(), entries: Vec::with_capacity(8), edited: false, unescaped: Vec::new() }
+    }
+
+    /// Reads a payload.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Payload`](crate::ErrorKind::Payload) unless `raw` is one JSON object that Ruby would read: nested
+    /// at most 100 deep, without lone surrogates, with nothing behind it. Which keys it has does not matter here.
+    pub fn parse(raw: impl Into<String>) -> Result<Self> {
+        let raw = raw.into();
+        let (entries, unescaped) = index(&raw).map_err(Error::payload)?;
+        Ok(Self { raw, entries, edited: false, unescaped })
+    }
+
+    /// Reads what came out of Redis; gives the bytes back if they are no payload.
+    ///
+    /// # Errors
+    ///
+    /// As [`parse`](Self::parse), and for bytes that are not UTF-8.
+    pub fn from_bytes(bytes: Vec<u8>) -> Result<Self, Malformed> {
+        let raw = String::from_utf8(bytes)
+            .map_err(|error| Malformed { reason: "not UTF-8".to_owned(), bytes: error.into_bytes() })?;
+        match index(&raw) {
+            Ok((entries, unescaped)) => Ok(Self { raw, entries, edited: false, unescaped }),
+            Err(reason) => Err(Malformed { bytes: raw.into_bytes(), reason }),
+        }
+    }
+
+    /// The JSON text: the very bytes that were read, but for the keys set since.
+    pub fn as_str(&self) -> Cow<'_, str> {
+        if self.edited { Cow::Owned(self.render()) } else { Cow::Borrowed(&self.raw) }
+    }
+
+    /// [`as_str`](Self::as_str), consuming the payload.
+    pub fn into_string(self) -> String {
+        if self.edited { self.render() } else { self.raw }
+    }
+
+    fn render(&self) -> String {
+        let grown: usize = self.entries.iter().filter_map(|entry| entry.new.as_ref()).map(|new| new.len() + 24).sum();
+        let mut out = String::with_capacity(self.raw.len() + grown);
+        let mut copied = 0;
+        for entry in &self.entries {
+            if let (Some(at), Some(new)) = (entry.at, &entry.new) {
+                out.push_str(&self.raw[copied..at.start as usize]);
+                out.push_str(new);
+                copied = at.end as usize;
+            }
+        }
+        let brace = self.raw.rfind('}').unwrap_or(self.raw.len());
+        out.push_str(&self.raw[copied..brace]);
+        let mut first = self.entries.iter().all(|entry| entry.at.is_none());
+        for entry in self.entries.iter().filter(|entry| entry.at.is_none()) {
+            if !std::mem::take(&mut first) {
+                out.push(',');
+            }
+            out.push_str(&text::json_string(self.key_text(entry)));
+            out.push(':');
+            out.push_str(entry.new.as_deref().unwrap_or("null"));
+        }
+        out.push_str(&self.raw[brace..]);
+        out
+    }
+
+    fn key_text<'a>(&'a self, entry: &'a Entry) -> &'a str {
+        match &entry.key {
+            Key::At(span) => span.of(&self.raw),
+            Key::Own(key) => key,
+        }
+    }
+
+    fn position(&self, key: &str) -> Option<usize> {
+        self.entries.iter().rposition(|entry| self.key_text(entry) == key)
+    }
+
+    fn raw_at(&self, entry: usize) -> &str {
+        let entry = &self.entries[entry];
+        match (&entry.new, entry.at) {
+            (Some(new), _) => new,
+            (None, Some(at)) => at.of(&self.raw),
+            (None, None) => "null",
+        }
+    }
+
+    /// The raw JSON of a key, if the payload has it.
+    pub fn get(&self, key: &str) -> Option<&str> {
+        self.position(key).map(|entry| self.raw_at(entry))
+    }
+
+    /// Whether the payload has this key, be it `null`.
+    pub fn contains_key(&self, key: &str) -> bool {
+        self.position(key).is_some()
+    }
+
+    /// The keys in their order.
+    pub fn keys(&self) -> impl Iterator<Item = &str> {
+        self.entries.iter().map(|entry| self.key_text(entry))
+    }
+
+    /// Sets a key: in its place if the payload has it, at the end if not.
+    ///
+    /// # Panics
+    ///
+    /// If `value` cannot be written as JSON (a map with keys that are no strings, an error of its own `Serialize`).
+    pub fn insert(&mut self, key: &str, value: impl Serialize) {
+        let value = serde_json::to_string(&value).expect("the value of a payload key can be written as JSON");
+        self.insert_raw(key, value);
+    }
+
+    /// Sets a key to JSON text that is known to be valid.
+    pub(crate) fn insert_raw(&mut self, key: &str, value: impl Into<Box<str>>) {
+        let value = value.into();
+        self.edited = true;
+        if let Some(known) = STRING_KEYS.into_iter().find(|known| *known == key) {
+            self.unescaped.retain(|(old, _)| *old != known);
+            if value.contains('\\')
+                && let Ok(text) = serde_json::from_str(&value)
+            {
+                self.unescaped.push((known, text));
+            }
+        }
+        match self.position(key) {
+            Some(entry) => self.entries[entry].new = Some(value),
+            None => self.entries.push(Entry { key: Key::Own(key.into()), at: None, new: Some(value) }),
+        }
+    }
+
+    /// Removes a key and gives back its raw JSON.
+    pub fn remove(&mut self, key: &str) -> Option<String> {
+        let entry = self.position(key)?;
+        let value = self.raw_at(entry).to_owned();
+        let mut kept = Self::empty();
+        for (at, other) in self.entries.iter().enumerate().filter(|(at, _)| *at != entry) {
+            kept.insert_raw(self.key_text(other), self.raw_at(at));
+        }
+        *self = kept;
+        Some(value)
+    }
+
+    /// The same payload on another queue.
+    #[must_use]
+    pub fn with_queue(mut self, queue: &str) -> Self {
+        self.insert("queue", queue);
+        self
+    }
+
+    /// A string value; `None` where the key is absent or holds something else.
+    fn string(&self, key: &'static str) -> Option<&str> {
+        if let Some((_, text)) = self.unescaped.iter().find(|(unescaped, _)| *unescaped == key) {
+            return Some(text);
+        }
+        self.get(key)?.strip_prefix('"')?.strip_suffix('"')
+    }
+
+    /// `class`: the Ruby constant path, the name a job is registered under. Empty if absent or not a string.
+    pub fn class(&self) -> &str {
+        self.string("class").unwrap_or("")
+    }
+
+    /// The class people know the job by: `wrapped` for one that ActiveJob wrapped, else `class`.
+    pub fn display_class(&self) -> &str {
+        self.string("wrapped").unwrap_or_else(|| self.class())
+    }
+
+    /// `queue`, without prefix. Empty if absent or not a string.
+    pub fn queue(&self) -> &str {
+        self.string("queue").unwrap_or("")
+    }
+
+    /// `jid`, as it stands. Empty if absent or not a string.
+    pub fn jid(&self) -> &str {
+        self.string("jid").unwrap_or("")
+    }
+
+    /// `bid`: the batch this job is part of.
+    pub fn bid(&self) -> Option<&str> {
+        self.string("bid")
+    }
+
+    /// `retry_queue`: where retries go instead of the queue the job was fetched from.
+    pub fn retry_queue(&self) -> Option<&str> {
+        self.string("retry_queue")
+    }
+
+    /// `args` as raw JSON. `[]` if absent, as Ruby calls such a job without any.
+    pub fn args(&self) -> &str {
+        self.get("args").unwrap_or("[]")
+    }
+
+    /// `tags`; empty if absent or not an array of strings.
+    pub fn tags(&self) -> Vec<String> {
+        self.decode("tags").unwrap_or_default()
+    }
+
+    /// `retry`: whether and how often a failed job is tried again.
+    pub fn retry(&self) -> Retry {
+        self.get("retry").map_or(Retry::Absent, Retry::from_json)
+    }
+
+    /// `retry_count`: 0 after the first failure. `None` before it, or if it is no integer.
+    pub fn retry_count(&self) -> Option<i64> {
+        self.decode("retry_count")
+    }
+
+    /// A key decoded into a type; `None` if it is absent, `null`, or something else.
+    pub fn decode<'a, T: serde::Deserialize<'a>>(&'a self, key: &str) -> Option<T> {
+        serde_json::from_str(self.get(key)?).ok()
+    }
+
+    /// How this payload's own `created_at` is written, if it has one.
+    pub fn stamp_form(&self) -> Option<StampForm> {
+        let created = self.get("created_at")?;
+        let value: f64 = created.parse().ok()?;
+        // Whole numbers below this are seconds that lost their point, as old ports wrote them; as milliseconds they
+        // would lie in 1973.
+        let whole = created.bytes().all(|byte| byte.is_ascii_digit());
+        Some(if whole && value >= 1e11 { StampForm::Millis } else { StampForm::Secs })
+    }
+}
+
+impl fmt::Debug for Payload {
+    /// Names the job; never prints arguments, which are the users' own business.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Payload")
+            .field("class", &self.class())
+            .field("jid", &self.jid())
+            .field("queue", &self.queue())
+            .finish_non_exhaustive()
+    }
+}
+
+impl PartialEq for Payload {
+    /// Equal bytes.
+    fn eq(&self, other: &Self) -> bool {
+        self.as_str() == other.as_str()
+    }
+}
+
+impl From<&Payload> for serde_json::Value {
+    /// For looking around in; numbers beyond 64 bits lose digits here, and only here.
+    fn from(payload: &Payload) -> Self {
+        serde_json::from_str(&payload.as_str()).unwrap_or(Self::Null)
+    }
+}
+
+type Index = (Vec<Entry>, Vec<(&'static str, Box<str>)>);
+
+fn index(raw: &str) -> Result<Index, String> {
+    if scan::deeper_than(raw, scan::MAX_DEPTH) {
+        return Err(format!("nested deeper than {} levels", scan::MAX_DEPTH));
+    }
+    if scan::has_lone_surrogate(raw) {
+        return Err("holds half of a surrogate pair".to_owned());
+    }
+    if u32::try_from(raw.len()).is_err() {
+        return Err("larger than 4 GiB".to_owned());
+    }
+    let base = raw.as_ptr() as usize;
+    let span = |part: &str| {
+        let start = part.as_ptr() as usize - base;
+        Span { start: start as u32, end: (start + part.len()) as u32 }
+    };
+    let mut entries = Vec::with_capacity(12);
+    let mut unescaped = Vec::new();
+    scan::top_level(raw, |key: scan::KeyText<'_>, value: &RawValue| {
+        let value = value.get();
+        let name = key.as_str();
+        if value.starts_with('"')
+            && value.contains('\\')
+            && let Some(known) = STRING_KEYS.into_iter().find(|known| *known == name)
+            && let Ok(text) = serde_json::from_str(value)
+        {
+            unescaped.retain(|(old, _)| *old != known);
+            unescaped.push((known, text));
+        } else if !unescaped.is_empty() {
+            unescaped.retain(|(old, _)| *old != name);
+        }
+        let key = match key {
+            scan::KeyText::Borrowed(text) => Key::At(span(text)),
+            scan::KeyText::Owned(text) => Key::Own(text.into()),
+        };
+        entries.push(Entry { key, at: Some(span(value)), new: None });
+    })?;
+    Ok((entries, unescaped))
+}
+
+#[cfg(test)]
+mod tests;

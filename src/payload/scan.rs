@@ -1,0 +1,130 @@
+//! One pass over the JSON text, and the limits of Ruby's parser that serde does not have.
+
+use std::borrow::Cow;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// Ruby's `JSON` refuses anything nested deeper.
+pub(super) const MAX_DEPTH: usize = 100;
+
+/// A key between its quotes: lent by the text, or its own where it was written with escapes.
+pub(super) enum KeyText<'a> {
+    Borrowed(&'a str),
+    Owned(String),
+}
+
+impl KeyText<'_> {
+    pub(super) fn as_str(&self) -> &str {
+        match self {
+            Self::Borrowed(text) => text,
+            Self::Owned(text) => text,
+        }
+    }
+}
+
+struct BorrowedKey<'a>(Cow<'a, str>);
+
+impl<'de: 'a, 'a> Deserialize<'de> for BorrowedKey<'a> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct KeyVisitor;
+        impl<'de> Visitor<'de> for KeyVisitor {
+            type Value = Cow<'de, str>;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string key")
+            }
+            fn visit_borrowed_str<E>(self, text: &'de str) -> Result<Self::Value, E> {
+                Ok(Cow::Borrowed(text))
+            }
+            fn visit_str<E>(self, text: &str) -> Result<Self::Value, E> {
+                Ok(Cow::Owned(text.to_owned()))
+            }
+        }
+        deserializer.deserialize_str(KeyVisitor).map(BorrowedKey)
+    }
+}
+
+/// Calls `each` for every key and value of the object `raw`, in order.
+pub(super) fn top_level(raw: &str, mut each: impl FnMut(KeyText<'_>, &RawValue)) -> Result<(), String> {
+    struct Entries<'f, F>(&'f mut F);
+    impl<'de, F: FnMut(KeyText<'_>, &RawValue)> Visitor<'de> for Entries<'_, F> {
+        type Value = ();
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON object")
+        }
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
+            while let Some((key, value)) = map.next_entry::<BorrowedKey<'de>, &'de RawValue>()? {
+                match key.0 {
+                    Cow::Borrowed(text) => (self.0)(KeyText::Borrowed(text), value),
+                    Cow::Owned(text) => (self.0)(KeyText::Owned(text), value),
+                }
+            }
+            Ok(())
+        }
+    }
+    // Said here, since serde's own words for a wrong type would quote the payload.
+    if !raw.trim_start_matches([' ', '\n', '\t', '\r']).starts_with('{') {
+        return Err("not a JSON object".to_owned());
+    }
+    let mut deserializer = serde_json::Deserializer::from_str(raw);
+    deserializer
+        .deserialize_map(Entries(&mut each))
+        .and_then(|()| deserializer.end())
+        .map_err(|error| format!("not JSON at line {} column {}", error.line(), error.column()))
+}
+
+/// Whether arrays and objects are nested more than `limit` deep.
+pub(super) fn deeper_than(raw: &str, limit: usize) -> bool {
+    // Text with fewer brackets than that cannot be; nearly every payload is done here.
+    if raw.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() <= limit {
+        return false;
+    }
+    let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
+    for byte in raw.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_string => escaped = true,
+            b'"' => in_string = !in_string,
+            b'[' | b'{' if !in_string => {
+                depth += 1;
+                if depth > limit {
+                    return true;
+                }
+            }
+            b']' | b'}' if !in_string => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    false
+}
+
+/// Whether a `\ud800`-`\udfff` escape stands without its other half: Ruby calls that malformed, serde lets raw text pass.
+pub(super) fn has_lone_surrogate(raw: &str) -> bool {
+    if !raw.contains("\\ud") && !raw.contains("\\uD") {
+        return false;
+    }
+    let bytes = raw.as_bytes();
+    let unit = |at: usize| -> Option<u16> {
+        (bytes.get(at) == Some(&b'\\') && bytes.get(at + 1) == Some(&b'u'))
+            .then(|| raw.get(at + 2..at + 6).and_then(|hex| u16::from_str_radix(hex, 16).ok()))
+            .flatten()
+    };
+    let mut at = 0;
+    while at < bytes.len() {
+        if bytes[at] != b'\\' {
+            at += 1;
+            continue;
+        }
+        match unit(at) {
+            Some(0xD800..=0xDBFF) => match unit(at + 6) {
+                Some(0xDC00..=0xDFFF) => at += 12,
+                _ => return true,
+            },
+            Some(0xDC00..=0xDFFF) => return true,
+            Some(_) => at += 6,
+            None => at += 2,
+        }
+    }
+    false
+}

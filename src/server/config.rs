@@ -1,0 +1,136 @@
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::server::capsule::{Capsule, CapsuleBuilder};
+use crate::store::RedisOptions;
+
+/// How jobs leave a queue.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum FetchMode {
+    /// A job moves into a private list and leaves it only when it is done, retried, dead or requeued: a crash loses
+    /// nothing, any live ferrokiq process puts the jobs of a dead one back. The default.
+    #[default]
+    Reliable,
+    /// A job leaves Redis when it is fetched, as in Sidekiq's open-source version: a crash loses the jobs that ran.
+    /// For queues where the last bit of speed beats safety.
+    Basic,
+}
+
+/// Which Sidekiq the stamps of **new** payloads and the process info are written for. Payloads that exist keep the form
+/// of their own `created_at`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum WireVersion {
+    /// The oldest major version among the live processes, looked up at boot and on every beat; 8 if there are none.
+    #[default]
+    Auto,
+    /// Sidekiq 6.4: float seconds.
+    V6,
+    /// Sidekiq 7: float seconds.
+    V7,
+    /// Sidekiq 8: integer milliseconds.
+    V8,
+}
+
+/// What happens to a job of a class that is not registered.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum UnknownClasses {
+    /// It fails with `NameError` and is retried, as in Ruby. The default.
+    #[default]
+    Fail,
+    /// It goes back to its queue for a Ruby process, without burning a retry, and this process leaves that queue alone
+    /// for a while.
+    Requeue,
+}
+
+/// Which signals the Web UI and `Sidekiq::ProcessSet` may send.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum RemoteSignals {
+    /// Quiet, stop and dump.
+    #[default]
+    All,
+    /// Quiet and dump.
+    Quiet,
+    /// None: they are taken off the list and logged.
+    None,
+}
+
+/// Every setting of a server but its jobs and hooks. Filled by [`ServerBuilder`](crate::server::ServerBuilder), frozen
+/// by `build`.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Config {
+    /// Where Redis is; `None` asks the environment.
+    pub(crate) redis: Option<RedisOptions>,
+    pub(crate) capsules: Vec<(String, CapsuleBuilder)>,
+    pub(crate) timeout: Duration,
+    pub(crate) environment: String,
+    pub(crate) tag: String,
+    pub(crate) labels: Vec<String>,
+    pub(crate) max_retries: u64,
+    pub(crate) dead_max_jobs: u64,
+    pub(crate) dead_timeout: Duration,
+    pub(crate) poll_interval_average: Option<Duration>,
+    pub(crate) average_scheduled_poll_interval: Duration,
+    pub(crate) fetch: FetchMode,
+    pub(crate) wire_version: WireVersion,
+    pub(crate) unknown_classes: UnknownClasses,
+    pub(crate) remote_signals: RemoteSignals,
+    pub(crate) max_payload: usize,
+}
+
+/// The capsule every server has.
+pub(crate) const DEFAULT_CAPSULE: &str = "default";
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            redis: None,
+            capsules: vec![(DEFAULT_CAPSULE.to_owned(), CapsuleBuilder::default())],
+            timeout: Duration::from_secs(25),
+            environment: "development".to_owned(),
+            tag: String::new(),
+            labels: Vec::new(),
+            max_retries: 25,
+            dead_max_jobs: 10_000,
+            dead_timeout: Duration::from_secs(180 * 24 * 60 * 60),
+            poll_interval_average: None,
+            average_scheduled_poll_interval: Duration::from_secs(5),
+            fetch: FetchMode::Reliable,
+            wire_version: WireVersion::Auto,
+            unknown_classes: UnknownClasses::Fail,
+            remote_signals: RemoteSignals::All,
+            max_payload: 16 * 1024 * 1024,
+        }
+    }
+}
+
+impl Config {
+    pub(crate) fn capsule(&mut self, name: &str) -> &mut CapsuleBuilder {
+        let at = self.capsules.iter().position(|(known, _)| known == name).unwrap_or_else(|| {
+            self.capsules.push((name.to_owned(), CapsuleBuilder::default()));
+            self.capsules.len() - 1
+        });
+        &mut self.capsules[at].1
+    }
+
+    /// The capsules, checked. The default one serves the queue `default` unless it was given queues.
+    pub(crate) fn build_capsules(&self) -> Result<Vec<Capsule>> {
+        if self.timeout.is_zero() {
+            return Err(Error::config("timeout: 0 is not a valid value"));
+        }
+        self.capsules
+            .iter()
+            .map(|(name, builder)| {
+                let mut builder = builder.clone();
+                if name == DEFAULT_CAPSULE && builder.queues.is_empty() {
+                    builder.queues.push("default".to_owned());
+                }
+                Capsule::build(name, &builder)
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,177 @@
+//! Moments as Sidekiq writes them.
+//!
+//! Sidekiq 8 stamps payloads with integer milliseconds, 6 and 7 with float seconds; scores of the sorted sets are float
+//! seconds everywhere. A float is seconds and an integer is milliseconds, so the text of a number says which it is and a
+//! whole second must keep its `.0`.
+
+use std::fmt;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// Seconds since 1970 with microseconds behind the point: scores, `beat`, `started_at`, and the stamps of Sidekiq ≤ 7.
+#[derive(Clone, Copy, Debug, PartialEq, PartialOrd)]
+pub struct EpochSecs(pub f64);
+
+/// Whole milliseconds since 1970: the stamps of Sidekiq 8.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct EpochMillis(pub i64);
+
+impl EpochSecs {
+    /// The wall clock now.
+    pub fn now() -> Self {
+        Self::from(SystemTime::now())
+    }
+
+    /// The same moment in whole milliseconds, rounded down as Ruby does.
+    pub fn to_millis(self) -> EpochMillis {
+        EpochMillis((self.0 * 1_000.0).floor() as i64)
+    }
+
+    /// The whole second.
+    pub fn secs(self) -> i64 {
+        self.0.floor() as i64
+    }
+}
+
+impl std::ops::Add<Duration> for EpochSecs {
+    type Output = Self;
+
+    fn add(self, span: Duration) -> Self {
+        Self(self.0 + span.as_secs_f64())
+    }
+}
+
+impl From<SystemTime> for EpochSecs {
+    fn from(time: SystemTime) -> Self {
+        let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self(since.as_micros() as f64 / 1e6)
+    }
+}
+
+impl fmt::Display for EpochSecs {
+    /// As Ruby's `Float#to_s` writes it: always with a point, shortest digits that read back the same.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        ruby_float(self.0, f)
+    }
+}
+
+impl fmt::Display for EpochMillis {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+/// How stamps are written: by the major version of the Sidekiq processes that will read them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StampForm {
+    /// Integer milliseconds (Sidekiq 8).
+    #[default]
+    Millis,
+    /// Float seconds (Sidekiq 6 and 7; 8 reads them too).
+    Secs,
+}
+
+impl StampForm {
+    /// `now` as a JSON number.
+    pub fn stamp(self, now: EpochSecs) -> String {
+        match self {
+            Self::Millis => now.to_millis().to_string(),
+            Self::Secs => now.to_string(),
+        }
+    }
+}
+
+/// Year, month (1-12), day, hour, minute of a moment in UTC: what the keys of statistics and metrics are made of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Utc {
+    pub(crate) year: i64,
+    pub(crate) month: u32,
+    pub(crate) day: u32,
+    pub(crate) hour: u32,
+    pub(crate) minute: u32,
+    pub(crate) second: u32,
+}
+
+impl From<EpochSecs> for Utc {
+    /// Days to civil date after Howard Hinnant's algorithm, exact for every day of the proleptic Gregorian calendar.
+    fn from(at: EpochSecs) -> Self {
+        let secs = at.secs();
+        let (days, rest) = (secs.div_euclid(86_400), secs.rem_euclid(86_400));
+        let z = days + 719_468;
+        let era = z.div_euclid(146_097);
+        let day_of_era = z.rem_euclid(146_097);
+        let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+        let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+        let shifted_month = (5 * day_of_year + 2) / 153;
+        let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
+        Self {
+            year: year_of_era + era * 400 + i64::from(month <= 2),
+            month: month as u32,
+            day: (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u32,
+            hour: (rest / 3_600) as u32,
+            minute: (rest / 60 % 60) as u32,
+            second: (rest % 60) as u32,
+        }
+    }
+}
+
+/// `Float#to_s`: plain between 1e-4 and 1e16, scientific with a two-digit exponent outside.
+fn ruby_float(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let magnitude = value.abs();
+    if value == 0.0 || (1e-4..1e16).contains(&magnitude) {
+        return write!(f, "{value:?}");
+    }
+    if !value.is_finite() {
+        return f.write_str(if value.is_nan() {
+            "nan"
+        } else if value > 0.0 {
+            "inf"
+        } else {
+            "-inf"
+        });
+    }
+    let text = format!("{value:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    let point = if digits.contains('.') { "" } else { ".0" };
+    let (sign, exponent) = match exponent.strip_prefix('-') {
+        Some(exponent) => ('-', exponent),
+        None => ('+', exponent),
+    };
+    write!(f, "{digits}{point}e{sign}{exponent:0>2}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn writes_floats_as_ruby_does() {
+        for (value, text) in [
+            (1_795_408_229.559_424_9, "1795408229.5594249"),
+            (1_795_408_408.0, "1795408408.0"),
+            (0.0, "0.0"),
+            (1e15, "1000000000000000.0"),
+            (1e16, "1.0e+16"),
+            (1e-4, "0.0001"),
+            (9.999e-5, "9.999e-05"),
+            (5e-324, "5.0e-324"),
+            (1e20, "1.0e+20"),
+        ] {
+            assert_eq!(EpochSecs(value).to_string(), text);
+        }
+    }
+
+    #[test]
+    fn knows_the_calendar() {
+        let utc = Utc::from(EpochSecs(1_795_408_513.9));
+        assert_eq!((utc.year, utc.month, utc.day, utc.hour, utc.minute), (2026, 11, 23, 4, 35));
+        let leap = Utc::from(EpochSecs(951_782_400.0));
+        assert_eq!((leap.year, leap.month, leap.day), (2000, 2, 29));
+    }
+
+    #[test]
+    fn keeps_the_point_of_a_whole_second() {
+        let now = EpochSecs(1_795_408_408.0);
+        assert_eq!(StampForm::Millis.stamp(now), "1795408408000");
+        assert_eq!(StampForm::Secs.stamp(now), "1795408408.0");
+    }
+}
