@@ -1,0 +1,178 @@
+//! Jobs on their way through a process: claimed into private lists, and out of them again.
+
+use std::time::Duration;
+
+use redis::{Pipeline, ScriptInvocation, Value, cmd};
+
+use super::link::Wire;
+use super::{Store, keys, scripts};
+use crate::error::Result;
+
+/// How long Redis may hold a blocking command.
+const BLOCK: Duration = Duration::from_secs(2);
+
+/// What came out of one claim.
+#[derive(Debug, Default)]
+pub(crate) struct Claimed {
+    /// Queue, private list, jobs oldest first.
+    pub(crate) lists: Vec<ClaimedList>,
+    /// Keys that should be queues and are something else.
+    pub(crate) wrong_type: Vec<String>,
+}
+
+#[derive(Debug)]
+pub(crate) struct ClaimedList {
+    pub(crate) queue: String,
+    /// The private list the jobs lie in; empty for a claim that leaves nothing behind.
+    pub(crate) key: String,
+    pub(crate) jobs: Vec<Vec<u8>>,
+}
+
+/// The keys of a process that never change.
+#[derive(Clone, Debug)]
+pub(crate) struct Private {
+    identity: String,
+    index: String,
+    prefix: String,
+}
+
+impl Private {
+    pub(crate) fn of(identity: &str) -> Self {
+        Self { identity: identity.to_owned(), index: keys::batches(identity), prefix: keys::batch_prefix(identity) }
+    }
+
+    /// The private list of claim `number` for jobs of `queue`.
+    pub(crate) fn list(&self, number: u64, queue: &str) -> String {
+        format!("{}{number}|{queue}", self.prefix)
+    }
+}
+
+impl Store {
+    /// Moves up to `n` jobs of `queues`, asked in this order, into private lists. `None` if this process is not
+    /// registered.
+    pub(crate) async fn claim(
+        &self,
+        private: &Private,
+        number: u64,
+        n: usize,
+        queues: &[(&str, &str)],
+    ) -> Result<Option<Claimed>> {
+        let prefix = format!("{}{number}|", private.prefix);
+        let mut claim = scripts::CLAIM.key(keys::REGISTRY);
+        claim.key(&private.index);
+        claim.arg(&private.identity).arg(n).arg(&prefix);
+        for (name, key) in queues {
+            claim.key(*key).arg(*name);
+        }
+        let answer: Value = self.eval("claim", &claim).await?;
+        let Value::Array(parts) = answer else { return Ok(None) };
+        let mut parts = parts.into_iter();
+        let wrong_type = parts.next().map(strings).unwrap_or_default();
+        let mut lists = Vec::with_capacity(parts.len() / 2);
+        while let (Some(queue), Some(Value::Array(jobs))) = (parts.next(), parts.next()) {
+            let queue = string(queue);
+            let key = format!("{prefix}{queue}");
+            lists.push(ClaimedList { queue, key, jobs: jobs.into_iter().map(bytes).collect() });
+        }
+        Ok(Some(Claimed { lists, wrong_type }))
+    }
+
+    /// Takes away private lists whose jobs are all done. Returns how many of them were still there.
+    pub(crate) async fn acknowledge(&self, private: &Private, lists: &[&str]) -> Result<usize> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("UNLINK").arg(lists);
+        pipeline.cmd("SREM").arg(&private.index).arg(lists).ignore();
+        let (there,): (usize,) = self.link.pipe("acknowledge", &pipeline).await?;
+        Ok(there)
+    }
+
+    /// Takes single done jobs out of their private lists. Returns how many were still there.
+    pub(crate) async fn acknowledge_some(&self, jobs: &[(&str, &[u8])]) -> Result<usize> {
+        let mut pipeline = Pipeline::with_capacity(jobs.len());
+        for (list, job) in jobs {
+            pipeline.cmd("LREM").arg(*list).arg(-1).arg(*job);
+        }
+        let there: Vec<usize> = self.link.pipe("acknowledge", &pipeline).await?;
+        Ok(there.into_iter().sum())
+    }
+
+    /// Puts jobs of one private list back to their queue, the first of them to run first. Returns how many this process
+    /// still owned. Asking again after silence changes nothing.
+    pub(crate) async fn requeue(&self, list: &str, queue: &str, jobs: &[&[u8]]) -> Result<usize> {
+        let mut requeue = scripts::REQUEUE.key(list);
+        requeue.key(keys::queue(queue)).key(keys::QUEUES).arg(queue);
+        for job in jobs.iter().rev() {
+            requeue.arg(*job);
+        }
+        self.eval("requeue", &requeue).await
+    }
+
+    /// Puts jobs that lie in no private list back to their queue, the first of them to run first.
+    pub(crate) async fn requeue_unowned(&self, queue: &str, jobs: &[&[u8]]) -> Result<()> {
+        let mut rpush = cmd("RPUSH");
+        rpush.arg(keys::queue(queue));
+        for job in jobs.iter().rev() {
+            rpush.arg(*job);
+        }
+        self.link.query("requeue", &rpush).await
+    }
+
+    /// A connection for [`BlockingWire`]'s commands.
+    pub(crate) async fn blocking(&self) -> Result<BlockingWire> {
+        Ok(BlockingWire(self.link.dedicated(BLOCK + Duration::from_secs(3)).await?))
+    }
+
+    /// Runs a script; asked again once after silence, since every script of ours changes nothing the second time.
+    pub(super) async fn eval<T: redis::FromRedisValue>(&self, doing: &str, script: &ScriptInvocation<'_>) -> Result<T> {
+        match self.link.eval(doing, script).await {
+            Err(error) if error.is_ambiguous() => self.link.eval(doing, script).await,
+            answer => answer,
+        }
+    }
+}
+
+/// A connection whose commands wait for a job.
+///
+/// # Cancel safety
+///
+/// None: a future dropped while Redis holds the command loses or strands the next job. Whoever owns one awaits its
+/// commands to the end.
+#[derive(Debug)]
+pub(crate) struct BlockingWire(Wire);
+
+impl BlockingWire {
+    /// Waits for a job of `queue` and moves it into `list`, which is put on the index first.
+    pub(crate) async fn move_one(&mut self, private: &Private, queue_key: &str, list: &str) -> Result<Option<Vec<u8>>> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("SADD").arg(&private.index).arg(list).ignore();
+        pipeline.cmd("BLMOVE").arg(queue_key).arg(list).arg("RIGHT").arg("LEFT").arg(BLOCK.as_secs());
+        let (job,): (Option<Vec<u8>>,) = self.0.pipe("wait for a job", &pipeline).await?;
+        Ok(job)
+    }
+
+    /// Waits for up to `n` jobs of one of the queues and takes them out of Redis.
+    pub(crate) async fn pop(&mut self, n: usize, queue_keys: &[&str]) -> Result<Option<(String, Vec<Vec<u8>>)>> {
+        let mut blmpop = cmd("BLMPOP");
+        blmpop.arg(BLOCK.as_secs()).arg(queue_keys.len()).arg(queue_keys).arg("RIGHT").arg("COUNT").arg(n);
+        self.0.query("wait for jobs", &blmpop).await
+    }
+}
+
+fn bytes(value: Value) -> Vec<u8> {
+    match value {
+        Value::BulkString(bytes) => bytes,
+        Value::SimpleString(text) => text.into_bytes(),
+        _ => Vec::new(),
+    }
+}
+
+fn string(value: Value) -> String {
+    String::from_utf8_lossy(&bytes(value)).into_owned()
+}
+
+fn strings(value: Value) -> Vec<String> {
+    match value {
+        Value::Array(values) => values.into_iter().map(string).collect(),
+        _ => Vec::new(),
+    }
+}

@@ -1,0 +1,119 @@
+//! The processes that share this Redis: who is alive, and what the dead ones left behind.
+
+use redis::{Pipeline, cmd};
+
+use super::{Store, keys, scripts};
+use crate::error::Result;
+
+/// Milliseconds the alive key of a process outlives its last beat.
+const ALIVE_MS: u64 = 30_000;
+/// Seconds a process must be without its alive key, seen twice, before its jobs are put back.
+const GRACE_SECS: u64 = 10;
+/// Seconds fenced processes are looked through again, in case one wakes up and claims once more.
+const FENCED_SECS: u64 = 24 * 60 * 60;
+/// Seconds the recoveries of a payload are counted over: 72 h.
+const POISON_TTL: u64 = 72 * 60 * 60;
+
+impl Store {
+    /// Enters a process into the registry, so that it may claim.
+    pub(crate) async fn register(&self, identity: &str) -> Result<()> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.atomic();
+        pipeline.cmd("SET").arg(keys::alive(identity)).arg(1).arg("PX").arg(ALIVE_MS).ignore();
+        pipeline.cmd("SADD").arg(keys::REGISTRY).arg(identity).ignore();
+        self.link.pipe("register", &pipeline).await
+    }
+
+    /// Renews the alive key. Never registers: a process that was fenced must notice. Returns whether it is registered.
+    pub(crate) async fn stay_alive(&self, identity: &str) -> Result<bool> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("SET").arg(keys::alive(identity)).arg(1).arg("PX").arg(ALIVE_MS).ignore();
+        pipeline.cmd("SISMEMBER").arg(keys::REGISTRY).arg(identity);
+        let (registered,): (bool,) = self.link.pipe("stay alive", &pipeline).await?;
+        Ok(registered)
+    }
+
+    /// Leaves the registry unless private lists still hold jobs; returns how many they hold.
+    pub(crate) async fn bye(&self, identity: &str) -> Result<usize> {
+        let mut bye = scripts::BYE.key(keys::batches(identity));
+        bye.key(keys::REGISTRY).key(keys::alive(identity)).arg(identity);
+        self.eval("leave", &bye).await
+    }
+
+    /// Identities whose private lists may hold jobs of nobody: registered processes that turn out dead, and ones that
+    /// were fenced within a day.
+    pub(crate) async fn dead_processes(&self, own: &str) -> Result<Vec<String>> {
+        let registered: Vec<String> = self.link.query("list processes", cmd("SMEMBERS").arg(keys::REGISTRY)).await?;
+        let mut dead = Vec::new();
+        for identity in registered.into_iter().filter(|identity| identity != own) {
+            let mut fence = scripts::FENCE.key(keys::alive(&identity));
+            fence.key(keys::suspect(&identity)).key(keys::REGISTRY).key(keys::FENCED).arg(&identity).arg(GRACE_SECS);
+            if self.eval::<u8>("fence", &fence).await? == 1 {
+                dead.push(identity);
+            }
+        }
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("TIME");
+        pipeline.cmd("ZRANGE").arg(keys::FENCED).arg(0).arg(-1);
+        let ((now, _), fenced): ((u64, u64), Vec<String>) = self.link.pipe("list fenced processes", &pipeline).await?;
+        let long_ago = now.saturating_sub(FENCED_SECS);
+        let _: () = self
+            .link
+            .query("forget fenced processes", cmd("ZREMRANGEBYSCORE").arg(keys::FENCED).arg("-inf").arg(long_ago))
+            .await?;
+        dead.extend(fenced.into_iter().filter(|identity| identity != own));
+        dead.sort_unstable();
+        dead.dedup();
+        Ok(dead)
+    }
+
+    /// Private lists of a process, with the queue each was filled from.
+    pub(crate) async fn private_lists(&self, identity: &str) -> Result<Vec<(String, String)>> {
+        let lists: Vec<String> =
+            self.link.query("list private lists", cmd("SMEMBERS").arg(keys::batches(identity))).await?;
+        Ok(lists
+            .into_iter()
+            .filter_map(|key| keys::queue_of_batch(&key).map(str::to_owned).map(|queue| (key, queue)))
+            .collect())
+    }
+
+    /// Up to `n` jobs of a private list, the one to run first first.
+    pub(crate) async fn private_jobs(&self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
+        let mut lrange = cmd("LRANGE");
+        lrange.arg(list).arg(-isize::try_from(n).unwrap_or(isize::MAX)).arg(-1);
+        let mut jobs: Vec<Vec<u8>> = self.link.query("read a private list", &lrange).await?;
+        jobs.reverse();
+        Ok(jobs)
+    }
+
+    /// Counts one more recovery of a payload, and returns how many there were within 72 h.
+    pub(crate) async fn count_recovery(&self, digest: &str) -> Result<u64> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("INCR").arg(keys::poison(digest));
+        pipeline.cmd("EXPIRE").arg(keys::poison(digest)).arg(POISON_TTL).ignore();
+        let (times,): (u64,) = self.link.pipe("count recoveries", &pipeline).await?;
+        Ok(times)
+    }
+
+    /// Takes empty private lists off the index of a process.
+    pub(crate) async fn forget_lists(&self, identity: &str, lists: &[String]) -> Result<()> {
+        self.link.query("forget private lists", cmd("SREM").arg(keys::batches(identity)).arg(lists)).await
+    }
+
+    /// Major and minor version of the server, where it tells.
+    pub(crate) async fn server_version(&self) -> Result<Option<(u32, u32)>> {
+        let info: String = self.link.query("read server info", cmd("INFO").arg("server")).await?;
+        // Valkey pretends to be Redis 7.2 in `redis_version`, which is what counts here.
+        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
+        Ok(version.and_then(|version| {
+            let mut parts = version.trim().split('.').map(|part| part.parse().ok());
+            Some((parts.next()??, parts.next()??))
+        }))
+    }
+
+    /// The eviction policy, where the server tells.
+    pub(crate) async fn eviction_policy(&self) -> Option<String> {
+        let info: String = self.link.query("read memory info", cmd("INFO").arg("memory")).await.ok()?;
+        info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(|policy| policy.trim().to_owned())
+    }
+}

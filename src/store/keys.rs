@@ -1,0 +1,81 @@
+//! Every key and its lifetime. Sidekiq's own keep Sidekiq's meaning; what is ours stands under `ferrokiq:`.
+
+/// Names of all queues ever pushed to.
+pub(super) const QUEUES: &str = "queues";
+/// Jobs to be pushed at a time, by epoch seconds.
+pub(crate) const SCHEDULE: &str = "schedule";
+/// Failed jobs to be tried again, by epoch seconds.
+pub(crate) const RETRY: &str = "retry";
+/// Jobs that were given up, by epoch seconds of their death.
+pub(super) const DEAD: &str = "dead";
+/// Identities of live processes, Ruby's and ours. Any Ruby process prunes it.
+#[cfg(feature = "server")]
+pub(super) const PROCESSES: &str = "processes";
+/// Throttles the pruning of `processes`.
+#[cfg(feature = "server")]
+pub(super) const PROCESS_CLEANUP: &str = "process_cleanup";
+
+/// Pending jobs of a queue: pushed left, fetched right.
+pub(crate) fn queue(name: &str) -> String {
+    format!("queue:{name}")
+}
+
+#[cfg(feature = "server")]
+mod server {
+    /// Seconds the process hash and its work set live without a beat.
+    pub(in crate::store) const PROCESS_TTL: u64 = 60;
+    /// Seconds the counters of a day are kept: five years.
+    pub(in crate::store) const DAY_TTL: u64 = 157_680_000;
+    /// Seconds the metrics of a minute are kept.
+    pub(in crate::store) const MINUTE_TTL: u64 = 28_800;
+    /// Seconds the metrics of ten minutes are kept.
+    pub(in crate::store) const TEN_MINUTES_TTL: u64 = 259_200;
+
+    /// Busy jobs of a process: tid to work.
+    pub(in crate::store) fn work(identity: &str) -> String {
+        format!("{identity}:work")
+    }
+
+    /// Signals the Web UI sent to a process.
+    pub(in crate::store) fn signals(identity: &str) -> String {
+        format!("{identity}-signals")
+    }
+
+    /// Processes that hold private lists. Ours alone: Ruby prunes `processes`.
+    pub(in crate::store) const REGISTRY: &str = "ferrokiq:processes";
+
+    /// Processes whose jobs were put back, with the time: looked through again for a day, in case one wakes up.
+    pub(in crate::store) const FENCED: &str = "ferrokiq:fenced";
+
+    /// Exists while a process lives.
+    pub(in crate::store) fn alive(identity: &str) -> String {
+        format!("ferrokiq:alive:{identity}")
+    }
+
+    /// When a process was first seen without its alive key, by Redis's clock.
+    pub(in crate::store) fn suspect(identity: &str) -> String {
+        format!("ferrokiq:suspect:{identity}")
+    }
+
+    /// The private lists of a process.
+    pub(in crate::store) fn batches(identity: &str) -> String {
+        format!("ferrokiq:batches:{identity}")
+    }
+
+    /// What the private lists of a process begin with; sequence number, `|` and queue name follow.
+    pub(in crate::store) fn batch_prefix(identity: &str) -> String {
+        format!("ferrokiq:batch:{identity}|")
+    }
+
+    /// The queue whose jobs a private list holds: all behind the second `|`.
+    pub(in crate::store) fn queue_of_batch(key: &str) -> Option<&str> {
+        key.splitn(3, '|').nth(2)
+    }
+
+    /// How often a payload lay in the private list of a process that died.
+    pub(in crate::store) fn poison(digest: &str) -> String {
+        format!("ferrokiq:poison:{digest}")
+    }
+}
+#[cfg(feature = "server")]
+pub(super) use server::*;

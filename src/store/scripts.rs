@@ -1,0 +1,39 @@
+//! The Lua scripts, each loaded when a server does not know it yet.
+
+use once_cell::sync::Lazy;
+use redis::Script;
+
+macro_rules! scripts {
+    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
+        $($(#[$doc])* pub(in crate::store) static $name: Lazy<Script> =
+            Lazy::new(|| Script::new(include_str!(concat!("lua/", $file, ".lua"))));)*
+    };
+}
+
+scripts! {
+    /// Pushes to several queues, or to none.
+    PUSH = "push";
+}
+
+#[cfg(feature = "server")]
+mod server {
+    use super::*;
+    scripts! {
+        /// Moves jobs from queues into private lists.
+        CLAIM = "claim";
+        /// Moves one job from a private list into a sorted set, as new bytes.
+        SETTLE = "settle";
+        /// Moves jobs from a private list back to their queue.
+        REQUEUE = "requeue";
+        /// Lists due members of a sorted set by Redis's own clock.
+        DUE = "due";
+        /// Moves due members out of a sorted set.
+        PROMOTE = "promote";
+        /// Decides whether a process is dead, and fences it.
+        FENCE = "fence";
+        /// Takes a process off the registry if it holds nothing.
+        BYE = "bye";
+    }
+}
+#[cfg(feature = "server")]
+pub(super) use server::*;

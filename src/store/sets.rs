@@ -1,0 +1,113 @@
+//! The sorted sets `schedule`, `retry` and `dead`.
+
+use redis::Pipeline;
+
+use super::{Store, keys, scripts};
+use crate::error::Result;
+
+/// A sorted set that holds jobs until a time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitingSet {
+    Retry,
+    Schedule,
+}
+
+impl WaitingSet {
+    fn key(self) -> &'static str {
+        match self {
+            Self::Retry => keys::RETRY,
+            Self::Schedule => keys::SCHEDULE,
+        }
+    }
+}
+
+/// What keeps the dead set small, at the time of a burial.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct DeadLimits {
+    /// Entries up to this score go.
+    pub(crate) before: f64,
+    /// Entries but the newest so many, less one, go: Sidekiq's own arithmetic.
+    pub(crate) keep: u64,
+}
+
+impl DeadLimits {
+    fn rank(self) -> i64 {
+        -i64::try_from(self.keep).unwrap_or(i64::MAX)
+    }
+}
+
+/// Where a due member goes.
+#[derive(Debug)]
+pub(crate) enum Promotion<'a> {
+    /// To a queue, as these bytes.
+    Push { queue: &'a str, bytes: &'a str },
+    /// Back to the schedule at this score, as these bytes.
+    Later { score: String, bytes: &'a str },
+    /// To the dead set, unchanged.
+    Bury { score: String },
+}
+
+impl Store {
+    /// Moves a job out of its private list into `retry`. `false` if this process no longer owned it. Asking again after
+    /// silence changes nothing.
+    pub(crate) async fn retry(&self, list: &str, raw: &[u8], bytes: &[u8], score: &str) -> Result<bool> {
+        self.eval("retry", scripts::SETTLE.key(list).key(keys::RETRY).arg(raw).arg(bytes).arg(score)).await
+    }
+
+    /// Moves a job out of its private list into `dead`; see [`retry`](Self::retry).
+    pub(crate) async fn bury(
+        &self,
+        list: &str,
+        raw: &[u8],
+        bytes: &[u8],
+        score: &str,
+        limits: DeadLimits,
+    ) -> Result<bool> {
+        let mut settle = scripts::SETTLE.key(list);
+        settle.key(keys::DEAD).arg(raw).arg(bytes).arg(score).arg(limits.before).arg(limits.rank());
+        self.eval("bury", &settle).await
+    }
+
+    /// Adds to `retry` a job that lies in no private list.
+    pub(crate) async fn retry_unowned(&self, bytes: &[u8], score: &str) -> Result<()> {
+        self.link.query("retry", redis::cmd("ZADD").arg(keys::RETRY).arg(score).arg(bytes)).await
+    }
+
+    /// Adds to `dead` a job that lies in no private list.
+    pub(crate) async fn bury_unowned(&self, bytes: &[u8], score: &str, limits: DeadLimits) -> Result<()> {
+        let mut pipeline = Pipeline::with_capacity(3);
+        pipeline.atomic();
+        pipeline.cmd("ZADD").arg(keys::DEAD).arg(score).arg(bytes).ignore();
+        pipeline.cmd("ZREMRANGEBYSCORE").arg(keys::DEAD).arg("-inf").arg(limits.before).ignore();
+        pipeline.cmd("ZREMRANGEBYRANK").arg(keys::DEAD).arg(0).arg(limits.rank()).ignore();
+        self.link.pipe("bury", &pipeline).await
+    }
+
+    /// Up to `n` members that are due by Redis's clock, passing over the first `skip`; with the time there.
+    pub(crate) async fn due(&self, set: WaitingSet, skip: usize, n: usize) -> Result<(f64, Vec<Vec<u8>>)> {
+        let (now, members): (String, _) =
+            self.eval("look for due jobs", scripts::DUE.key(set.key()).arg(skip).arg(n)).await?;
+        Ok((now.parse().unwrap_or_default(), members))
+    }
+
+    /// Moves due members to where they belong. Returns how many were moved and how many stay because their queue's key
+    /// is no list; the others were moved by another poller.
+    pub(crate) async fn promote(
+        &self,
+        set: WaitingSet,
+        promotions: &[(&[u8], Promotion<'_>)],
+        limits: DeadLimits,
+    ) -> Result<(usize, usize)> {
+        let mut promote = scripts::PROMOTE.key(set.key());
+        promote.key(keys::QUEUES).key(keys::SCHEDULE).key(keys::DEAD).arg(limits.before).arg(limits.rank());
+        for (member, promotion) in promotions {
+            promote.arg(*member);
+            match promotion {
+                Promotion::Push { queue, bytes } => promote.arg("push").arg(*queue).arg(*bytes),
+                Promotion::Later { score, bytes } => promote.arg("later").arg(score).arg(*bytes),
+                Promotion::Bury { score } => promote.arg("bury").arg(score).arg(*member),
+            };
+        }
+        self.eval("promote", &promote).await
+    }
+}
