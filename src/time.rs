@@ -5,6 +5,8 @@
 //! whole second must keep its `.0`.
 
 use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Seconds since 1970 with microseconds behind the point: scores, `beat`, `started_at`, and the stamps of Sidekiq ≤ 7.
@@ -80,6 +82,20 @@ impl StampForm {
     }
 }
 
+/// How stamps are written now, shared by a server and its client.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Stamps(Arc<AtomicU8>);
+
+impl Stamps {
+    pub(crate) fn form(&self) -> StampForm {
+        if self.0.load(Ordering::Relaxed) == 0 { StampForm::Millis } else { StampForm::Secs }
+    }
+
+    pub(crate) fn set(&self, form: StampForm) {
+        self.0.store(u8::from(form == StampForm::Secs), Ordering::Relaxed);
+    }
+}
+
 /// Year, month (1-12), day, hour, minute of a moment in UTC: what the keys of statistics and metrics are made of.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Utc {
@@ -114,10 +130,10 @@ impl From<EpochSecs> for Utc {
     }
 }
 
-/// `Float#to_s`: plain between 1e-4 and 1e16, scientific with a two-digit exponent outside.
+/// `Float#to_s`: plain between 1e-4 and 1e15, scientific with a two-digit exponent outside.
 fn ruby_float(value: f64, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     let magnitude = value.abs();
-    if value == 0.0 || (1e-4..1e16).contains(&magnitude) {
+    if value == 0.0 || (1e-4..1e15).contains(&magnitude) {
         return write!(f, "{value:?}");
     }
     if !value.is_finite() {
@@ -149,7 +165,8 @@ mod tests {
             (1_795_408_229.559_424_9, "1795408229.5594249"),
             (1_795_408_408.0, "1795408408.0"),
             (0.0, "0.0"),
-            (1e15, "1000000000000000.0"),
+            (999_999_999_999_999.0, "999999999999999.0"),
+            (1e15, "1.0e+15"),
             (1e16, "1.0e+16"),
             (1e-4, "0.0001"),
             (9.999e-5, "9.999e-05"),

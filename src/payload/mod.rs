@@ -126,8 +126,7 @@ impl Payload {
         if !args.starts_with('[') {
             return Err(Error::args(format!("arguments of {class} must be a JSON array")));
         }
-        // The object that will hold the array is one level of its own.
-        if scan::deeper_than(&args, scan::MAX_DEPTH - 1) {
+        if is_too_deep(&args) {
             return Err(Error::args(format!(
                 "arguments of {class} are nested deeper than {} levels",
                 scan::MAX_DEPTH - 2
@@ -384,6 +383,11 @@ impl From<&Payload> for serde_json::Value {
     fn from(payload: &Payload) -> Self {
         serde_json::from_str(&payload.as_str()).unwrap_or(Self::Null)
     }
+}
+
+/// Whether the value of a top-level key is nested deeper than Ruby reads; the object that holds it is one level itself.
+pub(crate) fn is_too_deep(value: &str) -> bool {
+    scan::deeper_than(value, scan::MAX_DEPTH - 1)
 }
 
 type Index = (Vec<Entry>, Vec<(&'static str, Box<str>)>);

@@ -1,20 +1,108 @@
+use std::sync::Arc;
 use std::time::Duration;
 
+use tokio::sync::mpsc;
+
+use crate::client::{Chain, Client, ClientMiddleware};
 use crate::error::Result;
+use crate::job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, StopSignal};
+use crate::payload::Payload;
 use crate::server::Server;
 use crate::server::capsule::CapsuleBuilder;
 use crate::server::config::{Config, DEFAULT_CAPSULE, FetchMode, RemoteSignals, UnknownClasses, WireVersion};
+use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
+use crate::server::events::{Event, Hooks};
+use crate::server::fetcher::Settler;
 use crate::server::handle::Handle;
-use crate::store::RedisOptions;
+use crate::server::metrics::Metrics;
+use crate::server::middleware::{AnyServerMiddleware, ServerMiddleware};
+use crate::server::registry::{Async, Blocking, Function, Registrations};
+use crate::server::stats::{Counters, WorkState};
+use crate::store::{RedisOptions, Store};
+use crate::time::Stamps;
 
 /// Describes a [`Server`]: its jobs, capsules, hooks and settings. [`build`](Self::build) checks everything.
-#[derive(Debug, Default)]
+#[derive(Default)]
 #[must_use = "a builder does nothing until `build`"]
 pub struct ServerBuilder {
     pub(crate) config: Config,
+    registrations: Registrations,
+    client_chain: Chain,
+    server_chain: Vec<Arc<dyn AnyServerMiddleware>>,
+    hooks: Hooks,
+    death_handlers: Vec<DeathHandler>,
+    error_handlers: Vec<ErrorHandler>,
 }
 
 impl ServerBuilder {
+    /// Runs payloads of class [`Job::CLASS`] by this job.
+    pub fn register<J: Job>(mut self, job: J) -> Self {
+        self.registrations.add(J::CLASS, Arc::new(Async(job)));
+        self
+    }
+
+    /// Runs payloads of class [`BlockingJob::CLASS`] by this job, on the runtime's blocking threads.
+    pub fn register_blocking<J: BlockingJob>(mut self, job: J) -> Self {
+        self.registrations.add(J::CLASS, Arc::new(Blocking(job)));
+        self
+    }
+
+    /// Runs payloads of a class by an async function. The argument's type is a tuple, as of [`Job::Args`].
+    ///
+    /// ```
+    /// use ferrokiq::{Context, JobResult, Server};
+    ///
+    /// let server = Server::builder().register_fn("PingJob", async |_cx: Context, (host,): (String,)| -> JobResult {
+    ///     println!("ping {host}");
+    ///     Ok(())
+    /// });
+    /// # drop(server);
+    /// ```
+    pub fn register_fn<A, F, Fut>(mut self, class: &str, function: F) -> Self
+    where
+        A: Args,
+        F: Fn(Context, A) -> Fut + Send + Sync + 'static,
+        Fut: Future<Output = JobResult> + Send + 'static,
+    {
+        self.registrations.add(class, Arc::new(Function::new(function, JobOptions::new())));
+        self
+    }
+
+    /// Code around every push of this process; the first added is the outermost.
+    pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
+        self.client_chain.add(middleware);
+        self
+    }
+
+    /// Code around every job; the first added is the outermost.
+    pub fn server_middleware(mut self, middleware: impl ServerMiddleware) -> Self {
+        self.server_chain.push(Arc::new(middleware));
+        self
+    }
+
+    /// Runs a function at a moment in the server's life; several for one moment run in order, in reverse order when going
+    /// down.
+    pub fn on<Fut>(mut self, event: Event, hook: impl Fn() -> Fut + Send + Sync + 'static) -> Self
+    where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.hooks.add(event, hook);
+        self
+    }
+
+    /// Learns of every job that is given up: buried, or dropped because it says `retry: false` or `dead: false`. Sidekiq's
+    /// death handlers.
+    pub fn on_death(mut self, handler: impl Fn(&Payload, &JobError) + Send + Sync + 'static) -> Self {
+        self.death_handlers.push(Arc::new(handler));
+        self
+    }
+
+    /// Learns of every failure. Sidekiq's error handlers; what they get is logged already.
+    pub fn on_error(mut self, handler: impl Fn(&ErrorReport<'_>) + Send + Sync + 'static) -> Self {
+        self.error_handlers.push(Arc::new(handler));
+        self
+    }
+
     /// Where Redis is; `REDIS_PROVIDER` / `REDIS_URL` unless said.
     pub fn redis(mut self, options: RedisOptions) -> Self {
         self.config.redis = Some(options);
@@ -130,7 +218,41 @@ impl ServerBuilder {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the culprit.
     pub fn build(self) -> Result<Server> {
-        self.config.build_capsules()?;
-        Ok(Server { handle: Handle::new() })
+        let capsules = self.config.build_capsules()?;
+        let options = self.config.redis.clone().map_or_else(RedisOptions::from_env, Ok)?;
+        let store = Store::new(options)?;
+        let metrics = Metrics::default();
+        let registry = self.registrations.build(&metrics)?;
+        let stamps = Stamps::default();
+        stamps.set(self.config.wire_version.stamps());
+        let (acknowledger, acknowledgements) = mpsc::unbounded_channel();
+        let work = WorkState::default();
+        let core = Core {
+            registry,
+            middleware: self.server_chain.into(),
+            death_handlers: self.death_handlers,
+            error_handlers: self.error_handlers,
+            hooks: self.hooks,
+            client: Client::over(store.clone(), self.client_chain, stamps.clone()),
+            settler: Settler::new(store.clone(), acknowledger),
+            store,
+            counters: Counters::default(),
+            metrics,
+            handle: Handle::new(work.clone()),
+            work,
+            stop: StopSignal::default(),
+            stamps,
+            config: self.config,
+        };
+        Ok(Server { core: Arc::new(core), capsules, acknowledgements })
+    }
+}
+
+impl std::fmt::Debug for ServerBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ServerBuilder")
+            .field("config", &self.config)
+            .field("classes", &self.registrations)
+            .finish_non_exhaustive()
     }
 }

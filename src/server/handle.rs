@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicU8, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::server::stats::WorkState;
+
 /// Quiets and stops a running server. Cheap to clone; works before `run` too.
 #[derive(Clone, Debug)]
 pub struct Handle(Arc<Shared>);
@@ -11,6 +13,7 @@ pub struct Handle(Arc<Shared>);
 struct Shared {
     phase: AtomicU8,
     changed: Notify,
+    work: WorkState,
 }
 
 /// How a server ended.
@@ -22,49 +25,110 @@ pub struct Stopped {
     pub left_for_recovery: usize,
 }
 
-const RUNNING: u8 = 0;
-const QUIET: u8 = 1;
-const STOPPING: u8 = 2;
-const NOW: u8 = 3;
+/// How far down a server is; only ever goes forward.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+enum Phase {
+    Running,
+    Quiet,
+    Stopping,
+    Now,
+}
 
 impl Handle {
-    pub(crate) fn new() -> Self {
-        Self(Arc::new(Shared { phase: AtomicU8::new(RUNNING), changed: Notify::new() }))
+    pub(crate) fn new(work: WorkState) -> Self {
+        Self(Arc::new(Shared { phase: AtomicU8::new(Phase::Running as u8), changed: Notify::new(), work }))
     }
 
     /// Fetch nothing more; what runs goes on, and the process stays up and visible. Sidekiq's TSTP.
     pub fn quiet(&self) {
-        self.advance(QUIET);
+        self.advance(Phase::Quiet);
     }
 
     /// Finish what runs, up to the shutdown timeout, put back the rest, and end. Sidekiq's TERM.
     pub fn stop(&self) {
-        self.advance(STOPPING);
+        self.advance(Phase::Stopping);
     }
 
     /// As [`stop`](Self::stop), without waiting for the timeout.
     pub fn stop_now(&self) {
-        self.advance(NOW);
+        self.advance(Phase::Now);
     }
 
     /// Whether it was told to fetch nothing more.
     pub fn is_quiet(&self) -> bool {
-        self.phase() >= QUIET
+        self.is(Phase::Quiet)
     }
 
     /// Whether it was told to stop.
     pub fn is_stopping(&self) -> bool {
-        self.phase() >= STOPPING
+        self.is(Phase::Stopping)
     }
 
-    fn phase(&self) -> u8 {
-        self.0.phase.load(Ordering::Acquire)
+    /// One line for each job that runs: processor, class, jid, queue, seconds. Sidekiq's TTIN shows threads; tasks have
+    /// no stack to show.
+    pub fn dump(&self) -> String {
+        let running = self.0.work.running();
+        let mut lines = vec![format!("{} jobs are running", running.len())];
+        for (tid, work) in running {
+            let payload = crate::Payload::from_bytes(work.unit.bytes().to_vec());
+            let (class, jid) = match &payload {
+                Ok(payload) => (payload.display_class(), payload.jid()),
+                Err(_) => ("", ""),
+            };
+            let (queue, elapsed) = (work.unit.queue(), work.since.elapsed().as_secs_f64());
+            lines.push(format!("tid={tid} class={class} jid={jid} queue={queue} elapsed={elapsed:.3}"));
+        }
+        lines.join("\n")
     }
 
-    /// Phases only go forward.
-    fn advance(&self, phase: u8) {
-        if self.0.phase.fetch_max(phase, Ordering::AcqRel) < phase {
+    /// Resolves once it was told to fetch nothing more. Cancel safe.
+    pub async fn quieted(&self) {
+        self.reached(Phase::Quiet).await;
+    }
+
+    /// Resolves once it was told to stop. Cancel safe.
+    pub async fn stopping(&self) {
+        self.reached(Phase::Stopping).await;
+    }
+
+    /// Resolves once it was told not to wait. Cancel safe.
+    pub(crate) async fn now(&self) {
+        self.reached(Phase::Now).await;
+    }
+
+    async fn reached(&self, phase: Phase) {
+        loop {
+            let changed = self.0.changed.notified();
+            if self.is(phase) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn is(&self, phase: Phase) -> bool {
+        self.0.phase.load(Ordering::Acquire) >= phase as u8
+    }
+
+    fn advance(&self, phase: Phase) {
+        if self.0.phase.fetch_max(phase as u8, Ordering::AcqRel) < phase as u8 {
             self.0.changed.notify_waiters();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn goes_only_forward() {
+        let handle = Handle::new(WorkState::default());
+        handle.stop();
+        handle.quiet();
+        assert!(handle.is_stopping());
+        handle.quieted().await;
+        handle.stopping().await;
     }
 }

@@ -1,21 +1,73 @@
 //! The working half: fetches jobs, runs them, and leaves Redis as Sidekiq would.
+//!
+//! Floors, from the ground: `identity stats metrics` / `capsule config handle events middleware registry` / `retry intake
+//! fetcher` / `core` / `poller recovery heartbeat processor` / `manager` / `launcher` / `builder`.
 
 mod builder;
 mod capsule;
 mod config;
+mod core;
+mod events;
+mod fetcher;
 mod handle;
+mod heartbeat;
+mod identity;
+mod intake;
+mod job_log;
+mod launcher;
+mod manager;
+mod metrics;
+mod middleware;
+mod outage;
+mod poller;
+mod processor;
+mod recovery;
+mod registry;
+mod retry;
+mod stats;
 
+use std::fmt;
+use std::sync::Arc;
+
+use tokio::sync::mpsc;
+
+pub use self::core::ErrorReport;
 pub use builder::ServerBuilder;
 pub use capsule::{Capsule, CapsuleBuilder, QueueMode};
 pub use config::{Config, FetchMode, RemoteSignals, UnknownClasses, WireVersion};
+pub use events::Event;
 pub use handle::{Handle, Stopped};
+pub use middleware::{Next, ServerMiddleware};
 
+use self::core::Core;
+use crate::client::Client;
 use crate::error::Result;
+use fetcher::Batch;
+use launcher::Launcher;
 
-/// A worker process: capsules of processors, a poller and a heartbeat.
-#[derive(Debug)]
+/// A worker process: capsules of processors, a poller and a heartbeat, what `sidekiq` starts.
+///
+/// ```no_run
+/// # struct Hard;
+/// # impl ferrokiq::Job for Hard {
+/// #     const CLASS: &'static str = "HardJob";
+/// #     type Args = ();
+/// #     async fn perform(&self, _: ferrokiq::Context, _: ()) -> ferrokiq::JobResult { Ok(()) }
+/// # }
+/// # async fn example() -> ferrokiq::Result<()> {
+/// use ferrokiq::Server;
+///
+/// let server = Server::builder().register(Hard).concurrency(10).queues(["critical,2", "default,1"]).build()?;
+/// let handle = server.handle(); // quiets and stops it from elsewhere
+/// server.run(async { tokio::signal::ctrl_c().await.unwrap_or(()) }).await?;
+/// # drop(handle);
+/// # Ok(())
+/// # }
+/// ```
 pub struct Server {
-    handle: Handle,
+    core: Arc<Core>,
+    capsules: Vec<Capsule>,
+    acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
 }
 
 impl Server {
@@ -26,16 +78,52 @@ impl Server {
 
     /// What quiets and stops this server from elsewhere.
     pub fn handle(&self) -> Handle {
-        self.handle.clone()
+        self.core.handle.clone()
     }
 
-    /// Runs until told to stop by the [`Handle`], the Web UI, or `stop` resolving.
+    /// A client for the same Redis, with the same middleware.
+    pub fn client(&self) -> Client {
+        self.core.client.clone()
+    }
+
+    /// Where Redis is, the capsules, the number of registered classes: for a line at boot.
+    pub fn describe(&self) -> String {
+        let capsules: Vec<String> = self
+            .capsules
+            .iter()
+            .map(|capsule| {
+                let queues: Vec<&str> = capsule.weights().iter().map(|(queue, _)| queue.as_str()).collect();
+                format!("{} ({} x {})", capsule.name(), capsule.concurrency(), queues.join(" "))
+            })
+            .collect();
+        let (redis, classes) = (self.core.store.options(), self.core.registry.len());
+        format!("redis={redis} classes={classes} capsules={}", capsules.join(", "))
+    }
+
+    /// Runs until told to stop by the [`Handle`], the Web UI, or `stop` resolving; then ends what runs, puts back what does
+    /// not end in time, and returns.
     ///
     /// # Errors
     ///
     /// Only while booting: Redis cannot be reached or is too old.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: a server dropped in mid-flight leaves its jobs in private lists, where another process finds them within a
+    /// minute. Use the handle.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<Stopped> {
-        stop.await;
-        Ok(Stopped { left_for_recovery: 0 })
+        let handle = self.handle();
+        let launcher = Launcher::start(self.core, self.capsules, self.acknowledgements).await?;
+        tokio::select! {
+            () = stop => handle.stop(),
+            () = handle.stopping() => {}
+        }
+        Ok(launcher.stop().await)
+    }
+}
+
+impl fmt::Debug for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Server").field("core", &self.core).field("capsules", &self.capsules).finish_non_exhaustive()
     }
 }

@@ -30,7 +30,7 @@ pub(crate) struct ClassMetrics {
     pub(crate) failed: u64,
     pub(crate) ms: u64,
     /// Successful runs by duration.
-    pub(crate) histogram: [u16; 26],
+    pub(crate) histogram: [u64; 26],
 }
 
 impl Store {

@@ -86,13 +86,29 @@ impl Store {
         Ok(jobs)
     }
 
-    /// Counts one more recovery of a payload, and returns how many there were within 72 h.
-    pub(crate) async fn count_recovery(&self, digest: &str) -> Result<u64> {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("INCR").arg(keys::poison(digest));
-        pipeline.cmd("EXPIRE").arg(keys::poison(digest)).arg(POISON_TTL).ignore();
-        let (times,): (u64,) = self.link.pipe("count recoveries", &pipeline).await?;
-        Ok(times)
+    /// Puts up to `n` jobs of a dead process's private list back to their queue. Returns how many went back, and how many
+    /// went to the [convicts](Self::convicts) since they lay with `convicting` dying processes within 72 h.
+    pub(crate) async fn recover(
+        &self,
+        identity: &str,
+        list: &str,
+        queue: &str,
+        n: usize,
+        convicting: u64,
+    ) -> Result<(usize, usize)> {
+        let mut recover = scripts::RECOVER.key(list);
+        recover
+            .key(keys::queue(queue))
+            .key(keys::QUEUES)
+            .key(keys::convicts(identity, queue))
+            .key(keys::batches(identity));
+        recover.arg(queue).arg(n).arg(convicting).arg(POISON_TTL);
+        self.eval("recover", &recover).await
+    }
+
+    /// The list that jobs convicted by [`recover`](Self::recover) wait in for their burial.
+    pub(crate) fn convicts(identity: &str, queue: &str) -> String {
+        keys::convicts(identity, queue)
     }
 
     /// Takes empty private lists off the index of a process.

@@ -72,9 +72,9 @@ mod server {
         key.splitn(3, '|').nth(2)
     }
 
-    /// How often a payload lay in the private list of a process that died.
-    pub(in crate::store) fn poison(digest: &str) -> String {
-        format!("ferrokiq:poison:{digest}")
+    /// Jobs of a queue that went down with too many processes, on their way from a dead process's lists to the dead set.
+    pub(in crate::store) fn convicts(identity: &str, queue: &str) -> String {
+        format!("{}convicts|{queue}", batch_prefix(identity))
     }
 }
 #[cfg(feature = "server")]

@@ -31,6 +31,8 @@ mod server {
         PROMOTE = "promote";
         /// Decides whether a process is dead, and fences it.
         FENCE = "fence";
+        /// Puts back the jobs of a dead process.
+        RECOVER = "recover";
         /// Takes a process off the registry if it holds nothing.
         BYE = "bye";
     }

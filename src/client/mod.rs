@@ -1,0 +1,215 @@
+//! The pushing half: any process that enqueues.
+//!
+//! 1. check what Sidekiq checks, fill in what it fills in (`normalize.rs`)
+//! 2. run the client middleware, which may change or stop a job
+//! 3. write: one round trip
+
+mod bulk;
+mod middleware;
+mod normalize;
+
+use std::fmt;
+use std::sync::Arc;
+
+pub use bulk::Bulk;
+pub use middleware::{ClientMiddleware, Next};
+
+use crate::error::Result;
+use crate::payload::{Jid, Payload};
+use crate::store::{RedisOptions, Store};
+use crate::time::{EpochSecs, StampForm, Stamps};
+pub(crate) use middleware::Chain;
+
+/// Pushes jobs. Cheap to clone; all clones share one connection, made when first needed.
+///
+/// ```no_run
+/// # async fn example() -> ferrokiq::Result<()> {
+/// use ferrokiq::{Client, Payload};
+///
+/// let client = Client::open("redis://127.0.0.1:6379/0")?;
+/// let jid = client.push(Payload::new("RubyOnlyJob", [1.into(), "x".into()]).with_queue("ruby")).await?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Clone)]
+pub struct Client(Arc<Shared>);
+
+struct Shared {
+    sink: Sink,
+    chain: Chain,
+    stamps: Stamps,
+}
+
+/// Where jobs go.
+enum Sink {
+    Redis(Store),
+    #[cfg(feature = "testing")]
+    Test(Arc<dyn TestSink>),
+}
+
+/// What stands in for Redis in the tests of an app.
+#[cfg(feature = "testing")]
+pub(crate) trait TestSink: Send + Sync {
+    fn accept<'a>(
+        &'a self,
+        client: &'a Client,
+        payload: Payload,
+    ) -> std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+}
+
+/// Describes a [`Client`].
+#[derive(Debug, Default)]
+#[must_use = "a builder does nothing until `build`"]
+pub struct ClientBuilder {
+    redis: Option<RedisOptions>,
+    chain: Chain,
+    stamps: Stamps,
+}
+
+impl ClientBuilder {
+    /// Where Redis is; `REDIS_PROVIDER` / `REDIS_URL` unless said.
+    pub fn redis(mut self, options: RedisOptions) -> Self {
+        self.redis = Some(options);
+        self
+    }
+
+    /// Code around every push; the first added is the outermost.
+    pub fn middleware(mut self, middleware: impl ClientMiddleware) -> Self {
+        self.chain.add(middleware);
+        self
+    }
+
+    /// How stamps are written; [`StampForm::Millis`], what Sidekiq 8 writes, unless said. Use [`StampForm::Secs`] where
+    /// Sidekiq 6 or 7 reads the jobs.
+    pub fn stamps(self, form: StampForm) -> Self {
+        self.stamps.set(form);
+        self
+    }
+
+    /// Checks the settings. Connects only when first needed.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for an environment without a usable URL.
+    pub fn build(self) -> Result<Client> {
+        let options = self.redis.map_or_else(RedisOptions::from_env, Ok)?;
+        Ok(Client::over(Store::new(options)?, self.chain, self.stamps))
+    }
+}
+
+impl Client {
+    /// Starts describing a client.
+    pub fn builder() -> ClientBuilder {
+        ClientBuilder::default()
+    }
+
+    /// A client for a Redis URL.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for an unreadable URL.
+    pub fn open(url: &str) -> Result<Self> {
+        Self::builder().redis(url.parse()?).build()
+    }
+
+    /// A client for the Redis that `REDIS_PROVIDER` or `REDIS_URL` names, as Sidekiq finds it.
+    ///
+    /// # Errors
+    ///
+    /// As [`RedisOptions::from_env`].
+    pub fn from_env() -> Result<Self> {
+        Self::builder().build()
+    }
+
+    pub(crate) fn over(store: Store, chain: Chain, stamps: Stamps) -> Self {
+        Self(Arc::new(Shared { sink: Sink::Redis(store), chain, stamps }))
+    }
+
+    #[cfg(feature = "testing")]
+    pub(crate) fn over_test(sink: Arc<dyn TestSink>) -> Self {
+        Self(Arc::new(Shared { sink: Sink::Test(sink), chain: Chain::default(), stamps: Stamps::default() }))
+    }
+
+    /// Pushes one job: to its queue, or to the schedule if it has `at` (epoch seconds). Returns its id, or `None` if a
+    /// middleware stopped it.
+    ///
+    /// What is missing is filled in as Sidekiq does: `retry`, `queue`, `jid`, `created_at`, `enqueued_at`.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Payload`](crate::ErrorKind::Payload) for what Sidekiq rejects.
+    /// [`ErrorKind::Redis`](crate::ErrorKind::Redis) if it was certainly not pushed. After silence
+    /// [`ErrorKind::Ambiguous`](crate::ErrorKind::Ambiguous), with the [jid](crate::Error::jid): it may have been pushed,
+    /// and is never pushed a second time without being asked.
+    ///
+    /// # Cancel safety
+    ///
+    /// A dropped call may have pushed the job.
+    pub async fn push(&self, payload: Payload) -> Result<Option<Jid>> {
+        let payload = normalize::complete(payload, self.0.stamps.form())?;
+        let Some(payload) = self.through_middleware(payload).await? else { return Ok(None) };
+        let jid = normalize::jid(&payload);
+        self.write(vec![payload]).await.map_err(|error| error.with_jid(jid.clone()))?;
+        Ok(jid)
+    }
+
+    /// Runs the middleware over a payload; `None` if one stopped it.
+    pub(crate) async fn through_middleware(&self, payload: Payload) -> Result<Option<Payload>> {
+        if self.0.chain.is_empty() {
+            return Ok(Some(payload));
+        }
+        let changed = self.0.chain.run(payload).await?;
+        changed.map(normalize::checked).transpose()
+    }
+
+    /// Writes complete payloads in one round trip: to the schedule if the first has `at`, else to their queues, all or
+    /// none.
+    async fn write(&self, mut payloads: Vec<Payload>) -> Result<()> {
+        let Some(first) = payloads.first() else { return Ok(()) };
+        let store = match &self.0.sink {
+            Sink::Redis(store) => store,
+            #[cfg(feature = "testing")]
+            Sink::Test(sink) => {
+                for payload in payloads {
+                    sink.accept(self, payload).await?;
+                }
+                return Ok(());
+            }
+        };
+        if first.contains_key("at") {
+            let entries: Vec<(String, String)> =
+                payloads.into_iter().map(normalize::scheduled).collect::<Result<_>>()?;
+            return store.schedule(&entries).await;
+        }
+        let stamp = self.0.stamps.form().stamp(EpochSecs::now());
+        for payload in &mut payloads {
+            payload.insert_raw("enqueued_at", stamp.as_str());
+        }
+        let mut queues: Vec<(String, Vec<String>)> = Vec::with_capacity(1);
+        for payload in payloads {
+            let at = queues.iter().position(|(queue, _)| queue == payload.queue()).unwrap_or_else(|| {
+                queues.push((payload.queue().to_owned(), Vec::new()));
+                queues.len() - 1
+            });
+            queues[at].1.push(payload.into_string());
+        }
+        let queues: Vec<(&str, Vec<String>)> =
+            queues.iter_mut().map(|(queue, jobs)| (queue.as_str(), std::mem::take(jobs))).collect();
+        store.push(&queues).await
+    }
+
+    #[cfg(feature = "server")]
+    pub(crate) fn has_middleware(&self) -> bool {
+        !self.0.chain.is_empty()
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut debug = f.debug_struct("Client");
+        if let Sink::Redis(store) = &self.0.sink {
+            debug.field("redis", store.options());
+        }
+        debug.field("middleware", &self.0.chain).finish_non_exhaustive()
+    }
+}

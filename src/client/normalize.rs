@@ -1,0 +1,177 @@
+//! What Sidekiq checks and fills in before a job is written, in its order and with its words.
+
+use crate::error::{Error, Result};
+use crate::payload::{Jid, Payload, is_too_deep};
+use crate::time::{EpochSecs, StampForm};
+
+/// Seconds `retry_for` may be at most; beyond it somebody passed a moment instead of a span.
+const MAX_RETRY_FOR: f64 = 1_000_000_000.0;
+
+/// Checks a payload and fills in defaults: `retry` and `queue` in front, `jid` and `created_at` at the end.
+pub(super) fn complete(payload: Payload, stamps: StampForm) -> Result<Payload> {
+    let template = template(payload)?;
+    check_args(&template)?;
+    Ok(finish(template, &stamps.stamp(EpochSecs::now())))
+}
+
+/// As [`complete`], for a payload whose arguments come later.
+pub(super) fn template(payload: Payload) -> Result<Payload> {
+    let mut item = Payload::empty();
+    item.insert("retry", true);
+    item.insert("queue", "default");
+    for key in payload.keys() {
+        if let Some(value) = payload.get(key) {
+            item.insert_raw(key, value);
+        }
+    }
+    check(&item)?;
+    if let Some(queue) = item.get("queue").filter(|queue| is_number(queue)).map(str::to_owned) {
+        item.insert("queue", queue);
+    }
+    if let Some(raw) = item.get("retry_for")
+        && let Ok(secs) = raw.parse::<f64>()
+    {
+        if secs > MAX_RETRY_FOR {
+            return Err(Error::payload("retry_for must be a relative amount of time, e.g. 172800 for 48 hours"));
+        }
+        if !raw.bytes().all(|byte| byte.is_ascii_digit()) {
+            item.insert("retry_for", secs as i64);
+        }
+    }
+    Ok(item)
+}
+
+/// Fills in what a complete payload has besides.
+pub(super) fn finish(mut payload: Payload, stamp: &str) -> Payload {
+    if is_falsy(payload.get("jid")) {
+        payload.insert("jid", Jid::generate());
+    }
+    if is_falsy(payload.get("created_at")) {
+        payload.insert_raw("created_at", stamp);
+    }
+    payload
+}
+
+fn check(item: &Payload) -> Result<()> {
+    let Some(class) = item.get("class") else {
+        return Err(Error::payload("Job must be a Hash with 'class' and 'args' keys: there is no 'class'"));
+    };
+    if !class.starts_with('"') {
+        return Err(Error::payload(
+            "Job class must be either a Class or String representation of the class name: it is something else",
+        ));
+    }
+    let class = item.class();
+    if item.get("at").is_some_and(|at| !is_number(at)) {
+        return Err(Error::payload(format!("Job 'at' must be a Numeric timestamp: that of {class} is not")));
+    }
+    if item.get("tags").is_some_and(|tags| !is_falsy(Some(tags)) && !tags.starts_with('[')) {
+        return Err(Error::payload(format!("Job tags must be an Array: those of {class} are not")));
+    }
+    let queue = item.get("queue").unwrap_or("null");
+    if (queue.starts_with('"') && item.queue().is_empty()) || !(queue.starts_with('"') || is_number(queue)) {
+        return Err(Error::payload(format!("Job must include a valid queue name: that of {class} is not")));
+    }
+    Ok(())
+}
+
+fn check_args(item: &Payload) -> Result<()> {
+    match item.get("args") {
+        None => Err(Error::payload("Job must be a Hash with 'class' and 'args' keys: there are no 'args'")),
+        Some(args) if !args.starts_with('[') => {
+            Err(Error::payload(format!("Job args must be an Array: those of {} are not", item.class())))
+        }
+        Some(args) if is_too_deep(args) => {
+            Err(Error::args(format!("arguments of {} are nested deeper than Ruby reads", item.class())))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+/// A payload that went through middleware: still something that can be written.
+pub(super) fn checked(payload: Payload) -> Result<Payload> {
+    check(&payload)?;
+    check_args(&payload)?;
+    Ok(payload)
+}
+
+/// The id to tell the caller; an id that is no string is told as its JSON.
+pub(super) fn jid(payload: &Payload) -> Option<Jid> {
+    match payload.jid() {
+        "" => payload.get("jid").map(Jid::from),
+        jid => Some(jid.into()),
+    }
+}
+
+/// Score and bytes of a job for the schedule, which does not hold `at`.
+pub(super) fn scheduled(mut payload: Payload) -> Result<(String, String)> {
+    match payload.remove("at") {
+        Some(at) => Ok((at, payload.into_string())),
+        None => Err(Error::payload("Job 'at' must be a Numeric timestamp: of several jobs some have none")),
+    }
+}
+
+fn is_number(raw: &str) -> bool {
+    raw.starts_with(|first: char| first.is_ascii_digit() || first == '-')
+}
+
+/// What Ruby's `||=` replaces.
+fn is_falsy(raw: Option<&str>) -> bool {
+    matches!(raw, None | Some("null" | "false"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn completed(raw: &str) -> Result<String> {
+        let payload = complete(Payload::parse(raw).unwrap(), StampForm::Millis)?;
+        let stamp = payload.get("created_at").unwrap().to_owned();
+        Ok(payload.into_string().replace(&stamp, "NOW"))
+    }
+
+    #[test]
+    fn orders_keys_as_ruby_merges_them() {
+        assert_eq!(
+            completed(r#"{"jid":"abc","zzz":1,"args":[],"class":"X","queue":"sym","created_at":1.25}"#).unwrap(),
+            r#"{"retry":true,"queue":"sym","jid":"abc","zzz":1,"args":[],"class":"X","created_at":NOW}"#
+        );
+        let filled = completed(r#"{"class":"X","args":[1],"jid":null}"#).unwrap();
+        assert!(filled.starts_with(r#"{"retry":true,"queue":"default","class":"X","args":[1],"jid":""#), "{filled}");
+        assert!(filled.ends_with(r#""created_at":NOW}"#), "{filled}");
+    }
+
+    #[test]
+    fn rejects_what_sidekiq_rejects() {
+        for (raw, message) in [
+            (r#"{"args":[]}"#, "Job must be a Hash with 'class' and 'args' keys:"),
+            (r#"{"class":"X"}"#, "Job must be a Hash with 'class' and 'args' keys:"),
+            (r#"{"class":"X","args":{}}"#, "Job args must be an Array:"),
+            (r#"{"class":1,"args":[]}"#, "Job class must be either a Class or String"),
+            (r#"{"class":"X","args":[],"at":null}"#, "Job 'at' must be a Numeric timestamp:"),
+            (r#"{"class":"X","args":[],"at":"5"}"#, "Job 'at' must be a Numeric timestamp:"),
+            (r#"{"class":"X","args":[],"tags":"a"}"#, "Job tags must be an Array:"),
+            (r#"{"class":"X","args":[],"queue":""}"#, "Job must include a valid queue name"),
+            (r#"{"class":"X","args":[],"queue":null}"#, "Job must include a valid queue name"),
+            (r#"{"class":"X","args":[],"retry_for":1000000001}"#, "retry_for must be a relative amount of time"),
+        ] {
+            let error = completed(raw).unwrap_err();
+            assert!(error.to_string().starts_with(message), "{raw}: {error}");
+        }
+    }
+
+    #[test]
+    fn accepts_what_sidekiq_accepts() {
+        for raw in [
+            r#"{"class":"","args":[]}"#,
+            r#"{"class":"X","args":[],"tags":null}"#,
+            r#"{"class":"X","args":[],"queue":"mit Leerzeichen é"}"#,
+            r#"{"class":"X","args":[],"at":1}"#,
+            r#"{"class":"X","args":[],"jid":7}"#,
+        ] {
+            assert!(completed(raw).is_ok(), "{raw}");
+        }
+        let cut = completed(r#"{"class":"X","args":[],"retry_for":3600.9,"queue":7}"#).unwrap();
+        assert!(cut.contains(r#""queue":"7""#) && cut.contains(r#""retry_for":3600,"#), "{cut}");
+    }
+}

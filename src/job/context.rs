@@ -1,0 +1,125 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
+use tokio::sync::Notify;
+
+use crate::client::Client;
+use crate::payload::Payload;
+
+/// What a job knows about its run besides its arguments. Cheap to clone.
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+struct Inner {
+    payload: Payload,
+    queue: Arc<str>,
+    client: Client,
+    stop: StopSignal,
+    deadline: Option<Instant>,
+}
+
+impl Context {
+    pub(crate) fn new(
+        payload: Payload,
+        queue: Arc<str>,
+        client: Client,
+        stop: StopSignal,
+        deadline: Option<Instant>,
+    ) -> Self {
+        Self(Arc::new(Inner { payload, queue, client, stop, deadline }))
+    }
+
+    /// The job as it came: jid, tags, unknown keys and all.
+    pub fn payload(&self) -> &Payload {
+        &self.0.payload
+    }
+
+    /// The same run with another payload, for a server middleware that changes what the job sees. What is stored when the
+    /// job fails are the bytes as fetched, whatever middleware did.
+    #[must_use]
+    pub fn with_payload(&self, payload: Payload) -> Self {
+        let Inner { queue, client, stop, deadline, .. } = &*self.0;
+        Self::new(payload, Arc::clone(queue), client.clone(), stop.clone(), *deadline)
+    }
+
+    /// The job's id.
+    pub fn jid(&self) -> &str {
+        self.0.payload.jid()
+    }
+
+    /// The queue it was fetched from, whatever its payload says.
+    pub fn queue(&self) -> &str {
+        &self.0.queue
+    }
+
+    /// Pushes further jobs, to the same Redis.
+    pub fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// How often it has run before and failed; 0 for the first run.
+    pub fn failures(&self) -> u32 {
+        let counted = self.0.payload.retry_count().map_or(0, |count| count.saturating_add(1));
+        u32::try_from(counted.max(0)).unwrap_or(u32::MAX)
+    }
+
+    /// Whether the server is stopping: a long job should come to an end, or it is put back when the shutdown timeout is
+    /// over. Sidekiq's `interrupted?`.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stop.is_set()
+    }
+
+    /// Resolves when the server begins to stop. Cancel safe.
+    pub async fn stopping(&self) {
+        self.0.stop.wait().await;
+    }
+
+    /// When [`Job::timeout`](crate::Job::timeout) ends this run.
+    pub fn deadline(&self) -> Option<Instant> {
+        self.0.deadline
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("payload", &self.0.payload)
+            .field("queue", &self.0.queue)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Set once, when a server begins to stop.
+#[derive(Clone, Debug, Default)]
+pub struct StopSignal(Arc<Flag>);
+
+#[derive(Debug, Default)]
+struct Flag {
+    set: AtomicBool,
+    changed: Notify,
+}
+
+impl StopSignal {
+    /// Sets it; there is no way back.
+    pub fn trigger(&self) {
+        self.0.set.store(true, Ordering::Release);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Whether it is set.
+    pub fn is_set(&self) -> bool {
+        self.0.set.load(Ordering::Acquire)
+    }
+
+    /// Resolves once it is set. Cancel safe.
+    pub async fn wait(&self) {
+        let mut changed = std::pin::pin!(self.0.changed.notified());
+        // Enabled before the look, so that no trigger falls in between.
+        changed.as_mut().enable();
+        if !self.is_set() {
+            changed.await;
+        }
+    }
+}

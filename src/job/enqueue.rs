@@ -1,0 +1,102 @@
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use super::args::Args;
+use super::options::JobOptions;
+use crate::client::{Bulk, Client};
+use crate::error::Result;
+use crate::payload::{Jid, Payload};
+use crate::time::EpochSecs;
+
+/// A job class with its options, ready to be pushed; what [`Job::set`](crate::Job::set) returns.
+#[derive(Clone, Debug)]
+#[must_use = "nothing is pushed until one of the `perform_*` methods is called"]
+pub struct Setter<A> {
+    class: &'static str,
+    options: JobOptions,
+    args: PhantomData<fn(A)>,
+}
+
+impl<A: Args> Setter<A> {
+    pub(super) fn new(class: &'static str, options: JobOptions) -> Self {
+        Self { class, options, args: PhantomData }
+    }
+
+    /// As [`Job::perform_async`](crate::Job::perform_async).
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::push`].
+    pub fn perform_async(self, client: &Client, args: A) -> impl Future<Output = Result<Option<Jid>>> + Send + use<A> {
+        let (client, payload) = (client.clone(), self.payload(&args));
+        async move { client.push(payload?).await }
+    }
+
+    /// As [`Job::perform_in`](crate::Job::perform_in).
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::push`].
+    pub fn perform_in(
+        self,
+        client: &Client,
+        delay: Duration,
+        args: A,
+    ) -> impl Future<Output = Result<Option<Jid>>> + Send + use<A> {
+        let at = if delay.is_zero() { EpochSecs(0.0) } else { EpochSecs::now() + delay };
+        self.perform_at(client, at, args)
+    }
+
+    /// As [`Job::perform_at`](crate::Job::perform_at).
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::push`].
+    pub fn perform_at<T: Into<EpochSecs>>(
+        self,
+        client: &Client,
+        at: T,
+        args: A,
+    ) -> impl Future<Output = Result<Option<Jid>>> + Send + use<A, T> {
+        let (client, at) = (client.clone(), at.into());
+        let payload = self.scheduled(at, &args);
+        async move { client.push(payload?).await }
+    }
+
+    /// As [`Job::perform_bulk`](crate::Job::perform_bulk).
+    ///
+    /// # Errors
+    ///
+    /// As [`Client::push_bulk`].
+    pub fn perform_bulk<I: IntoIterator<Item = A>>(
+        self,
+        client: &Client,
+        args: I,
+    ) -> impl Future<Output = Result<Vec<Option<Jid>>>> + Send + use<A, I> {
+        let client = client.clone();
+        let mut template = self.options.payload();
+        template.insert("class", self.class);
+        let args: Result<Vec<String>> = args.into_iter().map(|args| args.to_json()).collect();
+        async move { client.push_bulk(Bulk::of(template, args?)).await }
+    }
+
+    /// Keys in the order of Ruby's `perform_async`.
+    fn payload(&self, args: &A) -> Result<Payload> {
+        let mut payload = self.options.payload();
+        payload.insert_raw("args", args.to_json()?);
+        payload.insert("class", self.class);
+        Ok(payload)
+    }
+
+    /// Keys in the order of Ruby's `perform_in`.
+    fn scheduled(&self, at: EpochSecs, args: &A) -> Result<Payload> {
+        let mut payload = self.options.payload();
+        payload.insert("class", self.class);
+        payload.insert_raw("args", args.to_json()?);
+        // One in the past is pushed at once, without `at`.
+        if at > EpochSecs::now() {
+            payload.insert_raw("at", at.to_string());
+        }
+        Ok(payload)
+    }
+}

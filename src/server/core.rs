@@ -1,0 +1,89 @@
+//! What every part of a running server shares.
+
+use std::fmt;
+use std::sync::Arc;
+
+use crate::client::Client;
+use crate::job::{JobError, StopSignal};
+use crate::payload::Payload;
+use crate::server::config::Config;
+use crate::server::events::Hooks;
+use crate::server::fetcher::Settler;
+use crate::server::handle::Handle;
+use crate::server::metrics::Metrics;
+use crate::server::middleware::AnyServerMiddleware;
+use crate::server::registry::Registry;
+use crate::server::stats::{Counters, WorkState};
+use crate::store::Store;
+use crate::store::sets::DeadLimits;
+use crate::time::{EpochSecs, Stamps};
+
+/// Something that went wrong, for [error handlers](crate::ServerBuilder::on_error).
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct ErrorReport<'a> {
+    /// What was going on, in Sidekiq's words: `Job raised exception`, `Invalid JSON for job`, ...
+    pub context: &'a str,
+    /// What went wrong.
+    pub error: &'a JobError,
+    /// The job it went wrong with, if it could be read.
+    pub payload: Option<&'a Payload>,
+}
+
+pub(crate) type DeathHandler = Arc<dyn Fn(&Payload, &JobError) + Send + Sync>;
+pub(crate) type ErrorHandler = Arc<dyn Fn(&ErrorReport<'_>) + Send + Sync>;
+
+pub(crate) struct Core {
+    pub(crate) config: Config,
+    pub(crate) registry: Registry,
+    pub(crate) middleware: Arc<[Arc<dyn AnyServerMiddleware>]>,
+    pub(crate) death_handlers: Vec<DeathHandler>,
+    pub(crate) error_handlers: Vec<ErrorHandler>,
+    pub(crate) hooks: Hooks,
+    pub(crate) client: Client,
+    pub(crate) store: Store,
+    pub(crate) settler: Settler,
+    pub(crate) counters: Counters,
+    pub(crate) metrics: Metrics,
+    pub(crate) work: WorkState,
+    pub(crate) handle: Handle,
+    /// What jobs see as `stopping`.
+    pub(crate) stop: StopSignal,
+    pub(crate) stamps: Stamps,
+}
+
+impl Core {
+    pub(crate) fn dead_limits(&self, now: EpochSecs) -> DeadLimits {
+        DeadLimits { before: now.0 - self.config.dead_timeout.as_secs_f64(), keep: self.config.dead_max_jobs }
+    }
+
+    /// Tells the log, and whoever asked to be told.
+    pub(crate) fn report(&self, context: &str, error: &JobError, payload: Option<&Payload>) {
+        let (jid, class) = payload.map_or(("", ""), |payload| (payload.jid(), payload.display_class()));
+        tracing::warn!(jid, class, error = %error, "{context}");
+        let report = ErrorReport { context, error, payload };
+        for handler in &self.error_handlers {
+            guarded("error handler", || handler(&report));
+        }
+    }
+
+    /// Runs the death handlers.
+    pub(crate) fn died(&self, payload: &Payload, error: &JobError) {
+        for handler in &self.death_handlers {
+            guarded("death handler", || handler(payload, error));
+        }
+    }
+}
+
+/// Runs a user's hook; a panic in it is logged and goes no further.
+fn guarded(what: &str, hook: impl FnOnce()) {
+    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(hook)).is_err() {
+        tracing::error!("{what} panicked");
+    }
+}
+
+impl fmt::Debug for Core {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Core").field("config", &self.config).finish_non_exhaustive()
+    }
+}

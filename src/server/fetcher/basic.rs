@@ -1,0 +1,47 @@
+use std::sync::Arc;
+
+use super::{Batch, Source};
+use crate::error::Result;
+use crate::store::claims::BlockingWire;
+use crate::store::queue_key;
+
+/// Jobs leave Redis when they are fetched, as in Sidekiq's open-source version: what runs when the process dies is lost.
+#[derive(Debug)]
+pub(crate) struct Basic {
+    source: Source,
+    queues: Vec<(Arc<str>, String)>,
+    order: Vec<usize>,
+    wire: Option<BlockingWire>,
+}
+
+impl Basic {
+    pub(super) fn new(source: Source) -> Self {
+        let queues =
+            source.capsule.weights().iter().map(|(name, _)| (Arc::from(name.as_str()), queue_key(name))).collect();
+        Self { source, queues, order: Vec::new(), wire: None }
+    }
+
+    pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
+        self.source.capsule.order(&mut rand::rng(), &mut self.order);
+        let keys: Vec<&str> = self.order.iter().map(|at| self.queues[*at].1.as_str()).collect();
+        let wire = match &mut self.wire {
+            Some(wire) => wire,
+            None => self.wire.insert(self.source.store.blocking().await?),
+        };
+        match wire.pop(want, &keys).await {
+            Ok(None) => Ok(Vec::new()),
+            Ok(Some((key, jobs))) => {
+                let queue = self
+                    .queues
+                    .iter()
+                    .find(|(_, known)| *known == key)
+                    .map_or_else(|| Arc::from(key.trim_start_matches("queue:")), |(name, _)| Arc::clone(name));
+                Ok(vec![Batch::new(String::new(), queue, jobs)])
+            }
+            Err(error) => {
+                self.wire = None;
+                Err(error)
+            }
+        }
+    }
+}

@@ -1,0 +1,74 @@
+//! How jobs come out of Redis and how they leave this process.
+//!
+//! A capsule has one [`Fetcher`]; it puts [`UnitOfWork`]s into the capsule's [`Intake`](crate::server::intake::Intake).
+//! Whatever became of a unit is told to the [`Settler`]. Neither the processor nor the manager knows whether jobs lie in
+//! private lists meanwhile (`reliable`) or nowhere (`basic`).
+
+mod acknowledger;
+mod basic;
+mod batch;
+mod reliable;
+mod settler;
+
+use std::sync::Arc;
+
+pub(crate) use acknowledger::Acknowledger;
+pub(crate) use batch::{Batch, UnitOfWork};
+pub(crate) use settler::{Destination, Settled, Settler};
+
+use crate::error::Result;
+use crate::server::capsule::Capsule;
+use crate::server::config::FetchMode;
+use crate::server::handle::Handle;
+use crate::server::intake::Intake;
+use crate::store::Store;
+use crate::store::claims::Private;
+
+/// Brings jobs of a capsule's queues.
+#[derive(Debug)]
+pub(crate) enum Fetcher {
+    Reliable(reliable::Reliable),
+    Basic(basic::Basic),
+}
+
+/// What a [`Fetcher`] works with.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    pub(crate) store: Store,
+    pub(crate) private: Private,
+    pub(crate) capsule: Arc<Capsule>,
+    pub(crate) intake: Arc<Intake>,
+    pub(crate) handle: Handle,
+    /// Numbers the private lists of this process.
+    pub(crate) numbers: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Fetcher {
+    pub(crate) fn new(mode: FetchMode, source: Source) -> Self {
+        match mode {
+            FetchMode::Reliable => Self::Reliable(reliable::Reliable::new(source)),
+            FetchMode::Basic => Self::Basic(basic::Basic::new(source)),
+        }
+    }
+
+    /// Up to `want` jobs, waiting a few seconds for the first of them. Comes back with none when there are none, when
+    /// jobs went into the intake by another way, and when the server was quieted.
+    ///
+    /// # Cancel safety
+    ///
+    /// None: always await it to the end, or jobs are stranded.
+    pub(crate) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
+        match self {
+            Self::Reliable(fetcher) => fetcher.retrieve_work(want).await,
+            Self::Basic(fetcher) => fetcher.retrieve_work(want).await,
+        }
+    }
+
+    /// Waits for commands that are still with Redis, so that nothing arrives afterwards.
+    pub(crate) async fn close(self) {
+        match self {
+            Self::Reliable(fetcher) => fetcher.close().await,
+            Self::Basic(_) => {}
+        }
+    }
+}

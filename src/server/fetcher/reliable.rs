@@ -1,0 +1,215 @@
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+use super::{Batch, Source};
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::claims::BlockingWire;
+use crate::store::queue_key;
+
+/// Jobs move into private lists of this process and leave them only when they are done, retried, dead or requeued.
+///
+/// While there is work, one script claims many jobs at once. While there is none, a waiter per queue lets Redis block
+/// until a job is moved to it; queues beyond the first eight are looked at by the script now and then.
+#[derive(Debug)]
+pub(crate) struct Reliable {
+    source: Source,
+    /// Name and key, in the order of the capsule's weights.
+    queues: Vec<(Arc<str>, String)>,
+    /// The order of this claim, kept to save the allocation.
+    order: Vec<usize>,
+    idle: Arc<Idle>,
+    waiters: JoinSet<()>,
+    /// Keys that are no lists and were complained about.
+    complained: Vec<String>,
+    nap: Duration,
+}
+
+/// Whether waiters should wait, and whether one of them brought something.
+#[derive(Debug, Default)]
+struct Idle {
+    wait: AtomicBool,
+    changed: Notify,
+    stirred: Notify,
+}
+
+/// Waiters, and so connections, a capsule has at most.
+const MAX_WAITERS: usize = 8;
+/// Jobs of one claim: the script holds Redis for a fifth of a millisecond.
+const MAX_CLAIM: usize = 100;
+/// Pause between looks at queues nobody waits at; it doubles from the first to the second while nothing comes.
+const NAP: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
+/// The same where waiters cover every queue: only a safety net.
+const LONG_NAP: Duration = Duration::from_secs(5);
+
+impl Reliable {
+    pub(super) fn new(source: Source) -> Self {
+        let queues =
+            source.capsule.weights().iter().map(|(name, _)| (Arc::from(name.as_str()), queue_key(name))).collect();
+        Self {
+            source,
+            queues,
+            order: Vec::new(),
+            idle: Arc::default(),
+            waiters: JoinSet::new(),
+            complained: Vec::new(),
+            nap: NAP.0,
+        }
+    }
+
+    pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
+        let batches = self.claim(want.min(MAX_CLAIM)).await?;
+        if !batches.is_empty() {
+            self.idle.wait.store(false, Ordering::Release);
+            self.nap = NAP.0;
+            return Ok(batches);
+        }
+        self.wait().await;
+        Ok(Vec::new())
+    }
+
+    async fn claim(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
+        self.source.capsule.order(&mut rand::rng(), &mut self.order);
+        let queues: Vec<(&str, &str)> =
+            self.order.iter().map(|at| (&*self.queues[*at].0, self.queues[*at].1.as_str())).collect();
+        let number = self.source.numbers.fetch_add(1, Ordering::Relaxed);
+        let Some(claimed) = self.source.store.claim(&self.source.private, number, want, &queues).await? else {
+            return Err(Error::new(ErrorKind::Redis, "this process is no longer registered"));
+        };
+        for key in claimed.wrong_type {
+            if !self.complained.contains(&key) {
+                tracing::error!(key, "this key is no list: no job of that queue can be fetched until it is removed");
+                self.complained.push(key);
+            }
+        }
+        Ok(claimed.lists.into_iter().map(|list| Batch::new(list.key, self.name(&list.queue), list.jobs)).collect())
+    }
+
+    /// The shared name of a queue of this capsule.
+    fn name(&self, queue: &str) -> Arc<str> {
+        self.queues
+            .iter()
+            .find(|(name, _)| **name == *queue)
+            .map_or_else(|| Arc::from(queue), |(name, _)| Arc::clone(name))
+    }
+
+    /// Lets the waiters wait until one brings something, or it is time for another look.
+    async fn wait(&mut self) {
+        let waited_for = self.queues.len().min(MAX_WAITERS);
+        if self.waiters.is_empty() {
+            for (name, key) in &self.queues[..waited_for] {
+                let waiter = Waiter {
+                    source: self.source.clone(),
+                    idle: Arc::clone(&self.idle),
+                    queue: Arc::clone(name),
+                    key: key.clone(),
+                    list: None,
+                };
+                self.waiters.spawn(waiter.run());
+            }
+        }
+        if !self.idle.wait.swap(true, Ordering::AcqRel) {
+            self.idle.changed.notify_waiters();
+        }
+        let nap = if waited_for == self.queues.len() { LONG_NAP } else { self.nap };
+        self.nap = (self.nap * 2).min(NAP.1);
+        tokio::select! {
+            () = self.idle.stirred.notified() => self.nap = NAP.0,
+            () = tokio::time::sleep(nap) => {}
+            () = self.source.handle.quieted() => {}
+        }
+    }
+
+    pub(super) async fn close(mut self) {
+        self.idle.changed.notify_waiters();
+        while self.waiters.join_next().await.is_some() {}
+    }
+}
+
+/// Waits at one queue while the capsule is idle, on a connection of its own, and puts what comes into the intake.
+struct Waiter {
+    source: Source,
+    idle: Arc<Idle>,
+    queue: Arc<str>,
+    key: String,
+    /// A private list that is on the index and, as far as is known, empty.
+    list: Option<String>,
+}
+
+impl Waiter {
+    async fn run(mut self) {
+        let mut wire = None;
+        let mut pause = Duration::from_millis(50);
+        while self.may_wait().await {
+            match self.wait(&mut wire).await {
+                Ok(()) => pause = Duration::from_millis(50),
+                Err(error) => {
+                    tracing::debug!(queue = &*self.queue, %error, "waiting for a job failed");
+                    // The connection is dropped: what its command still does ends up in `list`, which is read first.
+                    wire = None;
+                    self.pause(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+
+    /// Until the capsule is idle and has a free slot; `false` when the server was quieted.
+    async fn may_wait(&self) -> bool {
+        loop {
+            let changed = self.idle.changed.notified();
+            if self.source.handle.is_quiet() {
+                return false;
+            }
+            if self.idle.wait.load(Ordering::Acquire) && self.source.intake.has_room() {
+                return true;
+            }
+            // A slot that frees itself while the capsule is idle tells nobody; look again soon.
+            tokio::select! {
+                () = changed => {}
+                () = tokio::time::sleep(Duration::from_millis(5)), if self.idle.wait.load(Ordering::Acquire) => {}
+            }
+        }
+    }
+
+    async fn wait(&mut self, wire: &mut Option<BlockingWire>) -> Result<()> {
+        let Source { store, private, numbers, .. } = &self.source;
+        let wire = match wire {
+            Some(wire) => wire,
+            None => {
+                let fresh = store.blocking().await?;
+                if let Some(list) = &self.list {
+                    // The last command ended in silence; it may have moved a job all the same.
+                    let jobs = store.private_jobs(list, MAX_CLAIM).await?;
+                    if !jobs.is_empty() {
+                        let list = self.list.take().unwrap_or_default();
+                        self.deliver(list, jobs);
+                        return Ok(());
+                    }
+                }
+                wire.insert(fresh)
+            }
+        };
+        let list = self.list.get_or_insert_with(|| private.list(numbers.fetch_add(1, Ordering::Relaxed), &self.queue));
+        if let Some(job) = wire.move_one(private, &self.key, list).await? {
+            let list = self.list.take().unwrap_or_default();
+            self.deliver(list, vec![job]);
+        }
+        Ok(())
+    }
+
+    fn deliver(&self, list: String, jobs: Vec<Vec<u8>>) {
+        self.source.intake.push(&[Batch::new(list, Arc::clone(&self.queue), jobs)]);
+        self.idle.stirred.notify_one();
+    }
+
+    async fn pause(&self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.source.handle.quieted() => {}
+        }
+    }
+}

@@ -1,0 +1,349 @@
+//! Shows the process to the world every ten seconds, on a thread of its own that no job can starve.
+
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use serde::Serialize;
+use tokio::runtime::{Builder, Handle as RuntimeHandle};
+use tokio::sync::oneshot;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::capsule::Capsule;
+use crate::server::config::{RemoteSignals, WireVersion};
+use crate::server::core::Core;
+use crate::server::events::Event;
+use crate::server::identity::{IDENTITY, hostname, rss_kb};
+use crate::server::outage::Outage;
+use crate::store::Store;
+use crate::store::beat::Beat;
+use crate::time::{EpochSecs, StampForm, Utc};
+
+/// Between two beats.
+const PERIOD: Duration = Duration::from_secs(10);
+/// Between two renewals of the alive key.
+const ALIVE: Duration = Duration::from_secs(5);
+/// A round trip longer than this, five times in a row, is worth a warning: 50 ms.
+const SLOW: Duration = Duration::from_millis(50);
+
+/// What `info` in the process hash says: the superset of what the Web UIs of Sidekiq 6, 7 and 8 read.
+#[derive(Serialize)]
+struct Info<'a> {
+    hostname: String,
+    started_at: f64,
+    pid: u32,
+    tag: &'a str,
+    concurrency: usize,
+    capsules: Ordered<CapsuleInfo>,
+    queues: Vec<&'a str>,
+    weights: Vec<Ordered<u32>>,
+    labels: &'a [String],
+    identity: &'a str,
+    version: &'static str,
+    embedded: bool,
+}
+
+#[derive(Serialize)]
+struct CapsuleInfo {
+    concurrency: usize,
+    mode: &'static str,
+    weights: Ordered<u32>,
+}
+
+/// A JSON object whose keys keep their order.
+struct Ordered<V>(Vec<(String, V)>);
+
+impl<V: Serialize> Serialize for Ordered<V> {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_map(self.0.iter().map(|(key, value)| (key, value)))
+    }
+}
+
+/// How this process names itself where Sidekiq names its version; the Web UI shows it where it differs from its own.
+const VERSION: &str = concat!("ferrokiq-", env!("CARGO_PKG_VERSION"));
+
+fn info(core: &Core, capsules: &[Capsule]) -> String {
+    let weights = |capsule: &Capsule| Ordered(capsule.weights().to_vec());
+    let mut queues: Vec<&str> = Vec::new();
+    for (queue, _) in capsules.iter().flat_map(Capsule::weights) {
+        if !queues.contains(&queue.as_str()) {
+            queues.push(queue);
+        }
+    }
+    let info = Info {
+        hostname: hostname(),
+        started_at: EpochSecs::now().0,
+        pid: std::process::id(),
+        tag: &core.config.tag,
+        concurrency: capsules.iter().map(Capsule::concurrency).sum(),
+        capsules: Ordered(
+            capsules
+                .iter()
+                .map(|capsule| {
+                    let info = CapsuleInfo {
+                        concurrency: capsule.concurrency(),
+                        mode: capsule.mode().as_str(),
+                        weights: weights(capsule),
+                    };
+                    (capsule.name().to_owned(), info)
+                })
+                .collect(),
+        ),
+        queues,
+        weights: capsules.iter().map(weights).collect(),
+        labels: &core.config.labels,
+        identity: &IDENTITY,
+        version: VERSION,
+        embedded: false,
+    };
+    serde_json::to_string(&info).expect("process info can be written as JSON")
+}
+
+/// The thread that beats.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    thread: JoinHandle<()>,
+    stop: oneshot::Sender<()>,
+}
+
+impl Heartbeat {
+    /// Starts beating, at once.
+    pub(crate) fn start(core: Arc<Core>, capsules: &[Capsule]) -> Result<Self> {
+        let (stop, stopped) = oneshot::channel();
+        let concurrency = capsules.iter().map(Capsule::concurrency).sum();
+        let beater = Beater {
+            info: info(&core, capsules),
+            // Connections belong to the runtime that made them.
+            store: core.store.fresh(),
+            app: RuntimeHandle::current(),
+            core,
+            concurrency,
+            slow: 0,
+            outage: Outage::default(),
+            alive_outage: Outage::default(),
+        };
+        let thread = std::thread::Builder::new()
+            .name("ferrokiq-heartbeat".to_owned())
+            .spawn(move || match Builder::new_current_thread().enable_all().build() {
+                Ok(runtime) => runtime.block_on(beater.run(stopped)),
+                Err(error) => tracing::error!(%error, "the heartbeat has no runtime"),
+            })
+            .map_err(|error| {
+                Error::new(ErrorKind::Config, "the heartbeat's thread cannot be started").because(error)
+            })?;
+        Ok(Self { thread, stop })
+    }
+
+    /// Flushes what was counted, takes the process off the Busy page and ends the thread.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(());
+        let thread = self.thread;
+        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+    }
+}
+
+struct Beater {
+    core: Arc<Core>,
+    store: Store,
+    /// The runtime of the user's code: lifecycle hooks run there.
+    app: RuntimeHandle,
+    info: String,
+    concurrency: usize,
+    /// Slow round trips in a row.
+    slow: u32,
+    outage: Outage,
+    alive_outage: Outage,
+}
+
+impl Beater {
+    async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+        let mut beats = tokio::time::interval(PERIOD);
+        let mut alive = tokio::time::interval(ALIVE);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = alive.tick() => self.stay_alive().await,
+                _ = beats.tick() => match self.beat().await {
+                    Ok(()) => self.outage.over(),
+                    Err(error) => self.outage.note("heartbeat", &error),
+                },
+                _ = &mut stop => break,
+            }
+        }
+        self.last().await;
+    }
+
+    async fn stay_alive(&mut self) {
+        match self.store.stay_alive(&IDENTITY).await {
+            Ok(true) => self.alive_outage.over(),
+            Ok(false) => {
+                self.alive_outage.over();
+                // Taken for dead, or Redis forgot everything. Claims are refused until this process is known again;
+                // what it held was put back by others, and its settlements find nothing.
+                tracing::warn!("this process was no longer registered; registering again");
+                if let Err(error) = self.store.register(&IDENTITY).await {
+                    tracing::error!(%error, "registering failed");
+                }
+            }
+            Err(error) => self.alive_outage.note("renewing the alive key failed", &error),
+        }
+    }
+
+    async fn beat(&mut self) -> Result<()> {
+        self.flush_counters().await?;
+        let work = self.core.work.as_json();
+        self.store.write_work(&IDENTITY, &work).await?;
+        let rtt = self.store.ping().await?;
+        self.judge(rtt);
+        let beat = Beat {
+            identity: &IDENTITY,
+            info: &self.info,
+            concurrency: self.concurrency,
+            busy: work.len(),
+            at: EpochSecs::now().to_string(),
+            rtt_us: rtt.as_micros(),
+            quiet: self.core.handle.is_quiet(),
+            rss_kb: rss_kb(),
+        };
+        let (known, signal) = self.store.beat(&beat).await?;
+        if !known {
+            self.fire(Event::Heartbeat);
+        }
+        self.fire(Event::Beat);
+        self.flush_metrics().await?;
+        self.look_around().await?;
+        if let Some(signal) = signal {
+            self.obey(&signal);
+        }
+        Ok(())
+    }
+
+    async fn flush_counters(&self) -> Result<()> {
+        let counted = self.core.counters.take();
+        if counted == (0, 0) {
+            return Ok(());
+        }
+        let flushed = self.store.count(counted.0, counted.1, Utc::from(EpochSecs::now())).await;
+        // After silence the counts may be there already: better too few than twice.
+        if flushed.as_ref().is_err_and(|error| !error.is_ambiguous()) {
+            self.core.counters.put_back(counted);
+        }
+        flushed
+    }
+
+    async fn flush_metrics(&self) -> Result<()> {
+        let taken = self.core.metrics.take();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let metrics: Vec<_> = taken.iter().map(|(class, metrics)| (class.as_str(), metrics.clone())).collect();
+        self.store.write_metrics(&metrics, Utc::from(EpochSecs::now())).await
+    }
+
+    /// Adapts to the oldest Sidekiq that reads what we write.
+    async fn look_around(&self) -> Result<()> {
+        if self.core.config.wire_version != WireVersion::Auto {
+            return Ok(());
+        }
+        self.core.adapt_to(&self.store).await
+    }
+
+    fn judge(&mut self, rtt: Duration) {
+        self.slow = if rtt > SLOW { self.slow + 1 } else { 0 };
+        if self.slow >= 5 {
+            tracing::warn!(rtt_us = rtt.as_micros(), "Redis is slow to answer: five round trips over 50 ms in a row");
+            self.slow = 0;
+        }
+    }
+
+    fn obey(&self, signal: &str) {
+        let handle = &self.core.handle;
+        match (signal, self.core.config.remote_signals) {
+            ("TSTP", RemoteSignals::All | RemoteSignals::Quiet) => {
+                tracing::info!("told to quiet by the Web UI");
+                handle.quiet();
+            }
+            ("TERM", RemoteSignals::All) => {
+                tracing::info!("told to stop by the Web UI");
+                handle.stop();
+            }
+            ("TTIN", RemoteSignals::All | RemoteSignals::Quiet) => tracing::warn!("{}", handle.dump()),
+            (signal, _) => {
+                // Anybody who can write to Redis can put anything there.
+                let signal: String = signal.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+                tracing::warn!(signal, "ignored a signal from Redis");
+            }
+        }
+    }
+
+    fn fire(&self, event: Event) {
+        let core = Arc::clone(&self.core);
+        self.app.spawn(async move { core.hooks.fire(event).await });
+    }
+
+    async fn last(&mut self) {
+        let flushed = tokio::time::timeout(Duration::from_secs(5), async {
+            self.flush_counters().await?;
+            self.flush_metrics().await?;
+            self.store.clear_heartbeat(&IDENTITY).await
+        });
+        match flushed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the last beat failed"),
+            Err(_) => tracing::error!("Redis did not answer the last beat"),
+        }
+    }
+}
+
+impl Core {
+    /// Looks at the versions of the live Ruby processes: stamps are written so that the oldest of them reads them.
+    pub(crate) async fn adapt_to(&self, store: &Store) -> Result<()> {
+        let identities = store.processes().await?;
+        if identities.is_empty() {
+            return Ok(());
+        }
+        let infos = store.process_infos(&identities).await?;
+        let oldest = infos.iter().flatten().filter_map(|info| sidekiq_major(info)).min().unwrap_or(8);
+        let form = if oldest < 8 { StampForm::Secs } else { StampForm::Millis };
+        if form != self.stamps.form() {
+            tracing::info!(
+                sidekiq = oldest,
+                "writing stamps for this major version, the oldest among the live processes"
+            );
+            self.stamps.set(form);
+        }
+        Ok(())
+    }
+}
+
+/// The major version of the Sidekiq that wrote a process info; `None` for processes of ours. 6.4 does not say.
+fn sidekiq_major(info: &str) -> Option<u32> {
+    #[derive(serde::Deserialize)]
+    struct Version {
+        version: Option<String>,
+    }
+    let Version { version } = serde_json::from_str(info).ok()?;
+    match version {
+        None => Some(6),
+        Some(version) => version.split('.').next()?.parse().ok(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_version_of_a_process() {
+        for (info, major) in [
+            (r#"{"hostname":"vm","concurrency":2}"#, Some(6)),
+            (r#"{"version":"7.3.2"}"#, Some(7)),
+            (r#"{"version":"8.1.7","embedded":false}"#, Some(8)),
+            (r#"{"version":"ferrokiq-0.1.0"}"#, None),
+            ("nonsense", None),
+        ] {
+            assert_eq!(sidekiq_major(info), major, "{info}");
+        }
+    }
+}

@@ -1,0 +1,33 @@
+use std::fmt::Write;
+
+use once_cell::sync::Lazy;
+use rand::RngExt;
+
+/// Who this process is to the others: `HOST:PID:NONCE`, one per process life. `HOST` is `DYNO` or the host's name.
+pub(crate) static IDENTITY: Lazy<String> = Lazy::new(|| {
+    let mut identity = format!("{}:{}:", hostname(), std::process::id());
+    for byte in rand::rng().random::<[u8; 6]>() {
+        let _ = write!(identity, "{byte:02x}");
+    }
+    identity
+});
+
+/// `DYNO`, or what the system calls itself.
+pub(crate) fn hostname() -> String {
+    std::env::var("DYNO").ok().filter(|dyno| !dyno.is_empty()).unwrap_or_else(|| {
+        let name = hostname::get().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // The name becomes part of keys that are split at `|` and `:`.
+        if name.is_empty() || name.contains('|') { "localhost".to_owned() } else { name }
+    })
+}
+
+/// Kilobytes of this process in memory, where the system tells.
+pub(crate) fn rss_kb() -> u64 {
+    std::fs::read_to_string("/proc/self/status")
+        .ok()
+        .and_then(|status| {
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+            line.trim().trim_end_matches("kB").trim().parse().ok()
+        })
+        .unwrap_or(0)
+}

@@ -1,0 +1,233 @@
+//! Jobs between the fetcher and the processors of a capsule, and how many more the fetcher should bring.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::server::fetcher::{Batch, UnitOfWork};
+
+/// Fetched jobs in their order.
+///
+/// The fetcher brings as many as processors are free, plus what they will have finished by the time the next claim is
+/// back: jobs that last longer than a round trip are never fetched ahead.
+#[derive(Debug, Default)]
+pub(crate) struct Intake {
+    state: Mutex<State>,
+    /// Processors wait here for jobs.
+    arrivals: Notify,
+    /// The fetcher waits here for free processors.
+    room: Notify,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    ready: VecDeque<UnitOfWork>,
+    /// Processors that wait for a job.
+    idle: usize,
+    /// Jobs taken, and jobs finished by those who came for another, since the server started.
+    taken: u64,
+    finished: u64,
+    pace: Pace,
+    closed: bool,
+}
+
+/// How fast jobs are finished while there are some, and so how many to fetch ahead.
+#[derive(Debug, Default)]
+struct Pace {
+    /// When jobs last came, and what `finished` was.
+    came: Option<(Instant, u64)>,
+    /// When the last of them was taken, and what `finished` was.
+    emptied: Option<(Instant, u64)>,
+    ahead: usize,
+}
+
+/// Jobs fetched ahead at most.
+const MAX_AHEAD: usize = 100;
+/// How long a job that was fetched ahead may lie here before it is put back for somebody else.
+pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
+
+impl Intake {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts fetched jobs in, oldest first.
+    pub(crate) fn push(&self, batches: &[Arc<Batch>]) {
+        let wake = {
+            let mut state = self.state();
+            let before = state.ready.len();
+            state.ready.extend(batches.iter().flat_map(Batch::units));
+            state.pace.came = Some((Instant::now(), state.finished));
+            state.pace.emptied = None;
+            (state.ready.len() - before).min(state.idle)
+        };
+        for _ in 0..wake {
+            self.arrivals.notify_one();
+        }
+    }
+
+    /// The next job, for a processor that `finished` so many since it last came; `None` once the intake is closed and
+    /// empty.
+    ///
+    /// # Cancel safety
+    ///
+    /// Safe: a job is taken in the poll that returns it.
+    pub(crate) async fn next(&self, mut finished: u64) -> Option<UnitOfWork> {
+        loop {
+            let arrival = {
+                let mut state = self.state();
+                state.finished += std::mem::take(&mut finished);
+                if let Some(unit) = state.ready.pop_front() {
+                    state.taken += 1;
+                    let left = state.ready.len();
+                    if left == 0 {
+                        state.pace.emptied = Some((Instant::now(), state.finished));
+                    }
+                    let low = left == state.pace.ahead / 2;
+                    drop(state);
+                    if low {
+                        self.room.notify_one();
+                    }
+                    return Some(unit);
+                }
+                if state.closed {
+                    return None;
+                }
+                state.idle += 1;
+                self.arrivals.notified()
+            };
+            self.room.notify_one();
+            let _idle = Idle(self);
+            arrival.await;
+        }
+    }
+
+    /// Whether a processor is free and nothing lies ready for it.
+    pub(crate) fn has_room(&self) -> bool {
+        let state = self.state();
+        state.idle > state.ready.len()
+    }
+
+    /// How many jobs the fetcher should bring now; 0 if it should wait for [`room`](Self::room). `round_trip` is what the
+    /// last claim took.
+    pub(crate) fn wanted(&self, round_trip: Duration) -> usize {
+        let mut state = self.state();
+        let State { finished, ref mut pace, .. } = *state;
+        if let Some((came, before)) = pace.came {
+            let (until, after) = pace.emptied.unwrap_or_else(|| (Instant::now(), finished));
+            let busy = until.saturating_duration_since(came);
+            let rate = (after - before) as f64 / busy.as_secs_f64().max(1e-6);
+            // Twice what goes during a claim: one half is being taken while the other is on its way.
+            pace.ahead = ((2.0 * rate * round_trip.as_secs_f64()) as usize).min(MAX_AHEAD);
+        }
+        let (ready, ahead) = (state.ready.len(), state.pace.ahead);
+        if ready > ahead / 2 && ready >= state.idle {
+            return 0;
+        }
+        (state.idle + ahead).saturating_sub(ready)
+    }
+
+    /// Waits until [`wanted`](Self::wanted) is worth asking again.
+    pub(crate) async fn room(&self) {
+        self.room.notified().await;
+    }
+
+    /// Jobs taken so far; two equal numbers mean that nothing moved in between.
+    pub(crate) fn taken(&self) -> u64 {
+        self.state().taken
+    }
+
+    /// Takes back every job that no processor has taken yet.
+    pub(crate) fn take_ready(&self) -> Vec<UnitOfWork> {
+        self.state().ready.drain(..).collect()
+    }
+
+    /// Whether jobs lie here.
+    pub(crate) fn holds_jobs(&self) -> bool {
+        !self.state().ready.is_empty()
+    }
+
+    /// No more jobs will come: processors end when those that are here are taken.
+    pub(crate) fn close(&self) {
+        self.state().closed = true;
+        self.arrivals.notify_waiters();
+    }
+}
+
+/// A processor that waits; it no longer does when this is dropped.
+struct Idle<'a>(&'a Intake);
+
+impl Drop for Idle<'_> {
+    fn drop(&mut self) {
+        self.0.state().idle -= 1;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn batch(jobs: usize) -> Arc<Batch> {
+        Batch::new(String::new(), "q".into(), vec![b"{}".to_vec(); jobs])
+    }
+
+    #[tokio::test]
+    async fn hands_jobs_to_waiting_processors_and_ends_when_closed() {
+        let intake = Arc::new(Intake::default());
+        let processors: Vec<_> = (0..4)
+            .map(|_| {
+                let intake = Arc::clone(&intake);
+                tokio::spawn(async move {
+                    let mut done = 0;
+                    while intake.next(done.min(1)).await.is_some() {
+                        done += 1;
+                        tokio::task::yield_now().await;
+                    }
+                    done
+                })
+            })
+            .collect();
+        for _ in 0..10 {
+            intake.push(&[batch(3), batch(2)]);
+            tokio::task::yield_now().await;
+        }
+        intake.close();
+        let mut done = 0;
+        for processor in processors {
+            done += processor.await.unwrap();
+        }
+        assert_eq!((done, intake.taken()), (50, 50));
+    }
+
+    #[tokio::test]
+    async fn asks_for_as_many_as_are_free_while_jobs_are_slow() {
+        let intake = Arc::new(Intake::default());
+        assert_eq!(intake.wanted(Duration::from_micros(100)), 0, "nobody waits");
+        for _ in 0..3 {
+            let intake = Arc::clone(&intake);
+            tokio::spawn(async move {
+                let _unit = intake.next(0).await;
+                std::future::pending::<()>().await;
+            });
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(intake.wanted(Duration::from_micros(100)), 3);
+        intake.push(&[batch(2)]);
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        assert!(intake.has_room());
+    }
+
+    #[tokio::test]
+    async fn fetches_ahead_while_jobs_are_quicker_than_a_round_trip() {
+        let intake = Arc::new(Intake::default());
+        intake.push(&[batch(50)]);
+        for _ in 0..50 {
+            intake.next(1).await;
+        }
+        // 50 jobs in no time: whatever a millisecond drains is far beyond the limit.
+        assert_eq!(intake.wanted(Duration::from_millis(1)), MAX_AHEAD);
+        assert_eq!(intake.wanted(Duration::ZERO), 0);
+    }
+}

@@ -1,0 +1,170 @@
+//! Starts everything, and stops it in an order in which nothing is lost.
+
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+use tokio::time::Instant;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::capsule::Capsule;
+use crate::server::config::{FetchMode, WireVersion};
+use crate::server::core::Core;
+use crate::server::events::Event;
+use crate::server::fetcher::{Acknowledger, Batch};
+use crate::server::handle::Stopped;
+use crate::server::heartbeat::Heartbeat;
+use crate::server::identity::IDENTITY;
+use crate::server::manager::Manager;
+use crate::server::{poller, recovery};
+use crate::store::claims::Private;
+
+/// The parts of a running server.
+pub(crate) struct Launcher {
+    core: Arc<Core>,
+    heartbeat: Heartbeat,
+    managers: Vec<Manager>,
+    /// The poller and the search for dead processes: both end when the server is quieted.
+    helpers: Vec<JoinHandle<()>>,
+    acknowledger: JoinHandle<()>,
+}
+
+impl Launcher {
+    /// Redis first, then whoever must be known before a job is claimed, then the capsules.
+    pub(crate) async fn start(
+        core: Arc<Core>,
+        capsules: Vec<Capsule>,
+        acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
+    ) -> Result<Self> {
+        check_server(&core).await?;
+        if core.config.wire_version == WireVersion::Auto {
+            core.adapt_to(&core.store).await?;
+        }
+        core.store.register(&IDENTITY).await?;
+        core.hooks.fire(Event::Startup).await;
+        let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules)?;
+        let private = Private::of(&IDENTITY);
+        let acknowledger = tokio::spawn(Acknowledger::new(core.store.clone(), private.clone(), acknowledgements).run());
+        let mut helpers = vec![tokio::spawn(poller::run(Arc::clone(&core)))];
+        if core.config.fetch == FetchMode::Reliable {
+            helpers.push(tokio::spawn(recovery::run(Arc::clone(&core))));
+        }
+        let numbers = Arc::new(AtomicU64::new(0));
+        let managers = capsules
+            .into_iter()
+            .map(|capsule| Manager::start(&core, capsule, private.clone(), Arc::clone(&numbers)))
+            .collect();
+        Ok(Self { core, heartbeat, managers, helpers, acknowledger })
+    }
+
+    /// 1. quiet: nothing more is fetched or promoted
+    /// 2. wait for the jobs that run, up to the timeout
+    /// 3. put back those that still run, then abort them
+    /// 4. acknowledge what is done
+    /// 5. leave the registry, then the Busy page
+    pub(crate) async fn stop(self) -> Stopped {
+        let Self { core, heartbeat, mut managers, helpers, acknowledger } = self;
+        core.handle.quiet();
+        core.stop.trigger();
+        core.hooks.fire(Event::Quiet).await;
+        core.hooks.fire(Event::Shutdown).await;
+
+        let deadline = Instant::now() + core.config.timeout;
+        let running = tokio::select! {
+            running = drain(&mut managers, deadline) => running,
+            () = core.handle.now() => managers.len(),
+        };
+        if running > 0 {
+            put_back_running(&core).await;
+        }
+        for manager in managers {
+            manager.abort().await;
+        }
+        for helper in helpers {
+            // Both look at the handle between two steps; a step is one round trip or two.
+            let abort = helper.abort_handle();
+            if tokio::time::timeout(Duration::from_secs(5), helper).await.is_err() {
+                abort.abort();
+            }
+        }
+        let left_for_recovery = if core.config.fetch == FetchMode::Reliable { leave(&core).await } else { 0 };
+        core.hooks.fire(Event::Exit).await;
+        heartbeat.stop().await;
+        acknowledger.abort();
+        Stopped { left_for_recovery }
+    }
+}
+
+async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {
+    let mut running = 0;
+    for manager in managers {
+        running += manager.drain(deadline).await;
+    }
+    running
+}
+
+/// The bytes go back first, the tasks are ended after: a crash in between runs a job twice, never not at all.
+async fn put_back_running(core: &Core) {
+    let running = core.work.running();
+    tracing::warn!(jobs = running.len(), "Terminating busy jobs: they go back to their queues");
+    let mut units: Vec<_> = running.into_iter().map(|(_, work)| work.unit).collect();
+    // What lies in one private list goes back in one script.
+    units.sort_by_key(|unit| Arc::as_ptr(unit.batch()) as usize);
+    for _ in 0..5 {
+        match core.settler.requeue(&units).await {
+            Ok(moved) => {
+                // Counted as Sidekiq counts jobs it interrupts.
+                for _ in 0..moved {
+                    core.counters.processed();
+                    core.counters.failed();
+                }
+                return;
+            }
+            Err(error) => tracing::error!(%error, "putting jobs back failed"),
+        }
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    }
+}
+
+/// Leaves the registry once nothing is held any more; returns how many jobs are held all the same.
+async fn leave(core: &Core) -> usize {
+    let mut held = 0;
+    let patience = Instant::now() + Duration::from_secs(5);
+    while Instant::now() < patience {
+        match core.store.bye(&IDENTITY).await {
+            Ok(0) => return 0,
+            // Acknowledgements are still on their way.
+            Ok(jobs) => held = jobs,
+            Err(error) => {
+                tracing::error!(%error, "leaving the registry failed");
+                held = held.max(1);
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    tracing::error!(jobs = held, "jobs are left in private lists; another ferrokiq process puts them back");
+    held
+}
+
+async fn check_server(core: &Core) -> Result<()> {
+    core.store.ping().await?;
+    match core.store.server_version().await {
+        Ok(Some((major, minor))) if major < 7 => {
+            return Err(Error::new(
+                ErrorKind::Redis,
+                format!("this Redis is {major}.{minor}; ferrokiq, as Sidekiq 8, needs 7.0 or newer"),
+            ));
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "the version of Redis is unknown; it must be 7.0 or newer"),
+    }
+    match core.store.eviction_policy().await.as_deref() {
+        None | Some("noeviction" | "") => {}
+        Some(policy) => {
+            tracing::warn!(policy, "Redis may evict jobs when its memory is full: set maxmemory-policy to noeviction")
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,141 @@
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinHandle, JoinSet};
+
+use crate::server::capsule::Capsule;
+use crate::server::core::Core;
+use crate::server::fetcher::{Fetcher, Source, UnitOfWork};
+use crate::server::intake::{self, Intake};
+use crate::server::outage::Outage;
+use crate::server::processor::Processor;
+use crate::store::claims::Private;
+
+/// The processors of one capsule and the loop that brings them jobs.
+///
+/// 1. `start` spawns one task per slot and one that fetches
+/// 2. quiet: the fetching task ends, and puts back what no processor has taken
+/// 3. the processors end with the jobs they have; `stop` waits for them, up to the deadline
+/// 4. what still runs then is put back first and aborted after
+pub(crate) struct Manager {
+    core: Arc<Core>,
+    fetching: JoinHandle<()>,
+    processors: JoinSet<()>,
+}
+
+impl Manager {
+    pub(crate) fn start(core: &Arc<Core>, capsule: Capsule, private: Private, numbers: Arc<AtomicU64>) -> Self {
+        let intake = Arc::new(Intake::default());
+        let mut processors = JoinSet::new();
+        for _ in 0..capsule.concurrency() {
+            processors.spawn(Processor::new(Arc::clone(core), Arc::clone(&intake)).run());
+        }
+        let source = Source {
+            store: core.store.clone(),
+            private,
+            capsule: Arc::new(capsule),
+            intake,
+            handle: core.handle.clone(),
+            numbers,
+        };
+        let fetching = tokio::spawn(fetch(Arc::clone(core), source));
+        Self { core: Arc::clone(core), fetching, processors }
+    }
+
+    /// Waits until every job has ended or the deadline has come; returns how many still run.
+    pub(crate) async fn drain(&mut self, deadline: tokio::time::Instant) -> usize {
+        // The fetching task waits for what is still with Redis, two seconds at most.
+        let _ = tokio::time::timeout_at(deadline, &mut self.fetching).await;
+        while !self.processors.is_empty() {
+            if tokio::time::timeout_at(deadline, self.processors.join_next()).await.is_err() {
+                break;
+            }
+        }
+        self.processors.len()
+    }
+
+    /// Ends what still runs. Its jobs were put back before.
+    pub(crate) async fn abort(mut self) {
+        self.processors.abort_all();
+        // Code that never awaits cannot be stopped; it is left behind.
+        let _ = tokio::time::timeout(Duration::from_secs(3), async {
+            while self.processors.join_next().await.is_some() {}
+        })
+        .await;
+        if !self.fetching.is_finished() {
+            let _ = tokio::time::timeout(Duration::from_secs(3), &mut self.fetching).await;
+        }
+        drop(self.core);
+    }
+}
+
+/// Brings jobs until the server is quieted.
+async fn fetch(core: Arc<Core>, source: Source) {
+    let (intake, handle) = (Arc::clone(&source.intake), source.handle.clone());
+    let mut fetcher = Fetcher::new(core.config.fetch, source);
+    let mut outage = Outage::default();
+    let mut round_trip = Duration::from_micros(100);
+    while !handle.is_quiet() {
+        let want = intake.wanted(round_trip);
+        if want == 0 {
+            wait_for_room(&core, &intake).await;
+            continue;
+        }
+        let asked = Instant::now();
+        match fetcher.retrieve_work(want).await {
+            Ok(batches) if batches.is_empty() => outage.over(),
+            Ok(batches) if handle.is_quiet() => {
+                give_back(&core, &batches.iter().flat_map(|batch| batch.units()).collect::<Vec<_>>()).await;
+            }
+            Ok(batches) => {
+                round_trip = asked.elapsed().min(Duration::from_millis(50));
+                intake.push(&batches);
+                outage.over();
+            }
+            Err(error) => {
+                outage.note("fetching jobs failed", &error);
+                tokio::select! {
+                    () = tokio::time::sleep(outage.pause()) => {}
+                    () = handle.quieted() => {}
+                }
+            }
+        }
+    }
+    fetcher.close().await;
+    give_back(&core, &intake.take_ready()).await;
+    intake.close();
+}
+
+/// Waits until a processor is free. Jobs that were fetched ahead and lie still meanwhile go back: another process may be
+/// idle.
+async fn wait_for_room(core: &Core, intake: &Intake) {
+    let before = intake.taken();
+    let still = intake.holds_jobs();
+    tokio::select! {
+        () = intake.room() => {}
+        () = core.handle.quieted() => {}
+        () = tokio::time::sleep(intake::PATIENCE), if still => {
+            if intake.taken() == before {
+                give_back(core, &intake.take_ready()).await;
+            }
+        }
+    }
+}
+
+async fn give_back(core: &Core, units: &[UnitOfWork]) {
+    if units.is_empty() {
+        return;
+    }
+    let mut pause = Duration::from_millis(50);
+    // A deadline, not for ever: what cannot be put back stays in the private list and is recovered.
+    for _ in 0..20 {
+        match core.settler.requeue(units).await {
+            Ok(_) => return,
+            Err(error) => tracing::debug!(%error, "putting jobs back waits for Redis"),
+        }
+        tokio::time::sleep(pause).await;
+        pause = (pause * 2).min(Duration::from_secs(1));
+    }
+    tracing::error!(jobs = units.len(), "jobs could not be put back; they stay in the private lists until recovered");
+}

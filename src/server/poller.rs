@@ -1,0 +1,218 @@
+//! Moves due jobs of `retry` and `schedule` to their queues.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use crate::error::Result;
+use crate::payload::{Payload, is_routable_queue};
+use crate::server::core::Core;
+use crate::server::outage::Outage;
+use crate::store::sets::{Promotion, WaitingSet};
+use crate::time::EpochSecs;
+
+/// Members one script moves: a quarter of a millisecond of Redis.
+const BATCH: usize = 100;
+
+/// Looks at both sets at random intervals, so that all processes together look as often as one should.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut outage = Outage::default();
+    let configured = core.config.poll_interval_average.is_some();
+    // Processes of one deploy start together; they should not look together.
+    let head_start = if configured { Duration::ZERO } else { Duration::from_secs(10) };
+    let first = head_start + Duration::from_secs(5).mul_f64(rand::random());
+    if !pause(&core, first).await {
+        return;
+    }
+    if let Err(error) = core.store.clean_up_processes().await {
+        outage.note("cleaning up dead processes failed", &error);
+    }
+    loop {
+        for set in [WaitingSet::Retry, WaitingSet::Schedule] {
+            match enqueue_due(&core, set).await {
+                Ok(()) => outage.over(),
+                Err(error) => outage.note("enqueueing due jobs failed", &error),
+            }
+        }
+        if !pause(&core, interval(&core).await).await {
+            return;
+        }
+    }
+}
+
+/// `false` when the server was quieted meanwhile.
+async fn pause(core: &Core, span: Duration) -> bool {
+    tokio::select! {
+        () = tokio::time::sleep(span) => !core.handle.is_quiet(),
+        () = core.handle.quieted() => false,
+    }
+}
+
+async fn interval(core: &Core) -> Duration {
+    let (average, processes) = match core.config.poll_interval_average {
+        Some(average) => (average, 1),
+        None => {
+            let processes = core.store.process_count().await.unwrap_or(1).max(1);
+            let count = u32::try_from(processes).unwrap_or(u32::MAX);
+            (core.config.average_scheduled_poll_interval.saturating_mul(count), processes)
+        }
+    };
+    spread(average, processes, &mut rand::rng())
+}
+
+/// A few processes look at half to one and a half of the average; many at anything up to twice of it.
+fn spread(average: Duration, processes: usize, rng: &mut impl RngExt) -> Duration {
+    let share = if processes < 10 { rng.random_range(0.5..1.5) } else { rng.random_range(0.0..2.0) };
+    average.mul_f64(share)
+}
+
+/// Everything that is due now, batch by batch.
+pub(crate) async fn enqueue_due(core: &Core, set: WaitingSet) -> Result<()> {
+    let mut stuck = 0;
+    loop {
+        let (now, members) = core.store.due(set, stuck, BATCH).await?;
+        if members.is_empty() || core.handle.is_quiet() {
+            return Ok(());
+        }
+        let now = EpochSecs(now);
+        let mut plans = Vec::with_capacity(members.len());
+        for member in &members {
+            plans.push(plan(core, member, now).await);
+        }
+        let promotions: Vec<(&[u8], Promotion<'_>)> =
+            members.iter().zip(&plans).map(|(member, plan)| (member.as_slice(), plan.promotion(now))).collect();
+        let (moved, left) = core.store.promote(set, &promotions, core.dead_limits(now)).await?;
+        if left > 0 {
+            tracing::error!(jobs = left, "due jobs stay where they are: the keys of their queues are no lists");
+        }
+        tracing::debug!(jobs = moved, "enqueued due jobs");
+        stuck += left;
+    }
+}
+
+/// Where one member goes.
+#[derive(Debug, PartialEq)]
+enum Plan {
+    Push { queue: String, bytes: String },
+    Later { score: f64, bytes: String },
+    Bury,
+}
+
+impl Plan {
+    fn promotion(&self, now: EpochSecs) -> Promotion<'_> {
+        match self {
+            Self::Push { queue, bytes } => Promotion::Push { queue, bytes },
+            Self::Later { score, bytes } => Promotion::Later { score: EpochSecs(*score).to_string(), bytes },
+            Self::Bury => Promotion::Bury { score: now.to_string() },
+        }
+    }
+}
+
+async fn plan(core: &Core, member: &[u8], now: EpochSecs) -> Plan {
+    let Ok(mut payload) = Payload::from_bytes(member.to_vec()) else {
+        tracing::warn!("a due entry is no job payload; it goes to the dead set as it is");
+        return Plan::Bury;
+    };
+    if core.client.has_middleware() {
+        match core.client.through_middleware(payload.clone()).await {
+            Ok(Some(changed)) => payload = changed,
+            // Ruby would lose the job here: it has left the set already. A middleware may refuse a job before it was
+            // accepted, not afterwards.
+            Ok(None) => {
+                tracing::warn!(jid = payload.jid(), "a middleware stopped a due job; it is enqueued all the same")
+            }
+            Err(error) => {
+                tracing::error!(jid = payload.jid(), %error, "a middleware failed on a due job; it is enqueued all the same");
+            }
+        }
+    }
+    plan_for(payload, now, core.stamps.form())
+}
+
+fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm) -> Plan {
+    // Ruby's push refuses these after it has taken the entry off the set: the job is gone. Here it stays readable.
+    if !payload.get("class").is_some_and(|class| class.starts_with('"')) || !payload.args().starts_with('[') {
+        tracing::warn!(
+            jid = payload.jid(),
+            "a due entry has no class or no argument list; it goes to the dead set as it is"
+        );
+        return Plan::Bury;
+    }
+    if let Some(score) = payload.remove("at").and_then(|at| at.parse().ok()) {
+        return Plan::Later { score, bytes: payload.into_string() };
+    }
+    if payload.queue().is_empty() {
+        payload.insert("queue", "default");
+    }
+    if !is_routable_queue(payload.queue()) {
+        tracing::warn!(jid = payload.jid(), "a due entry names a queue that cannot be one; it goes to the dead set");
+        return Plan::Bury;
+    }
+    let form = payload.stamp_form().unwrap_or(stamps);
+    payload.insert_raw("enqueued_at", form.stamp(now));
+    Plan::Push { queue: payload.queue().to_owned(), bytes: payload.into_string() }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::SeedableRng;
+    use rand::rngs::StdRng;
+
+    use super::*;
+    use crate::time::StampForm;
+
+    const NOW: EpochSecs = EpochSecs(1_795_408_404.217);
+
+    fn planned(raw: &str) -> Plan {
+        plan_for(Payload::parse(raw).unwrap(), NOW, StampForm::Millis)
+    }
+
+    #[test]
+    fn touches_nothing_but_the_time() {
+        let raw = r#"{"retry":true,"queue":"low","class":"A","args":[12345678901234567890123,1.0e+20],"jid":"a","zzz":{"b":1},"created_at":1795408384696,"enqueued_at":1,"failed_at":5}"#;
+        let bytes = raw.replace(r#""enqueued_at":1,"#, r#""enqueued_at":1795408404217,"#);
+        assert_eq!(planned(raw), Plan::Push { queue: "low".into(), bytes });
+    }
+
+    #[test]
+    fn stamps_as_the_payload_does() {
+        let Plan::Push { bytes, .. } = planned(r#"{"class":"A","args":[],"queue":"q","created_at":1795408384.5}"#)
+        else {
+            panic!("should be pushed")
+        };
+        assert!(bytes.ends_with(r#""enqueued_at":1795408404.217}"#), "{bytes}");
+    }
+
+    #[test]
+    fn keeps_what_ruby_would_destroy() {
+        for raw in [
+            r#"{"args":[],"queue":"q"}"#,
+            r#"{"class":7,"args":[],"queue":"q"}"#,
+            r#"{"class":"A","args":{"a":1},"queue":"q"}"#,
+            r#"{"class":"A","args":[],"queue":"a b"}"#,
+        ] {
+            assert_eq!(planned(raw), Plan::Bury, "{raw}");
+        }
+    }
+
+    #[test]
+    fn sends_a_job_with_a_time_back_to_the_schedule() {
+        let plan = planned(r#"{"class":"A","args":[],"at":2000000000.5,"queue":"q"}"#);
+        assert_eq!(
+            plan,
+            Plan::Later { score: 2_000_000_000.5, bytes: r#"{"class":"A","args":[],"queue":"q"}"#.into() }
+        );
+    }
+
+    #[test]
+    fn looks_at_the_average_rate_but_never_in_step() {
+        let mut rng = StdRng::seed_from_u64(5);
+        for processes in [1, 50] {
+            let spans: Vec<f64> =
+                (0..10_000).map(|_| spread(Duration::from_secs(10), processes, &mut rng).as_secs_f64()).collect();
+            let mean = spans.iter().sum::<f64>() / spans.len() as f64;
+            assert!((9.8..10.2).contains(&mean), "{mean} with seed 5");
+        }
+    }
+}

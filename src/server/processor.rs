@@ -1,0 +1,269 @@
+//! One job at a time, from bytes to a settled outcome.
+//!
+//! 1. decode the bytes; what is no payload is buried as it is
+//! 2. resolve the class
+//! 3. run the middleware chain and the job, apart from everything else: a panic is a failure
+//! 4. judge a failure: retry, dead, or neither
+//! 5. settle: tell Redis, count, run the hooks
+
+use std::any::Any;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Poll, ready};
+use std::time::{Duration, Instant};
+
+use crate::job::{Context, JobError, JobResult};
+use crate::payload::{Malformed, Payload};
+use crate::server::config::UnknownClasses;
+use crate::server::core::Core;
+use crate::server::fetcher::{Destination, Settled, UnitOfWork};
+use crate::server::intake::Intake;
+use crate::server::job_log::JobLog;
+use crate::server::metrics::ClassCounters;
+use crate::server::middleware::{BoxFuture, Next, Performs};
+use crate::server::registry::Registered;
+use crate::server::retry::{Bench, Hooks, Verdict, judge};
+use crate::server::stats::WorkSlot;
+use crate::store::is_wrong_type;
+use crate::time::EpochSecs;
+
+/// Runs the jobs of one slot of a capsule, one after the other.
+pub(crate) struct Processor {
+    core: Arc<Core>,
+    intake: Arc<Intake>,
+    slot: Arc<WorkSlot>,
+}
+
+impl Processor {
+    pub(crate) fn new(core: Arc<Core>, intake: Arc<Intake>) -> Self {
+        let slot = core.work.add();
+        Self { core, intake, slot }
+    }
+
+    /// Until the intake is closed and empty.
+    pub(crate) async fn run(self) {
+        let mut finished = 0;
+        while let Some(unit) = self.intake.next(finished).await {
+            self.slot.begin(&unit);
+            self.process(&unit).await;
+            self.slot.end();
+            finished = 1;
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    async fn process(&self, unit: &UnitOfWork) {
+        let payload = match self.decode(unit) {
+            Ok(payload) => payload,
+            Err(malformed) => return self.bury_unreadable(unit, &malformed).await,
+        };
+        let registered = self.core.registry.get(payload.class());
+        if registered.is_none() && self.core.config.unknown_classes == UnknownClasses::Requeue {
+            return self.leave_for_others(unit).await;
+        }
+        let log = JobLog::start(&payload, self.slot.tid());
+        let outcome = match registered {
+            Some(registered) => self.perform(unit, payload, registered).await,
+            None => Err(unknown_class(&payload)),
+        };
+        log.finish(&outcome);
+        match outcome {
+            Ok(()) => {
+                self.core.settler.acknowledge(unit);
+                self.core.counters.processed();
+            }
+            Err(error) => self.fail(unit, &error, registered).await,
+        }
+    }
+
+    fn decode(&self, unit: &UnitOfWork) -> Result<Payload, Malformed> {
+        let limit = self.core.config.max_payload;
+        if unit.bytes().len() > limit {
+            return Err(Malformed { bytes: Vec::new(), reason: format!("larger than {limit} bytes") });
+        }
+        Payload::from_bytes(unit.bytes().to_vec())
+    }
+
+    async fn perform(&self, unit: &UnitOfWork, payload: Payload, registered: &Registered) -> JobResult {
+        let class = Metered::class(&payload, registered, &self.core);
+        let timeout = registered.job.timeout();
+        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let cx =
+            Context::new(payload, Arc::clone(unit.queue()), self.core.client.clone(), self.core.stop.clone(), deadline);
+        let job = Arc::clone(&registered.job) as Arc<dyn Performs>;
+        let run: BoxFuture<'static, JobResult> = if self.core.middleware.is_empty() {
+            job.perform(cx)
+        } else {
+            Box::pin(Next::new(Arc::clone(&self.core.middleware), job).run(cx))
+        };
+        let run = Unwinding(run);
+        let outcome = match timeout {
+            None => run.await,
+            Some(timeout) => match tokio::time::timeout(timeout, run).await {
+                Ok(outcome) => outcome,
+                Err(_) => Ok(Err(timed_out(timeout))),
+            },
+        };
+        let outcome = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
+        class.count(&outcome);
+        outcome
+    }
+
+    async fn fail(&self, unit: &UnitOfWork, error: &JobError, registered: Option<&Registered>) {
+        self.core.counters.failed();
+        self.core.counters.processed();
+        // Judged by the original bytes: what middleware did to its copy is not stored.
+        let Ok(payload) = Payload::from_bytes(unit.bytes().to_vec()) else { return };
+        self.core.report("Job raised exception", error, Some(&payload));
+        let bench = Bench {
+            queue: unit.queue(),
+            max_retries: self.core.config.max_retries,
+            now: EpochSecs::now(),
+            stamps: self.core.stamps.form(),
+        };
+        let hooks = registered.map(|registered| &*registered.job as &dyn Hooks);
+        let judged = catch_unwind(AssertUnwindSafe(|| judge(payload.clone(), error, hooks, &bench, &mut rand::rng())));
+        let verdict = judged.unwrap_or_else(|_| {
+            // Ruby reports a hook that raises and goes on with the default.
+            tracing::error!(class = payload.class(), "a retry hook panicked; the default applies");
+            judge(payload, error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut rand::rng())
+        });
+        self.settle(unit, verdict, error, bench.now).await;
+    }
+
+    async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: &JobError, now: EpochSecs) {
+        match verdict {
+            Verdict::Retry { payload, at } => {
+                let (bytes, score) = (payload.as_str(), at.to_string());
+                self.insist(unit, &Destination::Retry { bytes: bytes.as_bytes(), score: &score }).await;
+            }
+            Verdict::Bury { payload } => {
+                let bytes = payload.as_str();
+                tracing::info!(jid = payload.jid(), class = payload.display_class(), "Adding dead job");
+                if self.bury(unit, bytes.as_bytes(), now).await == Some(Settled::Moved) {
+                    self.core.died(&payload, error);
+                }
+            }
+            Verdict::Discard { payload } => {
+                self.core.settler.acknowledge(unit);
+                self.core.died(&payload, error);
+            }
+            Verdict::Choke { key } => {
+                tracing::error!(
+                    key,
+                    "a failed job holds something unreadable in this key; it goes to the dead set as it is"
+                );
+                self.bury(unit, unit.bytes(), now).await;
+            }
+        }
+    }
+
+    async fn bury_unreadable(&self, unit: &UnitOfWork, malformed: &Malformed) {
+        let error = JobError::new("JSON::ParserError", &malformed.reason);
+        self.bury(unit, unit.bytes(), EpochSecs::now()).await;
+        self.core.report("Invalid JSON for job", &error, None);
+    }
+
+    async fn bury(&self, unit: &UnitOfWork, bytes: &[u8], now: EpochSecs) -> Option<Settled> {
+        let (score, limits) = (now.to_string(), self.core.dead_limits(now));
+        self.insist(unit, &Destination::Dead { bytes, score: &score, limits }).await
+    }
+
+    /// A class that Ruby knows, perhaps: back where it came from.
+    async fn leave_for_others(&self, unit: &UnitOfWork) {
+        if let Err(error) = self.core.settler.requeue(std::slice::from_ref(unit)).await {
+            tracing::error!(%error, "a job of a class unknown here stays in the private list until recovered");
+        }
+        // Whoever knows the class gets a head start; without it this process would fetch the job again at once.
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+
+    /// Until Redis takes it, or the key it belongs in holds something else: then the job stays in the private list,
+    /// from where it is recovered.
+    async fn insist(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Option<Settled> {
+        let mut pause = Duration::from_millis(100);
+        loop {
+            match self.core.settler.settle(unit, to).await {
+                Ok(Settled::NotOurs) => {
+                    tracing::warn!(queue = &**unit.queue(), "a job was no longer owned when it was settled");
+                    return Some(Settled::NotOurs);
+                }
+                Ok(settled) => return Some(settled),
+                Err(error) if is_wrong_type(&error) => {
+                    tracing::error!(%error, "a job cannot be stored: a key of Sidekiq's has another type; it stays in the private list");
+                    return None;
+                }
+                Err(error) => {
+                    tracing::debug!(%error, "settling a job waits for Redis");
+                    tokio::time::sleep(pause).await;
+                    pause = (pause * 2).min(Duration::from_secs(1));
+                }
+            }
+        }
+    }
+}
+
+/// Counts a run under the name the Metrics page shows.
+struct Metered {
+    counters: Arc<ClassCounters>,
+    started: Instant,
+}
+
+impl Metered {
+    fn class(payload: &Payload, registered: &Registered, core: &Core) -> Self {
+        let name = payload.display_class();
+        let counters = if name == payload.class() { Arc::clone(&registered.metrics) } else { core.metrics.of(name) };
+        Self { counters, started: Instant::now() }
+    }
+
+    fn count(self, outcome: &JobResult) {
+        match outcome {
+            Ok(()) => self.counters.succeeded(self.started.elapsed()),
+            Err(_) => self.counters.failed(),
+        }
+    }
+}
+
+/// What a class whose hooks panic gets.
+struct Hookless;
+
+impl Hooks for Hookless {
+    fn default_retry(&self) -> crate::Retry {
+        crate::Retry::Default
+    }
+    fn retry_in(&self, _: u32, _: &JobError) -> crate::job::RetryIn {
+        crate::job::RetryIn::Default
+    }
+    fn retries_exhausted(&self, _: &Payload, _: &JobError) -> crate::job::OnExhausted {
+        crate::job::OnExhausted::Bury
+    }
+}
+
+fn unknown_class(payload: &Payload) -> JobError {
+    JobError::new("NameError", format!("uninitialized constant {}", payload.class()))
+}
+
+fn timed_out(timeout: Duration) -> JobError {
+    JobError::new("Timeout::Error", format!("execution expired after {timeout:?}"))
+}
+
+fn panicked(panic: &(dyn Any + Send)) -> JobError {
+    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+    JobError::new("RuntimeError", format!("panicked: {}", said.unwrap_or("(no message)")))
+}
+
+/// A future whose panic is its output.
+struct Unwinding<T>(BoxFuture<'static, T>);
+
+impl<T> Future for Unwinding<T> {
+    type Output = std::thread::Result<T>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
+        let inner = &mut self.0;
+        match catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll(cx))) {
+            Ok(poll) => Poll::Ready(Ok(ready!(poll))),
+            Err(panic) => Poll::Ready(Err(panic)),
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Puts back the jobs of processes that died.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::Result;
+use crate::server::core::Core;
+use crate::server::identity::IDENTITY;
+use crate::server::outage::Outage;
+use crate::store::Store;
+use crate::time::EpochSecs;
+
+/// Between two looks: together with the life of the alive key (30 s) and the grace (10 s) a dead process's jobs are back
+/// within 60 s.
+const PERIOD: Duration = Duration::from_secs(10);
+/// Jobs one look at a private list takes.
+const BATCH: usize = 100;
+/// A payload that lay with so many dying processes within 72 h is taken for their killer.
+const POISON: u64 = 3;
+
+/// Looks for dead processes until the server is quieted.
+pub(crate) async fn run(core: Arc<Core>) {
+    let mut outage = Outage::default();
+    loop {
+        match recover(&core).await {
+            Ok(()) => outage.over(),
+            Err(error) => outage.note("looking for dead processes failed", &error),
+        }
+        tokio::select! {
+            () = tokio::time::sleep(PERIOD.mul_f64(0.9 + rand::random::<f64>() / 5.0)) => {}
+            () = core.handle.quieted() => return,
+        }
+    }
+}
+
+async fn recover(core: &Core) -> Result<()> {
+    for identity in core.store.dead_processes(&IDENTITY).await? {
+        let (mut recovered, mut convicted) = (0, 0);
+        let lists = core.store.private_lists(&identity).await?;
+        for (list, queue) in &lists {
+            let convicts = Store::convicts(&identity, queue);
+            if *list != convicts {
+                recovered += put_back(core, &identity, list, queue).await?;
+            }
+            convicted += bury_convicts(core, &convicts).await?;
+        }
+        if !lists.is_empty() {
+            let emptied: Vec<String> = lists.into_iter().map(|(list, _)| list).collect();
+            core.store.forget_lists(&identity, &emptied).await?;
+        }
+        if recovered + convicted > 0 {
+            tracing::warn!(identity, recovered, convicted, "put back the jobs of a process that died");
+        }
+    }
+    Ok(())
+}
+
+async fn put_back(core: &Core, identity: &str, list: &str, queue: &str) -> Result<usize> {
+    let mut recovered = 0;
+    loop {
+        let (back, convicted) = core.store.recover(identity, list, queue, BATCH, POISON).await?;
+        recovered += back;
+        if back + convicted < BATCH {
+            return Ok(recovered);
+        }
+    }
+}
+
+async fn bury_convicts(core: &Core, convicts: &str) -> Result<usize> {
+    let mut buried = 0;
+    loop {
+        let jobs = core.store.private_jobs(convicts, BATCH).await?;
+        for job in &jobs {
+            let now = EpochSecs::now();
+            let bytes = convicted(job, core, now);
+            buried +=
+                usize::from(core.store.bury(convicts, job, &bytes, &now.to_string(), core.dead_limits(now)).await?);
+        }
+        if jobs.len() < BATCH {
+            return Ok(buried);
+        }
+    }
+}
+
+/// The payload with the reason for its death, where it can be read.
+fn convicted(job: &[u8], core: &Core, now: EpochSecs) -> Vec<u8> {
+    let Ok(mut payload) = crate::Payload::from_bytes(job.to_vec()) else { return job.to_vec() };
+    payload.insert("error_message", format!("the process died {POISON} times while it had this job"));
+    payload.insert("error_class", "Ferrokiq::PoisonPill");
+    if !payload.contains_key("failed_at") {
+        payload.insert_raw("failed_at", payload.stamp_form().unwrap_or(core.stamps.form()).stamp(now));
+    }
+    if !payload.contains_key("retry_count") {
+        payload.insert("retry_count", 0);
+    }
+    payload.into_string().into_bytes()
+}

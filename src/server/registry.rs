@@ -1,0 +1,196 @@
+//! Class names and the jobs behind them.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::marker::PhantomData;
+use std::panic::resume_unwind;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::error::{Error, Result};
+use crate::job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, OnExhausted, RetryIn};
+use crate::payload::{Payload, Retry};
+use crate::server::metrics::{ClassCounters, Metrics};
+use crate::server::middleware::{BoxFuture, Performs};
+use crate::server::retry::Hooks;
+
+/// A job whose type is forgotten.
+pub(crate) trait AnyJob: Performs + Hooks + Send + Sync {
+    fn timeout(&self) -> Option<Duration>;
+}
+
+/// A registered class.
+pub(crate) struct Registered {
+    pub(crate) job: Arc<dyn AnyJob>,
+    /// Counters of payloads that go by the class's own name.
+    pub(crate) metrics: Arc<ClassCounters>,
+}
+
+/// Every class this process can run.
+#[derive(Debug, Default)]
+pub(crate) struct Registry(HashMap<Box<str>, Registered>);
+
+/// Classes on their way into a [`Registry`].
+#[derive(Default)]
+pub(crate) struct Registrations(Vec<(String, Arc<dyn AnyJob>)>);
+
+impl Registrations {
+    pub(crate) fn add(&mut self, class: &str, job: Arc<dyn AnyJob>) {
+        self.0.push((class.to_owned(), job));
+    }
+
+    pub(crate) fn build(self, metrics: &Metrics) -> Result<Registry> {
+        let mut registry = Registry::default();
+        for (class, job) in self.0 {
+            if class.is_empty() || class.chars().any(|c| c.is_control() || c == '|') {
+                return Err(Error::config(format!("{class:?} is no class name")));
+            }
+            let metrics = metrics.of(&class);
+            if registry.0.insert(class.clone().into(), Registered { job, metrics }).is_some() {
+                return Err(Error::config(format!("class {class} is registered twice")));
+            }
+        }
+        Ok(registry)
+    }
+}
+
+impl Registry {
+    pub(crate) fn get(&self, class: &str) -> Option<&Registered> {
+        // Ruby resolves `::Foo` and `Foo` to the same constant.
+        self.0.get(class.strip_prefix("::").unwrap_or(class))
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.0.len()
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered").finish_non_exhaustive()
+    }
+}
+
+impl fmt::Debug for Registrations {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(class, _)| class)).finish()
+    }
+}
+
+fn decode<A: Args>(cx: &Context) -> std::result::Result<A, JobError> {
+    A::from_json(cx.payload().args()).map_err(JobError::from)
+}
+
+/// A [`Job`] by value.
+pub(crate) struct Async<J>(pub(crate) J);
+
+impl<J: Job> Performs for Async<J> {
+    fn perform(self: Arc<Self>, cx: Context) -> BoxFuture<'static, JobResult> {
+        Box::pin(async move {
+            let args = decode(&cx)?;
+            self.0.perform(cx, args).await
+        })
+    }
+}
+
+impl<J: Job> Hooks for Async<J> {
+    fn default_retry(&self) -> Retry {
+        J::options().retry_option()
+    }
+    fn retry_in(&self, count: u32, error: &JobError) -> RetryIn {
+        self.0.retry_in(count, error)
+    }
+    fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> OnExhausted {
+        self.0.retries_exhausted(payload, error)
+    }
+}
+
+impl<J: Job> AnyJob for Async<J> {
+    fn timeout(&self) -> Option<Duration> {
+        self.0.timeout()
+    }
+}
+
+/// A [`BlockingJob`] by value. It runs on the runtime's pool of blocking threads, never on the reactor.
+pub(crate) struct Blocking<J>(pub(crate) J);
+
+impl<J: BlockingJob> Performs for Blocking<J> {
+    fn perform(self: Arc<Self>, cx: Context) -> BoxFuture<'static, JobResult> {
+        Box::pin(async move {
+            let args = decode(&cx)?;
+            match tokio::task::spawn_blocking(move || self.0.perform(cx, args)).await {
+                Ok(outcome) => outcome,
+                Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
+                Err(_) => Err(JobError::new("RuntimeError", "the runtime is shutting down")),
+            }
+        })
+    }
+}
+
+impl<J: BlockingJob> Hooks for Blocking<J> {
+    fn default_retry(&self) -> Retry {
+        J::options().retry_option()
+    }
+    fn retry_in(&self, count: u32, error: &JobError) -> RetryIn {
+        self.0.retry_in(count, error)
+    }
+    fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> OnExhausted {
+        self.0.retries_exhausted(payload, error)
+    }
+}
+
+impl<J: BlockingJob> AnyJob for Blocking<J> {
+    fn timeout(&self) -> Option<Duration> {
+        self.0.timeout()
+    }
+}
+
+/// An async function.
+pub(crate) struct Function<F, A> {
+    function: F,
+    options: JobOptions,
+    args: PhantomData<fn() -> A>,
+}
+
+impl<F, A> Function<F, A> {
+    pub(crate) fn new(function: F, options: JobOptions) -> Self {
+        Self { function, options, args: PhantomData }
+    }
+}
+
+impl<F, A, Fut> Performs for Function<F, A>
+where
+    F: Fn(Context, A) -> Fut + Send + Sync + 'static,
+    A: Args,
+    Fut: Future<Output = JobResult> + Send + 'static,
+{
+    fn perform(self: Arc<Self>, cx: Context) -> BoxFuture<'static, JobResult> {
+        Box::pin(async move {
+            let args = decode(&cx)?;
+            (self.function)(cx, args).await
+        })
+    }
+}
+
+impl<F: Send + Sync, A> Hooks for Function<F, A> {
+    fn default_retry(&self) -> Retry {
+        self.options.retry_option()
+    }
+    fn retry_in(&self, _: u32, _: &JobError) -> RetryIn {
+        RetryIn::Default
+    }
+    fn retries_exhausted(&self, _: &Payload, _: &JobError) -> OnExhausted {
+        OnExhausted::Bury
+    }
+}
+
+impl<F, A, Fut> AnyJob for Function<F, A>
+where
+    F: Fn(Context, A) -> Fut + Send + Sync + 'static,
+    A: Args,
+    Fut: Future<Output = JobResult> + Send + 'static,
+{
+    fn timeout(&self) -> Option<Duration> {
+        None
+    }
+}

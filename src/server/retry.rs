@@ -1,0 +1,173 @@
+//! What becomes of a job that failed: a pure decision over its original bytes.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use crate::job::{JobError, OnExhausted, RetryIn};
+use crate::payload::{Payload, Retry, error_message, is_routable_queue, pack_backtrace};
+use crate::time::{EpochSecs, StampForm};
+
+/// What is done with the bytes of a failed job.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Verdict {
+    /// They go to the retry set, due at this score.
+    Retry { payload: Payload, at: EpochSecs },
+    /// They go to the dead set.
+    Bury { payload: Payload },
+    /// They are stored nowhere: `retry: false`, `dead: false`, or a hook said so. Death handlers see this payload.
+    Discard { payload: Payload },
+    /// They go to the dead set unchanged: a key the retry rests on holds something Ruby would have choked on, and lost
+    /// the job over.
+    Choke { key: &'static str },
+}
+
+/// The hooks of the job's class that have a say.
+pub(crate) trait Hooks: Sync {
+    /// The class's own `retry` option, for payloads that do not say.
+    fn default_retry(&self) -> Retry;
+    fn retry_in(&self, count: u32, error: &JobError) -> RetryIn;
+    fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> OnExhausted;
+}
+
+/// What the decision rests on besides the job.
+#[derive(Debug)]
+pub(crate) struct Bench<'a> {
+    /// The queue the job was fetched from.
+    pub(crate) queue: &'a str,
+    pub(crate) max_retries: u64,
+    pub(crate) now: EpochSecs,
+    /// How stamps are written where the payload does not tell.
+    pub(crate) stamps: StampForm,
+}
+
+/// Retries are counted up to here; beyond it the delay would be longer than a year anyway.
+const MAX_COUNT: i64 = 1_000;
+const MAX_DELAY: f64 = 365.0 * 24.0 * 60.0 * 60.0;
+
+/// Sidekiq's `JobRetry`, from the original payload to what is stored. `hooks` is `None` for a class that is not
+/// registered.
+pub(crate) fn judge(
+    mut payload: Payload,
+    error: &JobError,
+    hooks: Option<&dyn Hooks>,
+    bench: &Bench<'_>,
+    rng: &mut impl RngExt,
+) -> Verdict {
+    let mut retry = payload.retry();
+    if matches!(retry, Retry::Absent | Retry::Null) {
+        let Some(hooks) = hooks else { return Verdict::Discard { payload } };
+        retry = match hooks.default_retry() {
+            Retry::Absent | Retry::Null => Retry::Default,
+            own => own,
+        };
+        payload.insert("retry", retry);
+    }
+    let limit = match retry {
+        Retry::Never => return Verdict::Discard { payload },
+        Retry::Times(times) => times,
+        _ => bench.max_retries,
+    };
+    let count = match payload.get("retry_count") {
+        None | Some("null" | "false") => None,
+        Some(_) => match payload.retry_count() {
+            Some(count) => Some(count.saturating_add(1)),
+            None => return Verdict::Choke { key: "retry_count" },
+        },
+    };
+    let retry_for = match payload.get("retry_for") {
+        None | Some("null" | "false") => None,
+        Some(raw) => match raw.parse::<f64>() {
+            Ok(secs) => Some(secs),
+            Err(_) => return Verdict::Choke { key: "retry_for" },
+        },
+    };
+    let form = payload.stamp_form().unwrap_or(bench.stamps);
+    let stamp = form.stamp(bench.now);
+
+    // The order below is the order in which Ruby adds the keys.
+    let queue = payload.retry_queue().filter(|queue| is_routable_queue(queue)).unwrap_or(bench.queue).to_owned();
+    payload.insert("queue", &queue);
+    payload.insert("error_message", error_message(error.message()));
+    payload.insert("error_class", error.class());
+    match count {
+        Some(count) => {
+            payload.insert_raw("retried_at", stamp);
+            payload.insert("retry_count", count);
+        }
+        None => {
+            payload.insert_raw("failed_at", stamp);
+            payload.insert("retry_count", 0);
+        }
+    }
+    let count = count.unwrap_or(0);
+    if let Some(frames) = backtrace_frames(&payload) {
+        let frames = error.backtrace().iter().take(frames).map(String::as_str);
+        payload.insert("error_backtrace", pack_backtrace(frames));
+    }
+
+    let exhausted = match retry_for {
+        Some(secs) => match first_failure(&payload) {
+            Some(failed_at) => failed_at + secs < bench.now.0,
+            None => return Verdict::Choke { key: "failed_at" },
+        },
+        None => count >= 0 && count.unsigned_abs() >= limit,
+    };
+    if exhausted {
+        return exhaust(payload, error, hooks, bench.now);
+    }
+    let counted = u32::try_from(count.clamp(0, MAX_COUNT)).unwrap_or(0);
+    let delay = match hooks.map_or(RetryIn::Default, |hooks| hooks.retry_in(counted, error)) {
+        RetryIn::Discard => return discard(payload, bench.now),
+        RetryIn::Kill => return exhaust(payload, error, hooks, bench.now),
+        RetryIn::After(delay) if delay >= Duration::from_secs(1) => delay.as_secs() as f64,
+        RetryIn::After(_) | RetryIn::Default => default_delay(counted),
+    };
+    // Ruby draws whole seconds. Fractions spread a storm of failures further, so that hardly two entries share a score:
+    // the Web UI addresses them by it.
+    let jitter = rng.random_range(0.0..f64::from(10 * (counted + 1)));
+    Verdict::Retry { payload, at: EpochSecs(bench.now.0 + (delay + jitter).min(MAX_DELAY)) }
+}
+
+/// `count ** 4 + 15` seconds: 25 retries take about 20 days.
+fn default_delay(count: u32) -> f64 {
+    f64::from(count).powi(4) + 15.0
+}
+
+/// How many frames `backtrace` asks for; `None` for none.
+fn backtrace_frames(payload: &Payload) -> Option<usize> {
+    match payload.get("backtrace")? {
+        "null" | "false" => None,
+        "true" => Some(usize::MAX),
+        // Ruby's `to_i`: the digits in front, of a number or of a string.
+        raw => {
+            let digits: String = raw.trim_matches('"').chars().take_while(char::is_ascii_digit).collect();
+            Some(digits.parse().unwrap_or(0))
+        }
+    }
+}
+
+/// `failed_at` in seconds: a float is seconds, an integer milliseconds.
+fn first_failure(payload: &Payload) -> Option<f64> {
+    let raw = payload.get("failed_at")?;
+    let value: f64 = raw.parse().ok()?;
+    let millis = raw.bytes().all(|byte| byte.is_ascii_digit()) && value >= 1e11;
+    Some(if millis { value / 1_000.0 } else { value })
+}
+
+fn exhaust(payload: Payload, error: &JobError, hooks: Option<&dyn Hooks>, now: EpochSecs) -> Verdict {
+    let said = hooks.map_or(OnExhausted::Bury, |hooks| hooks.retries_exhausted(&payload, error));
+    if matches!(said, OnExhausted::Discard) || payload.get("dead") == Some("false") {
+        return discard(payload, now);
+    }
+    Verdict::Bury { payload }
+}
+
+/// Stored nowhere; death handlers learn when.
+fn discard(mut payload: Payload, now: EpochSecs) -> Verdict {
+    payload.insert("discarded_at", now.to_millis().0);
+    Verdict::Discard { payload }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,187 @@
+use rand::SeedableRng;
+use rand::rngs::StdRng;
+
+use super::*;
+use crate::payload::unpack_backtrace;
+
+struct Class {
+    retry: Retry,
+    retry_in: RetryIn,
+    exhausted: OnExhausted,
+}
+
+const PLAIN: Class = Class { retry: Retry::Absent, retry_in: RetryIn::Default, exhausted: OnExhausted::Bury };
+
+impl Hooks for Class {
+    fn default_retry(&self) -> Retry {
+        self.retry
+    }
+    fn retry_in(&self, _: u32, _: &JobError) -> RetryIn {
+        self.retry_in
+    }
+    fn retries_exhausted(&self, _: &Payload, _: &JobError) -> OnExhausted {
+        self.exhausted
+    }
+}
+
+const NOW: EpochSecs = EpochSecs(1_795_408_404.25);
+
+fn judge_with(raw: &str, class: Option<&Class>) -> Verdict {
+    let bench = Bench { queue: "fetched", max_retries: 25, now: NOW, stamps: StampForm::Millis };
+    let error = JobError::new("ArgumentError", "boom é");
+    let mut rng = StdRng::seed_from_u64(1);
+    judge(Payload::parse(raw).unwrap(), &error, class.map(|class| class as &dyn Hooks), &bench, &mut rng)
+}
+
+fn retried(raw: &str) -> (String, f64) {
+    match judge_with(raw, Some(&PLAIN)) {
+        Verdict::Retry { payload, at } => (payload.into_string(), at.0 - NOW.0),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn writes_the_first_failure_as_sidekiq_8_does() {
+    let raw = r#"{"retry":3,"queue":"default","args":["arg"],"class":"FailJob","jid":"a6","created_at":1795408384695,"enqueued_at":1795408384695}"#;
+    let (stored, delay) = retried(raw);
+    assert_eq!(
+        stored,
+        r#"{"retry":3,"queue":"fetched","args":["arg"],"class":"FailJob","jid":"a6","created_at":1795408384695,"enqueued_at":1795408384695,"error_message":"boom é","error_class":"ArgumentError","failed_at":1795408404250,"retry_count":0}"#
+    );
+    assert!((15.0..25.0).contains(&delay), "{delay}");
+}
+
+#[test]
+fn writes_the_second_failure_as_sidekiq_8_does() {
+    let raw = r#"{"retry":true,"queue":"default","class":"A","args":[1],"jid":"a2","created_at":1795408384696,"enqueued_at":1795408404219,"error_message":"old","error_class":"NameError","failed_at":1795408385534,"retry_count":0}"#;
+    let (stored, delay) = retried(raw);
+    assert!(stored.ends_with(
+        r#""error_message":"boom é","error_class":"ArgumentError","failed_at":1795408385534,"retry_count":1,"retried_at":1795408404250}"#
+    ));
+    assert!((16.0..36.0).contains(&delay), "{delay}");
+}
+
+#[test]
+fn stamps_in_the_form_of_the_payload() {
+    let (stored, _) = retried(r#"{"class":"A","args":[],"retry":true,"created_at":1795408466.838451}"#);
+    assert!(stored.contains(r#""failed_at":1795408404.25,"#), "{stored}");
+}
+
+#[test]
+fn knows_what_retry_means() {
+    let verdict = |retry: &str, class| {
+        match judge_with(&format!(r#"{{"class":"A","args":[],"retry":{retry}}}"#), class) {
+            Verdict::Retry { .. } => "retry",
+            Verdict::Bury { .. } => "bury",
+            Verdict::Discard { .. } => "discard",
+            Verdict::Choke { .. } => "choke",
+        }
+        .to_owned()
+    };
+    for (retry, known, unknown) in [
+        ("true", "retry", "retry"),
+        ("false", "discard", "discard"),
+        ("0", "bury", "bury"),
+        ("1", "retry", "retry"),
+        ("\"0\"", "retry", "retry"),
+        ("null", "retry", "discard"),
+    ] {
+        assert_eq!(verdict(retry, Some(&PLAIN)), known, "{retry}, class known");
+        assert_eq!(verdict(retry, None), unknown, "{retry}, class unknown");
+    }
+}
+
+#[test]
+fn writes_the_option_of_the_class_where_the_payload_says_nothing() {
+    let class = Class { retry: Retry::Times(2), ..PLAIN };
+    let Verdict::Retry { payload, .. } = judge_with(r#"{"class":"A","args":[],"retry":null}"#, Some(&class)) else {
+        panic!("should be retried")
+    };
+    assert_eq!(payload.get("retry"), Some("2"));
+}
+
+#[test]
+fn counts_executions_as_limit_plus_one() {
+    for (count, dead) in [("0", false), ("1", false), ("2", true), ("-1", false), ("9223372036854775807", true)] {
+        let raw = format!(r#"{{"class":"A","args":[],"retry":3,"failed_at":1,"retry_count":{count}}}"#);
+        assert_eq!(matches!(judge_with(&raw, Some(&PLAIN)), Verdict::Bury { .. }), dead, "{count}");
+    }
+}
+
+#[test]
+fn lets_retry_for_replace_the_limit() {
+    let raw = |failed_at: &str| {
+        format!(r#"{{"class":"A","args":[],"retry":0,"retry_for":3600,"failed_at":{failed_at},"retry_count":30}}"#)
+    };
+    assert!(matches!(judge_with(&raw("1795408400000"), Some(&PLAIN)), Verdict::Retry { .. }));
+    assert!(matches!(judge_with(&raw("1795408400.5"), Some(&PLAIN)), Verdict::Retry { .. }));
+    assert!(matches!(judge_with(&raw("1795400000000"), Some(&PLAIN)), Verdict::Bury { .. }));
+}
+
+#[test]
+fn keeps_whole_what_ruby_would_choke_on() {
+    for (extra, key) in [
+        (r#""retry_count":"3""#, "retry_count"),
+        (r#""retry_for":"soon""#, "retry_for"),
+        (r#""retry_for":60,"retry_count":1"#, "failed_at"),
+    ] {
+        let raw = format!(r#"{{"class":"A","args":[],"retry":true,{extra}}}"#);
+        assert_eq!(judge_with(&raw, Some(&PLAIN)), Verdict::Choke { key });
+    }
+}
+
+#[test]
+fn asks_the_hooks() {
+    let raw = r#"{"class":"A","args":[],"retry":true}"#;
+    let with = |retry_in| judge_with(raw, Some(&Class { retry_in, ..PLAIN }));
+    let Verdict::Retry { at, .. } = with(RetryIn::After(Duration::from_secs(100))) else { panic!("should be retried") };
+    assert!((100.0..110.0).contains(&(at.0 - NOW.0)));
+    assert!(matches!(with(RetryIn::After(Duration::ZERO)), Verdict::Retry { .. }));
+    assert!(matches!(with(RetryIn::Kill), Verdict::Bury { .. }));
+    let Verdict::Discard { payload } = with(RetryIn::Discard) else { panic!("should be discarded") };
+    assert_eq!(payload.get("discarded_at"), Some("1795408404250"));
+
+    let spares = Class { exhausted: OnExhausted::Discard, retry_in: RetryIn::Kill, ..PLAIN };
+    assert!(matches!(judge_with(raw, Some(&spares)), Verdict::Discard { .. }));
+    let undead = r#"{"class":"A","args":[],"retry":0,"dead":false}"#;
+    assert!(matches!(judge_with(undead, Some(&PLAIN)), Verdict::Discard { .. }));
+}
+
+#[test]
+fn sends_retries_to_the_retry_queue_if_it_can_be_one() {
+    for (named, queue) in [("slow", "slow"), ("x|y", "fetched"), ("", "fetched")] {
+        let raw = format!(r#"{{"class":"A","args":[],"retry":true,"queue":"q","retry_queue":"{named}"}}"#);
+        assert_eq!(Payload::parse(retried(&raw).0).unwrap().queue(), queue);
+    }
+}
+
+#[test]
+fn packs_as_many_frames_as_asked() {
+    let bench = Bench { queue: "q", max_retries: 25, now: NOW, stamps: StampForm::Millis };
+    let error = JobError::new("E", "m").with_backtrace(["a", "b", "c"]);
+    for (asked, frames) in [("true", Some(3)), ("2", Some(2)), ("\"1\"", Some(1)), ("false", None), ("null", None)] {
+        let raw = format!(r#"{{"class":"A","args":[],"retry":true,"backtrace":{asked}}}"#);
+        let verdict = judge(Payload::parse(raw).unwrap(), &error, Some(&PLAIN), &bench, &mut StdRng::seed_from_u64(1));
+        let Verdict::Retry { payload, .. } = verdict else { panic!("should be retried") };
+        let packed: Option<String> = payload.decode("error_backtrace");
+        assert_eq!(packed.map(|packed| unpack_backtrace(&packed).unwrap().len()), frames, "{asked}");
+    }
+}
+
+#[test]
+fn never_gives_two_entries_one_score() {
+    let bench = Bench { queue: "q", max_retries: 25, now: NOW, stamps: StampForm::Millis };
+    let (error, mut rng) = (JobError::new("E", "m"), StdRng::seed_from_u64(3));
+    let mut scores: Vec<String> = (0..1_000)
+        .map(|_| {
+            let payload = Payload::parse(r#"{"class":"A","args":[],"retry":true}"#).unwrap();
+            match judge(payload, &error, Some(&PLAIN), &bench, &mut rng) {
+                Verdict::Retry { at, .. } => at.to_string(),
+                other => panic!("{other:?}"),
+            }
+        })
+        .collect();
+    scores.sort_unstable();
+    scores.dedup();
+    assert!(scores.len() >= 999, "{} scores of 1000 are distinct, seed 3", scores.len());
+}

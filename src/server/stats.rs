@@ -1,0 +1,168 @@
+//! What the processors are doing and have done, read by the heartbeat.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use serde::Serialize;
+
+use crate::server::fetcher::UnitOfWork;
+use crate::time::EpochSecs;
+
+/// Jobs run since the last flush.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    processed: AtomicU64,
+    failed: AtomicU64,
+}
+
+impl Counters {
+    pub(crate) fn processed(&self) {
+        self.processed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn failed(&self) {
+        self.failed.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Processed and failed since the last time, set back to zero.
+    pub(crate) fn take(&self) -> (u64, u64) {
+        (self.processed.swap(0, Ordering::Relaxed), self.failed.swap(0, Ordering::Relaxed))
+    }
+
+    /// A flush failed: count them the next time.
+    pub(crate) fn put_back(&self, (processed, failed): (u64, u64)) {
+        self.processed.fetch_add(processed, Ordering::Relaxed);
+        self.failed.fetch_add(failed, Ordering::Relaxed);
+    }
+}
+
+/// What one processor is doing; `None` while it waits.
+#[derive(Debug)]
+pub(crate) struct WorkSlot {
+    tid: String,
+    current: Mutex<Option<Work>>,
+}
+
+/// A job that runs.
+#[derive(Clone, Debug)]
+pub(crate) struct Work {
+    pub(crate) unit: UnitOfWork,
+    pub(crate) since: Instant,
+    pub(crate) run_at: i64,
+}
+
+impl WorkSlot {
+    fn current(&self) -> MutexGuard<'_, Option<Work>> {
+        self.current.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Names the processor, as Ruby names a thread.
+    pub(crate) fn tid(&self) -> &str {
+        &self.tid
+    }
+
+    pub(crate) fn begin(&self, unit: &UnitOfWork) {
+        let work = Work { unit: unit.clone(), since: Instant::now(), run_at: EpochSecs::now().secs() };
+        *self.current() = Some(work);
+    }
+
+    pub(crate) fn end(&self) {
+        *self.current() = None;
+    }
+}
+
+/// The slots of all processors of a server.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct WorkState(Arc<Mutex<Vec<Arc<WorkSlot>>>>);
+
+#[derive(Serialize)]
+struct WorkJson<'a> {
+    queue: &'a str,
+    payload: &'a str,
+    run_at: i64,
+}
+
+impl WorkState {
+    fn slots(&self) -> MutexGuard<'_, Vec<Arc<WorkSlot>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A slot for one more processor.
+    pub(crate) fn add(&self) -> Arc<WorkSlot> {
+        let mut slots = self.slots();
+        let slot = Arc::new(WorkSlot { tid: tid(slots.len()), current: Mutex::default() });
+        slots.push(Arc::clone(&slot));
+        slot
+    }
+
+    /// What runs now, by tid.
+    pub(crate) fn running(&self) -> Vec<(String, Work)> {
+        self.slots().iter().filter_map(|slot| slot.current().clone().map(|work| (slot.tid.clone(), work))).collect()
+    }
+
+    /// What runs now as the work set holds it: tid, and JSON with the payload's own bytes as a string.
+    pub(crate) fn as_json(&self) -> Vec<(String, String)> {
+        self.running()
+            .into_iter()
+            .filter_map(|(tid, work)| {
+                let payload = String::from_utf8_lossy(work.unit.bytes());
+                let json = WorkJson { queue: work.unit.queue(), payload: &payload, run_at: work.run_at };
+                serde_json::to_string(&json).ok().map(|json| (tid, json))
+            })
+            .collect()
+    }
+}
+
+/// A base-36 name like those of Ruby's threads: opaque, unique within the process.
+fn tid(slot: usize) -> String {
+    const DIGITS: &[u8; 36] = b"0123456789abcdefghijklmnopqrstuvwxyz";
+    // Spread over the three-digit range so that names of neighbours differ at sight.
+    let mut number = 36 * 36 + (slot * 7_919) % (35 * 36 * 36) + slot / (35 * 36 * 36) * 36 * 36 * 36;
+    let mut text = Vec::new();
+    while number > 0 {
+        text.push(DIGITS[number % 36]);
+        number /= 36;
+    }
+    text.reverse();
+    String::from_utf8(text).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::fetcher::Batch;
+
+    #[test]
+    fn names_no_two_processors_alike() {
+        let mut tids: Vec<String> = (0..60_000).map(tid).collect();
+        tids.sort_unstable();
+        tids.dedup();
+        assert_eq!(tids.len(), 60_000);
+    }
+
+    #[test]
+    fn shows_the_bytes_that_run() {
+        let state = WorkState::default();
+        let (slot, _idle) = (state.add(), state.add());
+        let batch = Batch::new(String::new(), "critical".into(), vec![br#"{"class":"A"}"#.to_vec()]);
+        slot.begin(&batch.units().next().unwrap());
+
+        let shown = state.as_json();
+        assert_eq!(shown.len(), 1);
+        assert!(shown[0].1.starts_with(r#"{"queue":"critical","payload":"{\"class\":\"A\"}","run_at":"#));
+        slot.end();
+        assert!(state.running().is_empty());
+    }
+
+    #[test]
+    fn loses_no_count_when_a_flush_fails() {
+        let counters = Counters::default();
+        counters.processed();
+        counters.failed();
+        let taken = counters.take();
+        counters.processed();
+        counters.put_back(taken);
+        assert_eq!(counters.take(), (2, 1));
+    }
+}
