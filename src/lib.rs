@@ -1,5 +1,7 @@
 //! Run Sidekiq jobs in Rust.
 
+#[cfg(feature = "cli")]
+pub mod cli;
 pub mod client;
 pub mod error;
 pub mod job;

@@ -23,6 +23,8 @@ pub struct Stopped {
     /// Jobs that could be neither finished nor put back before the end. They lie in this process's private lists and
     /// another ferrokiq process puts them back within a minute.
     pub left_for_recovery: usize,
+    /// Jobs that still ran when the timeout was over. They were put back; those that block their thread may go on there.
+    pub cut_off: usize,
 }
 
 /// How far down a server is; only ever goes forward.

@@ -79,8 +79,9 @@ impl Launcher {
         if running > 0 {
             put_back_running(&core).await;
         }
+        let mut cut_off = 0;
         for manager in managers {
-            manager.abort().await;
+            cut_off += manager.abort().await;
         }
         for helper in helpers {
             // Both look at the handle between two steps; a step is one round trip or two.
@@ -93,7 +94,7 @@ impl Launcher {
         core.hooks.fire(Event::Exit).await;
         heartbeat.stop().await;
         acknowledger.abort();
-        Stopped { left_for_recovery }
+        Stopped { left_for_recovery, cut_off }
     }
 }
 

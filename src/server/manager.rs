@@ -19,7 +19,6 @@ use crate::store::claims::Private;
 /// 3. the processors end with the jobs they have; `stop` waits for them, up to the deadline
 /// 4. what still runs then is put back first and aborted after
 pub(crate) struct Manager {
-    core: Arc<Core>,
     fetching: JoinHandle<()>,
     processors: JoinSet<()>,
 }
@@ -40,7 +39,7 @@ impl Manager {
             numbers,
         };
         let fetching = tokio::spawn(fetch(Arc::clone(core), source));
-        Self { core: Arc::clone(core), fetching, processors }
+        Self { fetching, processors }
     }
 
     /// Waits until every job has ended or the deadline has come; returns how many still run.
@@ -55,18 +54,21 @@ impl Manager {
         self.processors.len()
     }
 
-    /// Ends what still runs. Its jobs were put back before.
-    pub(crate) async fn abort(mut self) {
+    /// Ends what still runs; returns how many that were. Their jobs were put back before.
+    pub(crate) async fn abort(mut self) -> usize {
+        let aborted = self.processors.len();
         self.processors.abort_all();
-        // Code that never awaits cannot be stopped; it is left behind.
-        let _ = tokio::time::timeout(Duration::from_secs(3), async {
-            while self.processors.join_next().await.is_some() {}
-        })
-        .await;
-        if !self.fetching.is_finished() {
-            let _ = tokio::time::timeout(Duration::from_secs(3), &mut self.fetching).await;
+        let patience = tokio::time::Instant::now() + Duration::from_secs(3);
+        // A task whose code never awaits cannot be ended; it is left behind.
+        while !self.processors.is_empty() {
+            if tokio::time::timeout_at(patience, self.processors.join_next()).await.is_err() {
+                break;
+            }
         }
-        drop(self.core);
+        if !self.fetching.is_finished() {
+            let _ = tokio::time::timeout_at(patience, &mut self.fetching).await;
+        }
+        aborted
     }
 }
 

@@ -1,0 +1,167 @@
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Parser, ValueEnum};
+
+use super::default_config;
+use super::logging::LogFormat;
+use super::settings::Settings;
+use crate::error::{Error, Result};
+use crate::server::FetchMode;
+
+/// A worker: runs Sidekiq jobs from the Redis that REDIS_URL names.
+#[derive(Debug, Parser)]
+#[command(
+    version,
+    disable_version_flag = true,
+    after_help = "Flags go before the configuration file, the file before the environment.\n\
+                  Environment: REDIS_URL or REDIS_PROVIDER, RAILS_MAX_THREADS, APP_ENV / RAILS_ENV / RACK_ENV, DYNO, RUST_LOG.\n\
+                  Signals: TERM, INT stop; TSTP stops fetching; TTIN logs what runs."
+)]
+pub(super) struct Flags {
+    /// Jobs to run at the same time [default: 5]
+    #[arg(short, long, value_name = "INT")]
+    concurrency: Option<usize>,
+
+    /// Application environment
+    #[arg(short, long, value_name = "ENV")]
+    environment: Option<String>,
+
+    /// Process tag for the Web UI
+    #[arg(short = 'g', long, value_name = "TAG")]
+    tag: Option<String>,
+
+    /// Queue to work, with an optional weight; may be given several times [default: default]
+    #[arg(short, long = "queue", value_name = "QUEUE[,WEIGHT]")]
+    queues: Vec<String>,
+
+    /// Directory whose config/sidekiq.yml is read (Ruby files are not loaded)
+    #[arg(short, long, value_name = "PATH|DIR")]
+    require: Option<PathBuf>,
+
+    /// Shutdown timeout in seconds [default: 25]
+    #[arg(short, long, value_name = "NUM")]
+    timeout: Option<u64>,
+
+    /// Log at level debug
+    #[arg(short, long)]
+    verbose: bool,
+
+    /// Configuration file [default: config/sidekiq.yml if it exists]
+    #[arg(short = 'C', long, value_name = "PATH")]
+    config: Option<PathBuf>,
+
+    /// How jobs leave a queue
+    #[arg(long, value_enum, value_name = "HOW")]
+    fetch: Option<Fetch>,
+
+    /// How log lines look [default: pretty; bare under DYNO]
+    #[arg(long, value_enum, value_name = "FORMAT")]
+    log_format: Option<LogFormat>,
+
+    /// Print the version
+    #[arg(short = 'V', long, action = clap::ArgAction::Version)]
+    version: Option<bool>,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Fetch {
+    /// Into a private list: a crash loses nothing
+    Reliable,
+    /// Out of Redis, as open-source Sidekiq does: a crash loses what ran
+    Basic,
+}
+
+impl Flags {
+    /// `-e`, else `APP_ENV`, `RAILS_ENV`, `RACK_ENV`, else `development`.
+    pub(super) fn environment(&self) -> String {
+        let var = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
+        self.environment
+            .clone()
+            .or_else(|| ["APP_ENV", "RAILS_ENV", "RACK_ENV"].into_iter().find_map(var))
+            .unwrap_or_else(|| "development".to_owned())
+    }
+
+    pub(super) fn config_path(&self) -> Option<PathBuf> {
+        let dir = self.require.clone().filter(|path| path.is_dir()).unwrap_or_else(|| PathBuf::from("."));
+        self.config.clone().or_else(|| default_config(&dir))
+    }
+
+    pub(super) fn log_format(&self) -> LogFormat {
+        self.log_format.unwrap_or_default()
+    }
+
+    /// What was given and has no meaning here.
+    pub(super) fn remarks(&self) -> Option<String> {
+        let path = self.require.as_ref().filter(|path| !path.is_dir())?;
+        Some(format!("-r {}: Ruby code is not loaded; jobs are registered in Rust", path.display()))
+    }
+
+    pub(super) fn settings(&self) -> Result<Settings> {
+        if self.timeout == Some(0) {
+            return Err(Error::config("timeout: 0 is not a valid value"));
+        }
+        Ok(Settings {
+            concurrency: self.concurrency,
+            queues: (!self.queues.is_empty()).then(|| self.queues.clone()),
+            timeout: self.timeout.map(Duration::from_secs),
+            tag: self.tag.clone(),
+            verbose: self.verbose.then_some(true),
+            environment: self.environment.clone(),
+            fetch: self.fetch.map(|fetch| match fetch {
+                Fetch::Reliable => FetchMode::Reliable,
+                Fetch::Basic => FetchMode::Basic,
+            }),
+            ..Settings::default()
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn takes_sidekiqs_flags() {
+        let flags = Flags::try_parse_from([
+            "worker",
+            "-c",
+            "10",
+            "-q",
+            "critical,2",
+            "-q",
+            "default",
+            "-t",
+            "8",
+            "-e",
+            "staging",
+            "-g",
+            "myapp",
+            "-v",
+            "-r",
+            ".",
+        ])
+        .unwrap();
+        let settings = flags.settings().unwrap();
+        assert_eq!(settings.concurrency, Some(10));
+        assert_eq!(settings.queues.unwrap(), ["critical,2", "default"]);
+        assert_eq!(settings.timeout, Some(Duration::from_secs(8)));
+        assert_eq!((settings.tag.as_deref(), settings.verbose), (Some("myapp"), Some(true)));
+        assert_eq!(flags.environment(), "staging");
+        assert!(flags.remarks().is_none());
+    }
+
+    #[test]
+    fn names_what_is_wrong() {
+        for (arguments, culprit) in [
+            (&["worker", "--bogus"][..], "--bogus"),
+            (&["worker", "-c", "many"], "many"),
+            (&["worker", "-t"], "--timeout"),
+        ] {
+            let error = Flags::try_parse_from(arguments).unwrap_err().to_string();
+            assert!(error.contains(culprit), "{error}");
+        }
+        let zero = Flags::try_parse_from(["worker", "-t", "0"]).unwrap().settings().unwrap_err();
+        assert_eq!(zero.to_string(), "timeout: 0 is not a valid value");
+    }
+}

@@ -1,0 +1,129 @@
+//! What a worker's `main` calls: Sidekiq's flags, its `config/sidekiq.yml`, its signals and its log lines.
+
+mod args;
+mod config_file;
+mod logging;
+mod settings;
+mod signals;
+
+use std::error::Error as StdError;
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::Parser;
+
+pub use logging::{LogFormat, init as init_logging};
+
+use crate::error::{Error, Result};
+use crate::server::{Server, ServerBuilder};
+use args::Flags;
+use config_file::ConfigFile;
+use settings::Settings;
+
+/// Runs a worker process until it is told to stop, and returns its exit code: 0 after an orderly stop, 1 if it could not
+/// start.
+///
+/// Reads the command line, the environment and `config/sidekiq.yml` as `sidekiq` does. What they say goes before what the
+/// program said; a flag goes before the file, the file before the environment.
+///
+/// TERM and INT stop: running jobs get the timeout to end, the rest goes back to its queue; a second one does not wait.
+/// TSTP quiets. TTIN logs what runs. Call it once, from `main`, on a multi-threaded runtime:
+///
+/// ```no_run
+/// # struct Hard;
+/// # impl ferrokiq::Job for Hard {
+/// #     const CLASS: &'static str = "HardJob";
+/// #     type Args = ();
+/// #     async fn perform(&self, _: ferrokiq::Context, _: ()) -> ferrokiq::JobResult { Ok(()) }
+/// # }
+/// #[tokio::main]
+/// async fn main() -> std::process::ExitCode {
+///     ferrokiq::cli::run(ferrokiq::Server::builder().register(Hard)).await
+/// }
+/// ```
+pub async fn run(server: ServerBuilder) -> ExitCode {
+    let flags = match Flags::try_parse() {
+        Ok(flags) => flags,
+        Err(error) => {
+            // Help and version are no errors to clap; everything else ends as it does in Ruby.
+            let _ = error.print();
+            return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
+        }
+    };
+    match start(server, flags).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+async fn start(builder: ServerBuilder, flags: Flags) -> Result<()> {
+    // Before anything else: from here on no signal kills the process.
+    let signals = signals::Signals::install()?;
+    let environment = flags.environment();
+    let file = match flags.config_path() {
+        Some(path) => Some(ConfigFile::read(&path, &environment)?),
+        None => None,
+    };
+    let (mut settings, remarks) = match &file {
+        Some(file) => Settings::from_file(file)?,
+        None => Default::default(),
+    };
+    settings.overrule(flags.settings()?);
+    settings.environment.get_or_insert(environment);
+    init_logging(flags.log_format(), settings.verbose.unwrap_or(false));
+    for remark in remarks.into_iter().chain(flags.remarks()) {
+        tracing::warn!("{remark}");
+    }
+    let server = settings.apply(builder, std::env::var("RAILS_MAX_THREADS").ok())?.build()?;
+    tracing::info!("Booted ferrokiq {}: {}", env!("CARGO_PKG_VERSION"), server.describe());
+    tracing::info!("Starting processing, hit Ctrl-C to stop");
+    let handle = server.handle();
+    let listening = tokio::spawn(signals.obey(handle));
+    let stopped = server.run(std::future::pending()).await?;
+    listening.abort();
+    tracing::info!("Bye!");
+    if stopped.cut_off > 0 {
+        // A job that blocks its thread may go on, and would keep the runtime, and so the process, from ending.
+        let _ = std::io::stdout().flush();
+        std::process::exit(0);
+    }
+    Ok(())
+}
+
+/// What went wrong and why, on stderr.
+fn complain(error: &Error) {
+    let mut text = format!("error: {error}\n");
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(&format!("  because: {next}\n"));
+        cause = next.source();
+    }
+    let _ = std::io::stderr().write_all(text.as_bytes());
+}
+
+/// Where Sidekiq looks for its configuration when not told.
+fn default_config(dir: &std::path::Path) -> Option<PathBuf> {
+    ["config/sidekiq.yml", "config/sidekiq.yml.erb"].into_iter().map(|name| dir.join(name)).find(|path| path.exists())
+}
+
+/// Describes a server as the command line, the environment and the configuration file say; for a `main` that does more than
+/// [`run`] does.
+///
+/// # Errors
+///
+/// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the culprit.
+pub fn configure(builder: ServerBuilder, arguments: impl IntoIterator<Item = String>) -> Result<Server> {
+    let flags = Flags::try_parse_from(arguments).map_err(|error| Error::config(error.to_string()))?;
+    let environment = flags.environment();
+    let mut settings = match flags.config_path() {
+        Some(path) => Settings::from_file(&ConfigFile::read(&path, &environment)?)?.0,
+        None => Settings::default(),
+    };
+    settings.overrule(flags.settings()?);
+    settings.environment.get_or_insert(environment);
+    settings.apply(builder, std::env::var("RAILS_MAX_THREADS").ok())?.build()
+}

@@ -1,0 +1,306 @@
+use std::time::Duration;
+
+use super::config_file::{ConfigFile, Value};
+use crate::error::{Error, Result};
+use crate::server::{FetchMode, ServerBuilder, UnknownClasses, WireVersion};
+
+/// What the command line or the configuration file says; `None` where it says nothing.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Settings {
+    pub(super) concurrency: Option<usize>,
+    pub(super) queues: Option<Vec<String>>,
+    pub(super) capsules: Vec<CapsuleSettings>,
+    pub(super) timeout: Option<Duration>,
+    pub(super) tag: Option<String>,
+    pub(super) labels: Option<Vec<String>>,
+    pub(super) environment: Option<String>,
+    pub(super) verbose: Option<bool>,
+    pub(super) max_retries: Option<u64>,
+    pub(super) dead_max_jobs: Option<u64>,
+    pub(super) dead_timeout: Option<Duration>,
+    pub(super) poll_interval_average: Option<Duration>,
+    pub(super) average_scheduled_poll_interval: Option<Duration>,
+    pub(super) fetch: Option<FetchMode>,
+    pub(super) unknown_classes: Option<UnknownClasses>,
+    pub(super) wire_version: Option<WireVersion>,
+}
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct CapsuleSettings {
+    name: String,
+    concurrency: Option<usize>,
+    queues: Option<Vec<String>>,
+}
+
+/// Keys Sidekiq knows that mean nothing to a Rust worker.
+const RUBYS_OWN: [&str; 7] = [
+    "strict",
+    "require",
+    "max_iteration_runtime",
+    "skip_default_job_logging",
+    "logged_job_attributes",
+    "pidfile",
+    "logfile",
+];
+
+impl Settings {
+    /// Reads a configuration file; gives remarks on what was passed over.
+    pub(super) fn from_file(file: &ConfigFile) -> Result<(Self, Vec<String>)> {
+        let mut settings = Self::default();
+        let mut remarks = Vec::new();
+        let shown = file.path.display();
+        for (key, value) in &file.entries {
+            let known = settings.take(key, value).map_err(|expected| {
+                Error::config(format!("{shown}: {key}: {} is not {expected}", String::from(value)))
+            })?;
+            match value {
+                // Sections of other environments are maps.
+                _ if known || RUBYS_OWN.contains(&key.as_str()) || matches!(value, Value::Map(_)) => {}
+                _ if key == "redis" => remarks.push(format!("{shown}: redis is ignored, as by Sidekiq; set REDIS_URL")),
+                _ => remarks.push(format!("{shown}: {key} is no setting of ferrokiq; it is ignored")),
+            }
+        }
+        Ok((settings, remarks))
+    }
+
+    /// Takes one entry; `false` if it is none of ours, an error that says what was expected.
+    fn take(&mut self, key: &str, value: &Value) -> Result<bool, &'static str> {
+        match key {
+            "concurrency" => self.concurrency = Some(number(value)?),
+            "queues" => self.queues = Some(queues(value)?),
+            "capsules" => self.capsules = capsules(value)?,
+            "timeout" => self.timeout = Some(Duration::from_secs(number(value)?)).filter(|span| !span.is_zero()),
+            "tag" => self.tag = Some(text(value)?),
+            "labels" => self.labels = Some(texts(value)?),
+            "environment" => self.environment = Some(text(value)?),
+            "verbose" => self.verbose = Some(matches!(value, Value::Bool(true))),
+            "max_retries" => self.max_retries = Some(number(value)?),
+            "dead_max_jobs" => self.dead_max_jobs = Some(number(value)?),
+            "dead_timeout_in_seconds" => self.dead_timeout = Some(span(value)?),
+            "poll_interval_average" => self.poll_interval_average = Some(span(value)?),
+            "average_scheduled_poll_interval" => self.average_scheduled_poll_interval = Some(span(value)?),
+            "fetch" => {
+                self.fetch = Some(match &*text(value)? {
+                    "reliable" => FetchMode::Reliable,
+                    "basic" => FetchMode::Basic,
+                    _ => return Err("`reliable` or `basic`"),
+                });
+            }
+            "unknown_classes" => {
+                self.unknown_classes = Some(match &*text(value)? {
+                    "fail" => UnknownClasses::Fail,
+                    "requeue" => UnknownClasses::Requeue,
+                    _ => return Err("`fail` or `requeue`"),
+                });
+            }
+            "wire_version" => {
+                self.wire_version = Some(match value {
+                    Value::Int(6) => WireVersion::V6,
+                    Value::Int(7) => WireVersion::V7,
+                    Value::Int(8) => WireVersion::V8,
+                    Value::Text(auto) if auto == "auto" => WireVersion::Auto,
+                    _ => return Err("6, 7, 8 or `auto`"),
+                });
+            }
+            _ => return Ok(false),
+        }
+        if key == "timeout" && self.timeout.is_none() {
+            return Err("a valid value");
+        }
+        Ok(true)
+    }
+
+    /// What others say goes before what these say.
+    pub(super) fn overrule(&mut self, others: Self) {
+        macro_rules! overrule {
+            ($($field:ident)+) => {$(
+                if others.$field.is_some() {
+                    self.$field = others.$field;
+                }
+            )+};
+        }
+        overrule!(concurrency queues timeout tag labels environment verbose max_retries dead_max_jobs dead_timeout);
+        overrule!(poll_interval_average average_scheduled_poll_interval fetch unknown_classes wire_version);
+        if !others.capsules.is_empty() {
+            self.capsules = others.capsules;
+        }
+    }
+
+    /// Tells a builder. `max_threads` is the environment's say on concurrency, if nobody else has one.
+    pub(super) fn apply(self, mut builder: ServerBuilder, max_threads: Option<String>) -> Result<ServerBuilder> {
+        let from_environment = match max_threads.filter(|threads| !threads.is_empty()) {
+            Some(threads) => Some(
+                threads
+                    .parse()
+                    .map_err(|_| Error::config(format!("RAILS_MAX_THREADS: \"{threads}\" is not a number")))?,
+            ),
+            None => None,
+        };
+        builder = builder.capsule("default", |mut capsule| {
+            if let Some(jobs) = self.concurrency.or(capsule.concurrency).or(from_environment) {
+                capsule = capsule.concurrency(jobs);
+            }
+            match self.queues {
+                Some(queues) => capsule.queues(queues),
+                None => capsule,
+            }
+        });
+        for CapsuleSettings { name, concurrency, queues } in self.capsules {
+            builder = builder.capsule(&name, |mut capsule| {
+                if let Some(jobs) = concurrency {
+                    capsule = capsule.concurrency(jobs);
+                }
+                match queues {
+                    Some(queues) => capsule.queues(queues),
+                    None => capsule,
+                }
+            });
+        }
+        macro_rules! apply {
+            ($($field:ident)+) => {$(
+                if let Some(value) = self.$field {
+                    builder = builder.$field(value);
+                }
+            )+};
+        }
+        apply!(timeout tag labels environment max_retries dead_max_jobs dead_timeout poll_interval_average);
+        apply!(average_scheduled_poll_interval fetch unknown_classes wire_version);
+        Ok(builder)
+    }
+}
+
+fn number<T: TryFrom<i64>>(value: &Value) -> Result<T, &'static str> {
+    match value {
+        Value::Int(number) => T::try_from(*number).map_err(|_| "a whole number, 0 or more"),
+        _ => Err("a whole number"),
+    }
+}
+
+fn span(value: &Value) -> Result<Duration, &'static str> {
+    let secs = match value {
+        Value::Int(secs) => *secs as f64,
+        Value::Float(secs) => *secs,
+        _ => return Err("a number of seconds"),
+    };
+    Duration::try_from_secs_f64(secs).map_err(|_| "a number of seconds")
+}
+
+fn text(value: &Value) -> Result<String, &'static str> {
+    match value {
+        Value::Text(text) => Ok(text.clone()),
+        Value::Int(number) => Ok(number.to_string()),
+        _ => Err("a word"),
+    }
+}
+
+fn texts(value: &Value) -> Result<Vec<String>, &'static str> {
+    match value {
+        Value::List(items) => items.iter().map(text).collect(),
+        one => Ok(vec![text(one)?]),
+    }
+}
+
+/// `name`, `"name,2"`, `[name, 2]`, `[name]`; one of them alone is one queue.
+fn queues(value: &Value) -> Result<Vec<String>, &'static str> {
+    const EXPECTED: &str = "a list of queues: each `name`, `\"name,2\"` or `[name, 2]`";
+    let one = |item: &Value| match item {
+        Value::List(parts) => match parts.as_slice() {
+            [name] => text(name).map_err(|_| EXPECTED),
+            [name, Value::Int(weight)] => Ok(format!("{},{weight}", text(name).map_err(|_| EXPECTED)?)),
+            _ => Err(EXPECTED),
+        },
+        name => text(name).map_err(|_| EXPECTED),
+    };
+    match value {
+        Value::List(items) if items.is_empty() => Err("a list with at least one queue"),
+        Value::List(items) => items.iter().map(one).collect(),
+        name => Ok(vec![one(name)?]),
+    }
+}
+
+fn capsules(value: &Value) -> Result<Vec<CapsuleSettings>, &'static str> {
+    const EXPECTED: &str = "a map of capsules, each with `concurrency` and `queues`";
+    let Value::Map(entries) = value else { return Err(EXPECTED) };
+    entries
+        .iter()
+        .map(|(name, settings)| {
+            let Value::Map(settings) = settings else { return Err(EXPECTED) };
+            let mut capsule = CapsuleSettings { name: name.clone(), ..CapsuleSettings::default() };
+            for (key, value) in settings {
+                match key.as_str() {
+                    "concurrency" => capsule.concurrency = Some(number(value)?),
+                    "queues" => capsule.queues = Some(queues(value)?),
+                    _ => return Err(EXPECTED),
+                }
+            }
+            Ok(capsule)
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn settings(entries: &[(&str, Value)]) -> Result<(Settings, Vec<String>)> {
+        let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
+        Settings::from_file(&ConfigFile { path: "sidekiq.yml".into(), entries })
+    }
+
+    fn list(items: &[&str]) -> Value {
+        Value::List(items.iter().map(|item| Value::Text((*item).to_owned())).collect())
+    }
+
+    #[test]
+    fn lets_a_flag_go_before_the_file_and_the_file_before_the_environment() {
+        let (mut settings, _) = settings(&[("concurrency", Value::Int(7)), ("queues", list(&["a", "b"]))]).unwrap();
+        settings.overrule(Settings { queues: Some(vec!["c".into()]), ..Settings::default() });
+        let builder = settings.clone().apply(ServerBuilder::default(), Some("99".into())).unwrap();
+        let capsules = builder.config.build_capsules().unwrap();
+        assert_eq!(capsules[0].concurrency(), 7);
+        assert_eq!(capsules[0].weights(), [("c".to_owned(), 0)]);
+
+        let builder = Settings::default().apply(ServerBuilder::default(), Some("99".into())).unwrap();
+        assert_eq!(builder.config.build_capsules().unwrap()[0].concurrency(), 99);
+        let builder = Settings::default().apply(ServerBuilder::default().concurrency(3), Some("99".into())).unwrap();
+        assert_eq!(builder.config.build_capsules().unwrap()[0].concurrency(), 3);
+    }
+
+    #[test]
+    fn reads_capsules() {
+        let serial = Value::Map(vec![("concurrency".into(), Value::Int(1)), ("queues".into(), list(&["invoices"]))]);
+        let (settings, _) = settings(&[("capsules", Value::Map(vec![("serial".into(), serial)]))]).unwrap();
+        let builder = settings.apply(ServerBuilder::default(), None).unwrap();
+        let capsules = builder.config.build_capsules().unwrap();
+        assert_eq!((capsules[1].name(), capsules[1].concurrency()), ("serial", 1));
+    }
+
+    #[test]
+    fn names_the_key_that_is_wrong() {
+        for (key, value) in [
+            ("concurrency", Value::Text("6".into())),
+            ("concurrency", Value::Int(-1)),
+            ("timeout", Value::Int(0)),
+            ("queues", Value::List(vec![])),
+            ("queues", Value::List(vec![Value::Map(vec![])])),
+            ("capsules", Value::Int(1)),
+            ("fetch", Value::Text("fast".into())),
+        ] {
+            let error = settings(&[(key, value)]).unwrap_err().to_string();
+            assert!(error.starts_with(&format!("sidekiq.yml: {key}: ")), "{error}");
+        }
+    }
+
+    #[test]
+    fn remarks_on_what_it_passes_over() {
+        let entries = [
+            ("redis", Value::Text("x".into())),
+            ("concurrencyy", Value::Int(1)),
+            ("strict", Value::Bool(true)),
+            ("staging", Value::Map(vec![])),
+        ];
+        let (_, remarks) = settings(&entries).unwrap();
+        assert_eq!(remarks.len(), 2, "{remarks:?}");
+        assert!(remarks[0].contains("REDIS_URL") && remarks[1].contains("concurrencyy"), "{remarks:?}");
+    }
+}

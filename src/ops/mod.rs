@@ -1,0 +1,3 @@
+//! The operator's commands, one file each.
+
+pub(crate) mod push;
