@@ -207,9 +207,11 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut debug = f.debug_struct("Client");
-        if let Sink::Redis(store) = &self.0.sink {
-            debug.field("redis", store.options());
-        }
+        match &self.0.sink {
+            Sink::Redis(store) => debug.field("redis", store.options()),
+            #[cfg(feature = "testing")]
+            Sink::Test(_) => debug.field("redis", &"none, this is a test"),
+        };
         debug.field("middleware", &self.0.chain).finish_non_exhaustive()
     }
 }

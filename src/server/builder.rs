@@ -14,6 +14,7 @@ use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
 use crate::server::events::{Event, Hooks};
 use crate::server::fetcher::Settler;
 use crate::server::handle::Handle;
+use crate::server::identity::identity;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::{AnyServerMiddleware, ServerMiddleware};
 use crate::server::registry::{Async, Blocking, Function, Registrations};
@@ -228,6 +229,7 @@ impl ServerBuilder {
         let (acknowledger, acknowledgements) = mpsc::unbounded_channel();
         let work = WorkState::default();
         let core = Core {
+            identity: identity(),
             registry,
             middleware: self.server_chain.into(),
             death_handlers: self.death_handlers,

@@ -34,6 +34,8 @@ pub(crate) type DeathHandler = Arc<dyn Fn(&Payload, &JobError) + Send + Sync>;
 pub(crate) type ErrorHandler = Arc<dyn Fn(&ErrorReport<'_>) + Send + Sync>;
 
 pub(crate) struct Core {
+    /// Who this server is to the others.
+    pub(crate) identity: String,
     pub(crate) config: Config,
     pub(crate) registry: Registry,
     pub(crate) middleware: Arc<[Arc<dyn AnyServerMiddleware>]>,

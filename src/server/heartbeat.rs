@@ -13,7 +13,7 @@ use crate::server::capsule::Capsule;
 use crate::server::config::{RemoteSignals, WireVersion};
 use crate::server::core::Core;
 use crate::server::events::Event;
-use crate::server::identity::{IDENTITY, hostname, rss_kb};
+use crate::server::identity::{hostname, rss_kb};
 use crate::server::outage::Outage;
 use crate::store::Store;
 use crate::store::beat::Beat;
@@ -92,7 +92,7 @@ fn info(core: &Core, capsules: &[Capsule]) -> String {
         queues,
         weights: capsules.iter().map(weights).collect(),
         labels: &core.config.labels,
-        identity: &IDENTITY,
+        identity: &core.identity,
         version: VERSION,
         embedded: false,
     };
@@ -175,14 +175,14 @@ impl Beater {
     }
 
     async fn stay_alive(&mut self) {
-        match self.store.stay_alive(&IDENTITY).await {
+        match self.store.stay_alive(&self.core.identity).await {
             Ok(true) => self.alive_outage.over(),
             Ok(false) => {
                 self.alive_outage.over();
                 // Taken for dead, or Redis forgot everything. Claims are refused until this process is known again;
                 // what it held was put back by others, and its settlements find nothing.
                 tracing::warn!("this process was no longer registered; registering again");
-                if let Err(error) = self.store.register(&IDENTITY).await {
+                if let Err(error) = self.store.register(&self.core.identity).await {
                     tracing::error!(%error, "registering failed");
                 }
             }
@@ -193,11 +193,11 @@ impl Beater {
     async fn beat(&mut self) -> Result<()> {
         self.flush_counters().await?;
         let work = self.core.work.as_json();
-        self.store.write_work(&IDENTITY, &work).await?;
+        self.store.write_work(&self.core.identity, &work).await?;
         let rtt = self.store.ping().await?;
         self.judge(rtt);
         let beat = Beat {
-            identity: &IDENTITY,
+            identity: &self.core.identity,
             info: &self.info,
             concurrency: self.concurrency,
             busy: work.len(),
@@ -286,7 +286,7 @@ impl Beater {
         let flushed = tokio::time::timeout(Duration::from_secs(5), async {
             self.flush_counters().await?;
             self.flush_metrics().await?;
-            self.store.clear_heartbeat(&IDENTITY).await
+            self.store.clear_heartbeat(&self.core.identity).await
         });
         match flushed.await {
             Ok(Ok(())) => {}

@@ -1,16 +1,16 @@
 use std::fmt::Write;
 
-use once_cell::sync::Lazy;
 use rand::RngExt;
 
-/// Who this process is to the others: `HOST:PID:NONCE`, one per process life. `HOST` is `DYNO` or the host's name.
-pub(crate) static IDENTITY: Lazy<String> = Lazy::new(|| {
+/// A name for a server: `HOST:PID:NONCE`, new for every server, so that two in one process, and two lives of a process, never
+/// take each other's jobs for their own. `HOST` is `DYNO` or the host's name.
+pub(crate) fn identity() -> String {
     let mut identity = format!("{}:{}:", hostname(), std::process::id());
     for byte in rand::rng().random::<[u8; 6]>() {
         let _ = write!(identity, "{byte:02x}");
     }
     identity
-});
+}
 
 /// `DYNO`, or what the system calls itself.
 pub(crate) fn hostname() -> String {

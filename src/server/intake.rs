@@ -68,8 +68,7 @@ impl Intake {
         }
     }
 
-    /// The next job, for a processor that `finished` so many since it last came; `None` once the intake is closed and
-    /// empty.
+    /// The next job, for a processor that `finished` so many since it last came; `None` once the intake is closed.
     ///
     /// # Cancel safety
     ///
@@ -79,6 +78,9 @@ impl Intake {
             let arrival = {
                 let mut state = self.state();
                 state.finished += std::mem::take(&mut finished);
+                if state.closed {
+                    return None;
+                }
                 if let Some(unit) = state.ready.pop_front() {
                     state.taken += 1;
                     let left = state.ready.len();
@@ -91,9 +93,6 @@ impl Intake {
                         self.room.notify_one();
                     }
                     return Some(unit);
-                }
-                if state.closed {
-                    return None;
                 }
                 state.idle += 1;
                 self.arrivals.notified()
@@ -149,7 +148,7 @@ impl Intake {
         !self.state().ready.is_empty()
     }
 
-    /// No more jobs will come: processors end when those that are here are taken.
+    /// Nothing more is handed out: processors end with the job they have, and what lies here or comes is to be taken back.
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.arrivals.notify_waiters();
@@ -193,12 +192,17 @@ mod tests {
             intake.push(&[batch(3), batch(2)]);
             tokio::task::yield_now().await;
         }
+        while intake.holds_jobs() {
+            tokio::task::yield_now().await;
+        }
         intake.close();
+        intake.push(&[batch(1)]);
         let mut done = 0;
         for processor in processors {
             done += processor.await.unwrap();
         }
         assert_eq!((done, intake.taken()), (50, 50));
+        assert_eq!(intake.take_ready().len(), 1, "what comes after the end is not run");
     }
 
     #[tokio::test]

@@ -41,7 +41,7 @@ impl<'a> JobLog<'a> {
         let elapsed = (started.elapsed().as_secs_f64() * 1_000.0).round() / 1_000.0;
         match outcome {
             Ok(()) => tracing::info!(tid, jid, class, bid, tags, elapsed, "done"),
-            Err(error) => tracing::info!(tid, jid, class, bid, tags, elapsed, "fail: {error}"),
+            Err(_) => tracing::info!(tid, jid, class, bid, tags, elapsed, "fail"),
         }
     }
 }

@@ -16,7 +16,6 @@ use crate::server::events::Event;
 use crate::server::fetcher::{Acknowledger, Batch};
 use crate::server::handle::Stopped;
 use crate::server::heartbeat::Heartbeat;
-use crate::server::identity::IDENTITY;
 use crate::server::manager::Manager;
 use crate::server::{poller, recovery};
 use crate::store::claims::Private;
@@ -42,10 +41,10 @@ impl Launcher {
         if core.config.wire_version == WireVersion::Auto {
             core.adapt_to(&core.store).await?;
         }
-        core.store.register(&IDENTITY).await?;
+        core.store.register(&core.identity).await?;
         core.hooks.fire(Event::Startup).await;
         let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules)?;
-        let private = Private::of(&IDENTITY);
+        let private = Private::of(&core.identity);
         let acknowledger = tokio::spawn(Acknowledger::new(core.store.clone(), private.clone(), acknowledgements).run());
         let mut helpers = vec![tokio::spawn(poller::run(Arc::clone(&core)))];
         if core.config.fetch == FetchMode::Reliable {
@@ -134,7 +133,7 @@ async fn leave(core: &Core) -> usize {
     let mut held = 0;
     let patience = Instant::now() + Duration::from_secs(5);
     while Instant::now() < patience {
-        match core.store.bye(&IDENTITY).await {
+        match core.store.bye(&core.identity).await {
             Ok(0) => return 0,
             // Acknowledgements are still on their way.
             Ok(jobs) => held = jobs,

@@ -104,9 +104,9 @@ async fn fetch(core: Arc<Core>, source: Source) {
             }
         }
     }
+    intake.close();
     fetcher.close().await;
     give_back(&core, &intake.take_ready()).await;
-    intake.close();
 }
 
 /// Waits until a processor is free. Jobs that were fetched ahead and lie still meanwhile go back: another process may be

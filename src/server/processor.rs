@@ -150,11 +150,12 @@ impl Processor {
                 self.core.died(&payload, error);
             }
             Verdict::Choke { key } => {
-                tracing::error!(
-                    key,
-                    "a failed job holds something unreadable in this key; it goes to the dead set as it is"
-                );
-                self.bury(unit, unit.bytes(), now).await;
+                tracing::error!(key, "what a failed job says here decides nothing; it goes to the dead set as it is");
+                if self.bury(unit, unit.bytes(), now).await == Some(Settled::Moved)
+                    && let Ok(payload) = Payload::from_bytes(unit.bytes().to_vec())
+                {
+                    self.core.died(&payload, error);
+                }
             }
         }
     }

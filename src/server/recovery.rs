@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::server::core::Core;
-use crate::server::identity::IDENTITY;
 use crate::server::outage::Outage;
 use crate::store::Store;
 use crate::time::EpochSecs;
@@ -34,7 +33,7 @@ pub(crate) async fn run(core: Arc<Core>) {
 }
 
 async fn recover(core: &Core) -> Result<()> {
-    for identity in core.store.dead_processes(&IDENTITY).await? {
+    for identity in core.store.dead_processes(&core.identity).await? {
         let (mut recovered, mut convicted) = (0, 0);
         let lists = core.store.private_lists(&identity).await?;
         for (list, queue) in &lists {

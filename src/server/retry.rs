@@ -56,7 +56,7 @@ pub(crate) fn judge(
 ) -> Verdict {
     let mut retry = payload.retry();
     if matches!(retry, Retry::Absent | Retry::Null) {
-        let Some(hooks) = hooks else { return Verdict::Discard { payload } };
+        let Some(hooks) = hooks else { return Verdict::Choke { key: "retry" } };
         retry = match hooks.default_retry() {
             Retry::Absent | Retry::Null => Retry::Default,
             own => own,

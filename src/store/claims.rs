@@ -119,7 +119,18 @@ impl Store {
 
     /// A connection for [`BlockingWire`]'s commands.
     pub(crate) async fn blocking(&self) -> Result<BlockingWire> {
-        Ok(BlockingWire(self.link.dedicated(BLOCK + Duration::from_secs(3)).await?))
+        let mut wire = self.link.dedicated(BLOCK + Duration::from_secs(3)).await?;
+        // Where it may not be asked for, nothing is unblocked: commands end by themselves a little later.
+        let id = wire.query("ask for the connection's id", cmd("CLIENT").arg("ID")).await.ok();
+        Ok(BlockingWire { wire, id })
+    }
+
+    /// Has Redis end the command a connection waits for, as if its time were over.
+    pub(crate) async fn unblock(&self, id: ConnectionId) {
+        let unblock = cmd("CLIENT").arg("UNBLOCK").arg(id.0).take();
+        if let Err(error) = self.link.query::<()>("unblock", &unblock).await {
+            tracing::debug!(%error, "waiting for a blocking command instead");
+        }
     }
 
     /// Runs a script; asked again once after silence, since every script of ours changes nothing the second time.
@@ -138,15 +149,27 @@ impl Store {
 /// None: a future dropped while Redis holds the command loses or strands the next job. Whoever owns one awaits its
 /// commands to the end.
 #[derive(Debug)]
-pub(crate) struct BlockingWire(Wire);
+pub(crate) struct BlockingWire {
+    wire: Wire,
+    id: Option<u64>,
+}
+
+/// What Redis calls a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ConnectionId(u64);
 
 impl BlockingWire {
+    /// What [`Store::unblock`] needs; `None` where Redis does not tell.
+    pub(crate) fn id(&self) -> Option<ConnectionId> {
+        self.id.map(ConnectionId)
+    }
+
     /// Waits for a job of `queue` and moves it into `list`, which is put on the index first.
     pub(crate) async fn move_one(&mut self, private: &Private, queue_key: &str, list: &str) -> Result<Option<Vec<u8>>> {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("SADD").arg(&private.index).arg(list).ignore();
         pipeline.cmd("BLMOVE").arg(queue_key).arg(list).arg("RIGHT").arg("LEFT").arg(BLOCK.as_secs());
-        let (job,): (Option<Vec<u8>>,) = self.0.pipe("wait for a job", &pipeline).await?;
+        let (job,): (Option<Vec<u8>>,) = self.wire.pipe("wait for a job", &pipeline).await?;
         Ok(job)
     }
 
@@ -154,7 +177,7 @@ impl BlockingWire {
     pub(crate) async fn pop(&mut self, n: usize, queue_keys: &[&str]) -> Result<Option<(String, Vec<Vec<u8>>)>> {
         let mut blmpop = cmd("BLMPOP");
         blmpop.arg(BLOCK.as_secs()).arg(queue_keys.len()).arg(queue_keys).arg("RIGHT").arg("COUNT").arg(n);
-        self.0.query("wait for jobs", &blmpop).await
+        self.wire.query("wait for jobs", &blmpop).await
     }
 }
 

@@ -28,7 +28,8 @@ impl Basic {
             Some(wire) => wire,
             None => self.wire.insert(self.source.store.blocking().await?),
         };
-        match wire.pop(want, &keys).await {
+        let id = wire.id();
+        match self.source.until_quiet(id, wire.pop(want, &keys)).await {
             Ok(None) => Ok(Vec::new()),
             Ok(Some((key, jobs))) => {
                 let queue = self

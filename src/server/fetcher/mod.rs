@@ -10,7 +10,9 @@ mod batch;
 mod reliable;
 mod settler;
 
+use std::pin::pin;
 use std::sync::Arc;
+use std::time::Duration;
 
 pub(crate) use acknowledger::Acknowledger;
 pub(crate) use batch::{Batch, UnitOfWork};
@@ -22,7 +24,7 @@ use crate::server::config::FetchMode;
 use crate::server::handle::Handle;
 use crate::server::intake::Intake;
 use crate::store::Store;
-use crate::store::claims::Private;
+use crate::store::claims::{ConnectionId, Private};
 
 /// Brings jobs of a capsule's queues.
 #[derive(Debug)]
@@ -41,6 +43,26 @@ pub(crate) struct Source {
     pub(crate) handle: Handle,
     /// Numbers the private lists of this process.
     pub(crate) numbers: Arc<std::sync::atomic::AtomicU64>,
+}
+
+impl Source {
+    /// Awaits a blocking command to its end, and has Redis end it once the server is quieted: a stop need not wait for it.
+    async fn until_quiet<T>(&self, id: Option<ConnectionId>, command: impl Future<Output = T>) -> T {
+        let mut command = pin!(command);
+        tokio::select! {
+            answer = &mut command => return answer,
+            () = self.handle.quieted() => {}
+        }
+        let Some(id) = id else { return command.await };
+        loop {
+            self.store.unblock(id).await;
+            // Asked again: the first one may have come before the command.
+            tokio::select! {
+                answer = &mut command => return answer,
+                () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            }
+        }
+    }
 }
 
 impl Fetcher {

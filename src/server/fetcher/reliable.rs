@@ -194,7 +194,8 @@ impl Waiter {
             }
         };
         let list = self.list.get_or_insert_with(|| private.list(numbers.fetch_add(1, Ordering::Relaxed), &self.queue));
-        if let Some(job) = wire.move_one(private, &self.key, list).await? {
+        let id = wire.id();
+        if let Some(job) = self.source.until_quiet(id, wire.move_one(private, &self.key, list)).await? {
             let list = self.list.take().unwrap_or_default();
             self.deliver(list, vec![job]);
         }

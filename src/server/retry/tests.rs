@@ -84,7 +84,7 @@ fn knows_what_retry_means() {
         ("0", "bury", "bury"),
         ("1", "retry", "retry"),
         ("\"0\"", "retry", "retry"),
-        ("null", "retry", "discard"),
+        ("null", "retry", "choke"),
     ] {
         assert_eq!(verdict(retry, Some(&PLAIN)), known, "{retry}, class known");
         assert_eq!(verdict(retry, None), unknown, "{retry}, class unknown");

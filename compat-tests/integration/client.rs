@@ -1,0 +1,204 @@
+use std::time::Duration;
+
+use ferrokiq::client::{Bulk, Next};
+use ferrokiq::time::{EpochSecs, StampForm};
+use ferrokiq::{Client, Context, ErrorKind, Job, JobOptions, JobResult, Payload};
+
+use crate::support::Redis;
+
+struct Hard;
+
+impl Job for Hard {
+    const CLASS: &'static str = "HardJob";
+    type Args = (i64, String);
+
+    fn options() -> JobOptions {
+        JobOptions::new().queue("critical").retry(5).backtrace(3).tags(["a", "b"])
+    }
+
+    async fn perform(&self, _cx: Context, _args: Self::Args) -> JobResult {
+        Ok(())
+    }
+}
+
+/// A payload without what differs from run to run.
+fn shape(raw: &str) -> String {
+    let mut payload = Payload::parse(raw).unwrap();
+    for key in ["jid", "created_at", "enqueued_at"] {
+        if payload.contains_key(key) {
+            payload.insert(key, 0);
+        }
+    }
+    payload.into_string()
+}
+
+async fn jobs(redis: &Redis, queue: &str) -> Vec<String> {
+    redis.call("LRANGE", &[&format!("queue:{queue}"), "0", "-1"]).await
+}
+
+#[tokio::test]
+async fn writes_what_ruby_writes() {
+    let redis = Redis::start().await;
+    let client = redis.client();
+    let jid = Hard::perform_async(&client, (1, "two".into())).await.unwrap().unwrap();
+    let raw = &jobs(&redis, "critical").await[0];
+    assert!(raw.contains(jid.as_str()));
+    assert_eq!(
+        shape(raw),
+        r#"{"retry":5,"queue":"critical","backtrace":3,"tags":["a","b"],"args":[1,"two"],"class":"HardJob","jid":0,"created_at":0,"enqueued_at":0}"#
+    );
+    assert_eq!(redis.call::<Vec<String>>("SMEMBERS", &["queues"]).await, ["critical"]);
+}
+
+#[tokio::test]
+async fn overrules_options_for_one_push() {
+    let redis = Redis::start().await;
+    let options = JobOptions::new().queue("low").with("tenant", 7);
+    Hard::set(options).perform_async(&redis.client(), (1, "x".into())).await.unwrap();
+    let raw = &jobs(&redis, "low").await[0];
+    assert!(
+        shape(raw).starts_with(
+            r#"{"retry":5,"queue":"low","backtrace":3,"tags":["a","b"],"tenant":7,"args":[1,"x"],"class":"HardJob""#
+        ),
+        "{raw}"
+    );
+}
+
+#[tokio::test]
+async fn schedules_without_touching_the_queue() {
+    let redis = Redis::start().await;
+    let before = EpochSecs::now().0;
+    Hard::perform_in(&redis.client(), Duration::from_secs(3600), (1, "x".into())).await.unwrap();
+    let entries: Vec<(String, f64)> = redis.call("ZRANGE", &["schedule", "0", "-1", "WITHSCORES"]).await;
+    assert_eq!(
+        shape(&entries[0].0),
+        r#"{"retry":5,"queue":"critical","backtrace":3,"tags":["a","b"],"class":"HardJob","args":[1,"x"],"jid":0,"created_at":0}"#
+    );
+    assert!((3600.0..3610.0).contains(&(entries[0].1 - before)));
+    assert_eq!(redis.call::<u8>("EXISTS", &["queues"]).await, 0);
+
+    Hard::perform_at(&redis.client(), EpochSecs(5.0), (2, "past".into())).await.unwrap();
+    assert_eq!(redis.size("queue:critical").await, 1);
+}
+
+#[tokio::test]
+async fn keeps_digits_and_the_order_of_keys() {
+    let redis = Redis::start().await;
+    let raw = r#"{"class":"X","args":[123456789012345678901234,1.0e+20,"\u00e9\/"],"zzz":{"b":1,"a":2}}"#;
+    redis.client().push(Payload::parse(raw).unwrap()).await.unwrap();
+    let pushed = &jobs(&redis, "default").await[0];
+    assert!(
+        pushed.starts_with(
+            r#"{"retry":true,"queue":"default","class":"X","args":[123456789012345678901234,1.0e+20,"\u00e9\/"],"zzz":{"b":1,"a":2},"jid":""#
+        ),
+        "{pushed}"
+    );
+}
+
+#[tokio::test]
+async fn pushes_in_bulk_with_one_creation_time() {
+    let redis = Redis::start().await;
+    let jids = Hard::perform_bulk(&redis.client(), (0..2500).map(|id| (id, "x".into()))).await.unwrap();
+    assert_eq!(jids.iter().flatten().collect::<std::collections::HashSet<_>>().len(), 2500);
+    let jobs = jobs(&redis, "critical").await;
+    assert_eq!(jobs.len(), 2500);
+    let stamps: std::collections::HashSet<_> =
+        jobs.iter().map(|raw| Payload::parse(raw.as_str()).unwrap().get("created_at").unwrap().to_owned()).collect();
+    assert_eq!(stamps.len(), 1);
+    assert_eq!(
+        shape(&jobs[2499]),
+        r#"{"retry":5,"queue":"critical","backtrace":3,"tags":["a","b"],"class":"HardJob","args":[0,"x"],"jid":0,"created_at":0,"enqueued_at":0}"#
+    );
+}
+
+#[tokio::test]
+async fn spreads_bulk_jobs_over_a_span() {
+    let redis = Redis::start().await;
+    let bulk = Bulk::new(Payload::new("A", []), (0..250).map(|id| (id,))).unwrap().spread(Duration::from_secs(60));
+    redis.client().push_bulk(bulk).await.unwrap();
+    assert_eq!(redis.size("schedule").await, 250);
+    assert!(redis.client().push_bulk(Bulk::new(Payload::new("A", []), [[1]; 0]).unwrap()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn lets_middleware_change_stop_and_fail() {
+    let redis = Redis::start().await;
+    let client = Client::builder()
+        .redis(redis.options())
+        .middleware(async |mut payload: Payload, next: Next| {
+            payload.insert("outer", true);
+            next.run(payload).await
+        })
+        .middleware(async |payload: Payload, next: Next| match payload.class() {
+            "Stopped" => Ok(None),
+            "Refused" => Err(ferrokiq::Error::middleware("quota")),
+            "Rerouted" => next.run(payload.with_queue("other")).await,
+            "Broken" => next.run(payload.with_queue("")).await,
+            _ => next.run(payload).await,
+        })
+        .build()
+        .unwrap();
+    assert!(client.push(Payload::new("Stopped", [])).await.unwrap().is_none());
+    assert_eq!(client.push(Payload::new("Refused", [])).await.unwrap_err().kind(), ErrorKind::Middleware);
+    assert_eq!(client.push(Payload::new("Broken", [])).await.unwrap_err().kind(), ErrorKind::Payload);
+    assert_eq!(redis.call::<usize>("DBSIZE", &[""; 0]).await, 0);
+    client.push(Payload::new("Rerouted", [])).await.unwrap();
+    assert!(jobs(&redis, "other").await[0].contains(r#""outer":true"#));
+}
+
+#[tokio::test]
+async fn pushes_to_several_queues_or_to_none() {
+    let redis = Redis::start().await;
+    let by_class = async |payload: Payload, next: Next| {
+        let queue = if payload.args() == "[0]" { "even" } else { "odd" };
+        next.run(payload.with_queue(queue)).await
+    };
+    let client = Client::builder().redis(redis.options()).middleware(by_class).build().unwrap();
+    let bulk = || Bulk::new(Payload::new("A", []), (0..4).map(|id| (id % 2,))).unwrap();
+
+    redis.call::<()>("SET", &["queue:odd", "not a list"]).await;
+    assert_eq!(client.push_bulk(bulk()).await.unwrap_err().kind(), ErrorKind::Redis);
+    assert_eq!(redis.size("queue:even").await, 0, "all or none");
+
+    redis.call::<()>("DEL", &["queue:odd"]).await;
+    client.push_bulk(bulk()).await.unwrap();
+    assert_eq!((redis.size("queue:even").await, redis.size("queue:odd").await), (2, 2));
+}
+
+#[tokio::test]
+async fn names_the_job_when_redis_is_silent_and_pushes_it_once() {
+    let redis = Redis::start().await;
+    let client = Client::builder().redis(redis.options().response_timeout(Duration::from_millis(200))).build().unwrap();
+    client.push(Payload::new("Before", [])).await.unwrap();
+    redis.call::<()>("CLIENT", &["PAUSE", "1000", "ALL"]).await;
+
+    let error = client.push(Payload::new("Unsure", [])).await.unwrap_err();
+    assert!(error.is_ambiguous(), "{error:?}");
+    let jid = error.jid().expect("the error names the job").to_string();
+    assert!(error.to_string().contains(&jid));
+    // Answered when the pause is over. Whether the push got through is Redis's secret; it did not twice.
+    let found = jobs(&redis, "default").await.iter().filter(|raw| raw.contains(&jid)).count();
+    assert!(found <= 1, "{found}");
+}
+
+#[tokio::test]
+async fn says_plainly_that_a_replica_refused() {
+    let redis = Redis::start().await;
+    let client = redis.client();
+    redis.call::<()>("REPLICAOF", &["127.0.0.1", "1"]).await;
+    let error = client.push(Payload::new("A", [])).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Redis);
+    assert!(!error.is_ambiguous());
+    redis.call::<()>("REPLICAOF", &["NO", "ONE"]).await;
+    client.push(Payload::new("A", [])).await.unwrap();
+    assert_eq!(redis.size("queue:default").await, 1);
+}
+
+#[tokio::test]
+async fn writes_seconds_where_older_sidekiqs_read() {
+    let redis = Redis::start().await;
+    let client = Client::builder().redis(redis.options()).stamps(StampForm::Secs).build().unwrap();
+    client.push(Payload::new("A", [])).await.unwrap();
+    let payload = Payload::parse(jobs(&redis, "default").await[0].as_str()).unwrap();
+    assert!(payload.get("created_at").unwrap().contains('.') && payload.get("enqueued_at").unwrap().contains('.'));
+}

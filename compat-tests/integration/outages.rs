@@ -1,0 +1,74 @@
+use std::time::Duration;
+
+use ferrokiq::{ErrorKind, Job, Payload, Server};
+
+use crate::support::{Redis, Running, eventually, nothing};
+
+#[tokio::test]
+async fn says_at_boot_that_redis_is_away_and_never_a_password() {
+    let options = "redis://:s3cr3t@127.0.0.1:1/0".parse::<ferrokiq::RedisOptions>().unwrap();
+    let server = Server::builder().redis(options.connect_timeout(Duration::from_secs(1))).build().unwrap();
+    let error = server.run(std::future::pending()).await.unwrap_err();
+    assert_eq!(error.kind(), ErrorKind::Redis);
+    let shown = format!("{error} {error:?}");
+    assert!(shown.contains("127.0.0.1:1") && !shown.contains("s3cr3t"), "{shown}");
+}
+
+#[tokio::test]
+async fn works_on_when_redis_comes_back() {
+    let mut redis = Redis::start().await;
+    let client = redis.client();
+    let server = Running::start(&redis, Server::builder().register_fn("Nothing", nothing));
+    client.push(Payload::new("Nothing", [])).await.unwrap();
+    eventually("it works", async || redis.size("queue:default").await == 0).await;
+
+    redis.kill();
+    assert!(client.push(Payload::new("Nothing", [])).await.unwrap_err().is_redis());
+    redis.revive().await;
+    eventually("pushing works again", async || client.push(Payload::new("Nothing", [])).await.is_ok()).await;
+    eventually("it works again", async || redis.size("queue:default").await == 0 && redis.private_jobs().await == 0)
+        .await;
+    server.stop().await;
+}
+
+/// Sleeps for a while, so that Redis can go away under it.
+struct Naps;
+
+impl Job for Naps {
+    const CLASS: &'static str = "Naps";
+    type Args = (u64, String);
+
+    async fn perform(&self, _cx: ferrokiq::Context, (millis, how): Self::Args) -> ferrokiq::JobResult {
+        tokio::time::sleep(Duration::from_millis(millis)).await;
+        if how == "fail" { Err("it fails".into()) } else { Ok(()) }
+    }
+}
+
+#[tokio::test]
+async fn settles_jobs_that_end_while_redis_is_away() {
+    let mut redis = Redis::start().await;
+    let client = redis.client();
+    Naps::perform_async(&client, (300, "fail".into())).await.unwrap();
+    Naps::perform_async(&client, (300, "succeed".into())).await.unwrap();
+    let server = Running::start(&redis, Server::builder().register(Naps));
+    eventually("both run", async || redis.size("queue:default").await == 0).await;
+    redis.kill();
+    tokio::time::sleep(Duration::from_millis(600)).await;
+    redis.revive().await;
+    eventually("the failure is in the retry set", async || redis.size("retry").await == 1).await;
+    eventually("the success is acknowledged", async || redis.private_jobs().await == 0).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn registers_again_when_redis_forgot_everything() {
+    let redis = Redis::start().await;
+    let client = redis.client();
+    let server = Running::start(&redis, Server::builder().register_fn("Nothing", nothing));
+    eventually("it is up", async || redis.call::<usize>("SCARD", &["ferrokiq:processes"]).await == 1).await;
+    redis.call::<()>("FLUSHALL", &[""; 0]).await;
+    client.push(Payload::new("Nothing", [])).await.unwrap();
+    eventually("it works again", async || redis.size("queue:default").await == 0 && redis.private_jobs().await == 0)
+        .await;
+    server.stop().await;
+}

@@ -1,0 +1,133 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
+use ferrokiq::{Context, Payload, Server};
+
+use crate::support::{Redis, Running, eventually, nothing};
+
+/// A process that died: registered, no alive key, two jobs in one private list, older one to the right.
+async fn leave_a_dead_process(redis: &Redis, jobs: &[&str]) {
+    redis.call::<()>("SADD", &["ferrokiq:processes", "host:1:dead"]).await;
+    redis.call::<()>("SADD", &["ferrokiq:batches:host:1:dead", "ferrokiq:batch:host:1:dead|7|low"]).await;
+    for job in jobs {
+        redis.call::<()>("LPUSH", &["ferrokiq:batch:host:1:dead|7|low", job]).await;
+    }
+    // As if the grace had begun long ago.
+    redis.call::<()>("SET", &["ferrokiq:suspect:host:1:dead", "1"]).await;
+}
+
+#[tokio::test]
+async fn puts_back_the_jobs_of_a_dead_process() {
+    let redis = Redis::start().await;
+    leave_a_dead_process(&redis, &["first", "second"]).await;
+    redis.call::<()>("LPUSH", &["queue:low", "newer"]).await;
+    let server = Running::start(&redis, Server::builder().queues(["default"]));
+    eventually("they are back", async || redis.size("queue:low").await == 3).await;
+    let queue: Vec<String> = redis.call("LRANGE", &["queue:low", "0", "-1"]).await;
+    assert_eq!(queue, ["newer", "second", "first"], "the oldest is fetched next");
+    eventually("nothing is left of it", async || {
+        redis.call::<usize>("EXISTS", &["ferrokiq:batches:host:1:dead", "ferrokiq:batch:host:1:dead|7|low"]).await == 0
+    })
+    .await;
+    assert_eq!(redis.call::<u8>("SISMEMBER", &["ferrokiq:processes", "host:1:dead"]).await, 0);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn leaves_a_living_process_alone() {
+    let redis = Redis::start().await;
+    leave_a_dead_process(&redis, &["first"]).await;
+    redis.call::<()>("SET", &["ferrokiq:alive:host:1:dead", "1"]).await;
+    let server = Running::start(&redis, Server::builder().queues(["default"]));
+    eventually("it was looked at", async || redis.call::<u8>("EXISTS", &["ferrokiq:suspect:host:1:dead"]).await == 0)
+        .await;
+    server.stop().await;
+    assert_eq!(redis.private_jobs().await, 1);
+    assert_eq!(redis.size("queue:low").await, 0);
+}
+
+#[tokio::test]
+async fn buries_a_job_that_keeps_killing_processes() {
+    let redis = Redis::start().await;
+    let poison = r#"{"class":"Kills","args":[],"queue":"low","jid":"p","retry":true,"created_at":1795408384695}"#;
+    for round in 1..=3 {
+        leave_a_dead_process(&redis, &[poison, "innocent"]).await;
+        if round == 3 {
+            // The innocent one did not lie there before.
+            redis.call::<()>("DEL", &[format!("ferrokiq:poison:{}", sha1("innocent"))]).await;
+        }
+        let server = Running::start(&redis, Server::builder().queues(["default"]));
+        eventually("they are gone from the list", async || redis.private_jobs().await == 0).await;
+        server.stop().await;
+        assert_eq!(redis.size("queue:low").await, if round == 3 { 1 } else { 2 }, "round {round}");
+        redis.call::<()>("DEL", &["queue:low"]).await;
+    }
+    let dead = redis.members("dead").await;
+    let payload = Payload::from_bytes(dead[0].clone()).unwrap();
+    assert_eq!(payload.decode::<String>("error_class").as_deref(), Some("Ferrokiq::PoisonPill"));
+    assert!(payload.into_string().starts_with(&poison[..poison.len() - 1]));
+}
+
+/// By Redis itself: this crate has no SHA-1.
+fn sha1(text: &str) -> String {
+    let output =
+        std::process::Command::new("sh").args(["-c", "printf %s \"$1\" | sha1sum", "-", text]).output().unwrap();
+    String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn runs_every_job_once_over_two_servers_and_many_batches() {
+    const JOBS: usize = 20_000;
+    let redis = Redis::start().await;
+    let client = redis.client();
+    let ran = Arc::new(Mutex::new(vec![0_u8; JOBS]));
+    let count = Arc::new(AtomicUsize::new(0));
+    let builder = || {
+        let (ran, count) = (Arc::clone(&ran), Arc::clone(&count));
+        Server::builder().concurrency(7).queues(["a,3", "b,1"]).register_fn(
+            "Once",
+            move |_cx: Context, (n,): (usize,)| {
+                let (ran, count) = (Arc::clone(&ran), Arc::clone(&count));
+                async move {
+                    // Every so often one outlasts its batch.
+                    if n % 97 == 0 {
+                        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                    }
+                    ran.lock().unwrap()[n] += 1;
+                    count.fetch_add(1, Ordering::SeqCst);
+                    if n % 89 == 0 { Err("now and then".into()) } else { Ok(()) }
+                }
+            },
+        )
+    };
+    for (queue, parity) in [("a", 0), ("b", 1)] {
+        let args = (0..JOBS).filter(|n| n % 2 == parity).map(|n| (n,));
+        let template = Payload::new("Once", []).with_queue(queue);
+        client.push_bulk(ferrokiq::client::Bulk::new(template, args).unwrap()).await.unwrap();
+    }
+    let servers = [Running::start(&redis, builder()), Running::start(&redis, builder())];
+    eventually("all ran", async || count.load(Ordering::SeqCst) >= JOBS).await;
+    for server in servers {
+        server.stop().await;
+    }
+    assert!(ran.lock().unwrap().iter().all(|times| *times == 1), "each exactly once");
+    assert_eq!(redis.private_jobs().await, 0);
+    // On a slow machine the first of them may be due again already.
+    let failed = redis.size("retry").await + redis.size("queue:a").await + redis.size("queue:b").await;
+    assert_eq!(failed, JOBS.div_ceil(89));
+    let processed: usize = redis.call("GET", &["stat:processed"]).await;
+    assert_eq!(processed, JOBS);
+}
+
+#[tokio::test]
+async fn takes_identical_payloads_for_two_jobs() {
+    let redis = Redis::start().await;
+    for _ in 0..50 {
+        redis.call::<()>("LPUSH", &["queue:default", r#"{"class":"Nothing","args":[]}"#]).await;
+    }
+    let server = Running::start(&redis, Server::builder().register_fn("Nothing", nothing));
+    eventually("all ran", async || redis.size("queue:default").await == 0 && redis.private_jobs().await == 0).await;
+    server.stop().await;
+    let processed: usize = redis.call("GET", &["stat:processed"]).await;
+    assert_eq!(processed, 50);
+}

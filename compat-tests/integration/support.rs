@@ -1,0 +1,153 @@
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::{Duration, Instant};
+
+use ferrokiq::server::{Handle, Stopped};
+use ferrokiq::{Client, Context, JobResult, RedisOptions, ServerBuilder};
+use redis::{FromRedisValue, ToRedisArgs};
+use tokio::task::JoinHandle;
+
+/// How long anything may take.
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A redis-server of the test's own, on a socket in a directory of its own; ends with the value.
+pub(crate) struct Redis {
+    child: Child,
+    dir: PathBuf,
+}
+
+impl Redis {
+    pub(crate) async fn start() -> Self {
+        Self::start_with(&[]).await
+    }
+
+    pub(crate) async fn start_with(arguments: &[&str]) -> Self {
+        static NUMBER: AtomicU32 = AtomicU32::new(0);
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let dir = std::env::temp_dir().join(format!("ferrokiq-{}-{number}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let child = Self::spawn(&dir, arguments);
+        let redis = Self { child, dir };
+        redis.wait().await;
+        redis
+    }
+
+    fn spawn(dir: &PathBuf, arguments: &[&str]) -> Child {
+        Command::new("redis-server")
+            .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "no", "--unixsocket"])
+            .arg(dir.join("redis.sock"))
+            .arg("--dir")
+            .arg(dir)
+            .args(arguments)
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("redis-server is on the PATH: run bin/setup")
+    }
+
+    async fn wait(&self) {
+        let ping = redis::cmd("PING");
+        eventually("redis-server answers", async || {
+            let Ok(client) = redis::Client::open(self.url()) else { return false };
+            let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
+            ping.exec_async(&mut connection).await.is_ok()
+        })
+        .await;
+    }
+
+    /// Ends it at once; its data stay.
+    pub(crate) fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+
+    /// Starts it again on the same data.
+    pub(crate) async fn revive(&mut self) {
+        self.child = Self::spawn(&self.dir, &[]);
+        self.wait().await;
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("unix://{}", self.dir.join("redis.sock").display())
+    }
+
+    pub(crate) fn options(&self) -> RedisOptions {
+        self.url().parse().unwrap()
+    }
+
+    pub(crate) fn client(&self) -> Client {
+        Client::builder().redis(self.options()).build().unwrap()
+    }
+
+    /// Runs a command on a connection of its own.
+    pub(crate) async fn call<T: FromRedisValue>(&self, command: &str, arguments: &[impl ToRedisArgs]) -> T {
+        let client = redis::Client::open(self.url()).unwrap();
+        let config = redis::AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(DEADLINE))
+            .set_response_timeout(Some(DEADLINE));
+        let mut connection = client.get_multiplexed_async_connection_with_config(&config).await.unwrap();
+        redis::cmd(command).arg(arguments).query_async(&mut connection).await.unwrap()
+    }
+
+    pub(crate) async fn size(&self, key: &str) -> usize {
+        match self.call::<String>("TYPE", &[key]).await.as_str() {
+            "list" => self.call("LLEN", &[key]).await,
+            "zset" => self.call("ZCARD", &[key]).await,
+            _ => 0,
+        }
+    }
+
+    /// Members of `retry`, `dead` or `schedule`.
+    pub(crate) async fn members(&self, set: &str) -> Vec<Vec<u8>> {
+        self.call("ZRANGE", &[set, "0", "-1"]).await
+    }
+
+    /// Jobs in private lists of any process.
+    pub(crate) async fn private_jobs(&self) -> usize {
+        let mut jobs = 0;
+        for key in self.call::<Vec<String>>("KEYS", &["ferrokiq:batch:*"]).await {
+            jobs += self.size(&key).await;
+        }
+        jobs
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        self.kill();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+/// A server that runs beside the test.
+pub(crate) struct Running {
+    pub(crate) handle: Handle,
+    task: JoinHandle<ferrokiq::Result<Stopped>>,
+}
+
+impl Running {
+    pub(crate) fn start(redis: &Redis, builder: ServerBuilder) -> Self {
+        let server = builder.redis(redis.options()).poll_interval_average(Duration::from_millis(100)).build().unwrap();
+        let handle = server.handle();
+        Self { handle, task: tokio::spawn(server.run(std::future::pending())) }
+    }
+
+    pub(crate) async fn stop(self) -> Stopped {
+        self.handle.stop();
+        tokio::time::timeout(DEADLINE, self.task).await.expect("it stops in time").unwrap().unwrap()
+    }
+}
+
+/// Asks again until the answer is yes.
+pub(crate) async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + DEADLINE;
+    while !ask().await {
+        assert!(Instant::now() < deadline, "{what}: not within {DEADLINE:?}");
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+/// A job that does nothing.
+pub(crate) async fn nothing(_cx: Context, _args: ferrokiq::job::RawArgs) -> JobResult {
+    Ok(())
+}
