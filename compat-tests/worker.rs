@@ -1,169 +1,21 @@
 //! The Rust half of the compat suite and of the demo: a worker that knows the jobs of `ruby-fixtures/jobs.rb`.
-//!
-//! Every job tells Redis what it did, under `proof:*`.
+
+mod jobs;
 
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ferrokiq::job::{RawArgs, Variadic};
-use ferrokiq::{BlockingJob, Context, Job, JobError, JobResult, Payload, RetryIn, Server};
-use redis::aio::MultiplexedConnection;
-use serde_json::{Value, json};
-
-/// The Redis that proofs are told to: the one the jobs come from.
-#[derive(Clone)]
-struct Proof(MultiplexedConnection);
-
-impl Proof {
-    async fn open() -> Result<Self, redis::RedisError> {
-        let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379/0".to_owned());
-        Ok(Self(redis::Client::open(url)?.get_multiplexed_async_connection().await?))
-    }
-
-    async fn tell(&self, cx: &Context, what: Value) -> JobResult {
-        redis::pipe()
-            .rpush(format!("proof:{}", cx.jid()), json!(["rust", what]).to_string())
-            .hincr("proof:count", "rust", 1)
-            .exec_async(&mut self.0.clone())
-            .await?;
-        Ok(())
-    }
-}
-
-struct EchoJob(Proof);
-
-impl Job for EchoJob {
-    const CLASS: &'static str = "EchoJob";
-    type Args = RawArgs;
-
-    async fn perform(&self, cx: Context, args: RawArgs) -> JobResult {
-        let args: Variadic<Value> = ferrokiq::Args::from_json(args.as_str())?;
-        self.0.tell(&cx, Value::Array(args.0)).await
-    }
-}
-
-struct NoopJob;
-
-impl Job for NoopJob {
-    const CLASS: &'static str = "NoopJob";
-    type Args = (String, i64, Value);
-
-    async fn perform(&self, _cx: Context, _args: Self::Args) -> JobResult {
-        Ok(())
-    }
-}
-
-struct FlakyJob(Proof);
-
-impl Job for FlakyJob {
-    const CLASS: &'static str = "FlakyJob";
-    type Args = (Value,);
-
-    async fn perform(&self, cx: Context, (key,): Self::Args) -> JobResult {
-        let name = key.as_str().map_or_else(|| key.to_string(), str::to_owned);
-        let mut set = redis::cmd("SET");
-        let first: Option<String> =
-            set.arg(format!("proof:flaky:{name}")).arg(1).arg("NX").query_async(&mut self.0.0.clone()).await?;
-        if first.is_some() {
-            return Err(JobError::new("ArgumentError", format!("not yet, {name}")));
-        }
-        self.0.tell(&cx, key).await
-    }
-}
-
-/// A class whose jobs fail with `ArgumentError`, whenever they run.
-macro_rules! failing {
-    ($($name:ident $(retry_in $retry_in:expr)?;)+) => {$(
-        struct $name;
-
-        impl Job for $name {
-            const CLASS: &'static str = stringify!($name);
-            type Args = (String,);
-
-            async fn perform(&self, _cx: Context, (message,): Self::Args) -> JobResult {
-                Err(JobError::new("ArgumentError", message))
-            }
-
-            $(fn retry_in(&self, count: u32, _error: &JobError) -> RetryIn {
-                $retry_in(count)
-            })?
-        }
-    )+};
-}
-
-failing! {
-    FailJob;
-    DoomedJob;
-    PatientJob retry_in |count: u32| RetryIn::After(Duration::from_secs(100 * u64::from(count + 1)));
-    KilledJob retry_in |_| RetryIn::Kill;
-    DiscardedJob retry_in |_| RetryIn::Discard;
-}
-
-struct SlowJob(Proof);
-
-impl Job for SlowJob {
-    const CLASS: &'static str = "SlowJob";
-    type Args = (f64,);
-
-    async fn perform(&self, cx: Context, (seconds,): Self::Args) -> JobResult {
-        self.0.tell(&cx, "started".into()).await?;
-        tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
-        self.0.tell(&cx, "ended".into()).await
-    }
-}
-
-/// As `SlowJob`, but it blocks its thread and cannot be interrupted.
-struct StubbornJob;
-
-impl BlockingJob for StubbornJob {
-    const CLASS: &'static str = "StubbornJob";
-    type Args = (f64,);
-
-    fn perform(&self, _cx: Context, (seconds,): Self::Args) -> JobResult {
-        std::thread::sleep(Duration::from_secs_f64(seconds));
-        Ok(())
-    }
-}
-
-struct HandoverJob(Proof);
-
-impl Job for HandoverJob {
-    const CLASS: &'static str = "HandoverJob";
-    type Args = (String,);
-
-    async fn perform(&self, cx: Context, (text,): Self::Args) -> JobResult {
-        cx.client().push(Payload::new("RubyEchoJob", [text.as_str().into()]).with_queue("ruby")).await?;
-        self.0.tell(&cx, text.into()).await
-    }
-}
+use ferrokiq::Server;
+use jobs::Proof;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let proof = match Proof::open().await {
-        Ok(proof) => proof,
-        Err(error) => {
-            eprintln!("cannot reach Redis: {error}");
-            return ExitCode::FAILURE;
-        }
-    };
-    let strict = proof.clone();
-    let mut server = Server::builder()
-        .register(EchoJob(proof.clone()))
-        .register(NoopJob)
-        .register(FlakyJob(proof.clone()))
-        .register(FailJob)
-        .register(DoomedJob)
-        .register(PatientJob)
-        .register(KilledJob)
-        .register(DiscardedJob)
-        .register(SlowJob(proof.clone()))
-        .register_blocking(StubbornJob)
-        .register(HandoverJob(proof))
-        .register_fn("StrictJob", move |cx: Context, (id, name): (i64, String)| {
-            let proof = strict.clone();
-            async move { proof.tell(&cx, json!([id, name])).await }
-        })
-        .register_fn("PanicJob", |_cx: Context, (message,): (String,)| async move { panic!("{message}") });
+    let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379/0".to_owned());
+    let mut server = Server::builder();
+    // Without Redis the worker itself says so, in its own words.
+    if let Ok(proof) = Proof::open(&url).await {
+        server = jobs::register(server, &proof);
+    }
     // The suite does not wait fifteen seconds for a look at the schedule.
     if let Some(secs) = std::env::var("POLL_INTERVAL").ok().and_then(|secs| secs.parse().ok()) {
         server = server.poll_interval_average(Duration::from_secs_f64(secs));

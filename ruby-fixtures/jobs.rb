@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 # Every job class that both languages know. Each does one observable thing and tells it to Redis, under `proof:*`, with the
-# language it ran in. The Rust halves stand in compat-tests/worker.rs.
+# language it ran in. The Rust halves stand in compat-tests/jobs.rs.
 
 require "sidekiq"
 require "json"

@@ -1,0 +1,156 @@
+#!/usr/bin/env ruby
+# frozen_string_literal: true
+
+# Records the golden corpus: drives real Sidekiq with frozen time, jids and dice, and writes what landed in Redis, one case
+# per file, under ruby-fixtures/sidekiq-MAJOR/. Running it twice changes nothing.
+#
+#   bin/lib/in-ruby -- ruby ruby-fixtures/generate.rb            writes the files
+#   bin/lib/in-ruby -- ruby ruby-fixtures/generate.rb --check    only says which differ, and fails if any does
+
+require "fileutils"
+require "logger"
+require "zlib"
+require_relative "../compat-tests/support/redis_server"
+
+server = RedisServer.start
+ENV["REDIS_URL"] = server.url
+
+require_relative "jobs"
+require_relative "cases"
+require "sidekiq/api"
+require "sidekiq/processor"
+require "sidekiq/scheduled"
+require "sidekiq/launcher"
+
+# The moment everything happens at.
+module Frozen
+  NOW = Time.at(1_795_408_404, 250, :millisecond)
+
+  module Clock
+    def clock_gettime(id, unit = :float_second)
+      return super unless id == Process::CLOCK_REALTIME
+      (unit == :millisecond) ? (NOW.to_r * 1000).to_i : super
+    end
+  end
+
+  module Now
+    def now(**) = NOW
+  end
+
+  module Dice
+    def rand(*) = 0
+  end
+
+  def self.freeze!
+    Process.singleton_class.prepend(Clock)
+    Time.singleton_class.prepend(Now)
+    Sidekiq::JobRetry.prepend(Dice)
+    SecureRandom.singleton_class.prepend(Module.new { def hex(*) = "00112233445566778899aabb" })
+  end
+end
+
+CONFIG = Sidekiq::Config.new(error_handlers: [])
+CONFIG.logger = Logger.new(IO::NULL)
+CONFIG.redis = {url: server.url}
+Sidekiq.default_configuration.redis = {url: server.url}
+Sidekiq.default_configuration.logger = Logger.new(IO::NULL)
+
+def redis(...) = Sidekiq.redis { |conn| conn.call(...) }
+
+def lifetime(key)
+  seconds = redis("TTL", key)
+  seconds.negative? ? nil : seconds
+end
+
+# Everything in Redis but what the jobs told about themselves.
+def state
+  keys = redis("KEYS", "*").reject { |key| key.start_with?("proof:") }.sort
+  keys.to_h do |key|
+    value = case redis("TYPE", key)
+    when "list" then redis("LRANGE", key, 0, -1).map { |raw| payload(raw) }
+    when "zset" then redis("ZRANGE", key, 0, -1, "WITHSCORES").map { |raw, score| {"score" => score, "member" => payload(raw)} }
+    when "set" then redis("SMEMBERS", key).sort
+    when "hash" then redis("HGETALL", key).sort.to_h
+    when "string" then redis("GET", key)
+    end
+    [key, {"value" => value, "ttl" => lifetime(key)}.compact]
+  end
+end
+
+# As an object where it is one, so that a diff reads; the bytes otherwise.
+def payload(raw)
+  parsed = JSON.parse(raw)
+  return raw unless parsed.is_a?(Hash) && JSON.generate(parsed) == raw
+  # Where the frames lie differs from machine to machine.
+  packed = parsed["error_backtrace"]
+  parsed["error_backtrace"] = "#{JSON.parse(Zlib.inflate(packed.unpack1("m"))).size} frames" if packed
+  parsed
+rescue JSON::ParserError
+  raw
+end
+
+def enqueue(given)
+  result = begin
+    # Some calls change what they are given.
+    Sidekiq::Client.new.public_send(given["call"], Marshal.load(Marshal.dump(given["item"])))
+    nil
+  rescue ArgumentError => error
+    error.message[/\A[^:`,]*/]
+  end
+  result ? {"error" => result} : {}
+end
+
+def run(raw)
+  Sidekiq.redis { |conn| conn.call("LPUSH", "queue:default", raw) }
+  capsule = CONFIG.default_capsule
+  launcher = Sidekiq::Launcher.new(CONFIG)
+  unit = Sidekiq::BasicFetch::UnitOfWork.new("queue:default", Sidekiq.redis { |conn| conn.call("RPOP", "queue:default") }, CONFIG)
+  begin
+    Sidekiq::Processor.new(capsule) { nil }.send(:process, unit)
+  rescue Exception => error # rubocop:disable Lint/RescueException
+    raise if error.is_a?(SignalException)
+  end
+  # Counters as a beat would write them.
+  launcher.send(:flush_stats)
+  {}
+end
+
+def due((set, member))
+  redis("ZADD", set, 5, member)
+  begin
+    Sidekiq::Scheduled::Enq.new(CONFIG).enqueue_jobs([set])
+  rescue ArgumentError => error
+    return {"error" => error.message[/\A[^:`,]*/]}
+  end
+  {}
+end
+
+Frozen.freeze!
+major = Sidekiq::VERSION[/\d+/]
+root = File.join(__dir__, "sidekiq-#{major}")
+check = ARGV.delete("--check")
+differing = []
+
+{"enqueue" => [Cases::ENQUEUE, method(:enqueue)], "run" => [Cases::RUN, method(:run)], "due" => [Cases::DUE, method(:due)]}.each do |kind, (cases, record)|
+  cases.each do |name, given|
+    redis("FLUSHDB")
+    said = record.call(given)
+    text = JSON.pretty_generate({"name" => name, "given" => given}.merge(said).merge("redis" => state)) + "\n"
+    path = File.join(root, kind, "#{name}.json")
+    next if File.exist?(path) && File.read(path) == text
+    if check
+      differing << path
+    else
+      FileUtils.mkdir_p(File.dirname(path))
+      File.write(path, text)
+    end
+  end
+end
+
+server.stop
+if differing.any?
+  warn "these cases differ from what Sidekiq #{Sidekiq::VERSION} does:", *differing
+  exit 1
+end
+count = [Cases::ENQUEUE, Cases::RUN, Cases::DUE].sum(&:size)
+puts "#{count} cases of Sidekiq #{Sidekiq::VERSION}, Ruby #{RUBY_VERSION}: #{check ? "all as recorded" : "recorded"}"
