@@ -2,6 +2,8 @@
 //!
 //! `REDIS_URL=redis://127.0.0.1:6390/0 cargo bench --bench load -- --concurrency 10`; `bin/bench` runs it beside Sidekiq.
 
+#![expect(clippy::print_stdout, reason = "its report is its purpose")]
+
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -9,10 +9,10 @@ use serde_json::{Value, json};
 
 /// The Redis that proofs are told to: the one the jobs come from.
 #[derive(Clone)]
-pub struct Proof(MultiplexedConnection);
+pub(crate) struct Proof(MultiplexedConnection);
 
 impl Proof {
-    pub async fn open(url: &str) -> Result<Self, redis::RedisError> {
+    pub(crate) async fn open(url: &str) -> Result<Self, redis::RedisError> {
         Ok(Self(redis::Client::open(url)?.get_multiplexed_async_connection().await?))
     }
 
@@ -138,7 +138,7 @@ impl Job for HandoverJob {
 }
 
 /// Registers all of them.
-pub fn register(server: ServerBuilder, proof: &Proof) -> ServerBuilder {
+pub(crate) fn register(server: ServerBuilder, proof: &Proof) -> ServerBuilder {
     let strict = proof.clone();
     server
         .register(EchoJob(proof.clone()))

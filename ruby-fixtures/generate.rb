@@ -13,6 +13,7 @@ require "zlib"
 require_relative "../compat-tests/support/redis_server"
 
 server = RedisServer.start
+at_exit { server.stop }
 ENV["REDIS_URL"] = server.url
 
 require_relative "jobs"
@@ -147,7 +148,6 @@ differing = []
   end
 end
 
-server.stop
 if differing.any?
   warn "these cases differ from what Sidekiq #{Sidekiq::VERSION} does:", *differing
   exit 1

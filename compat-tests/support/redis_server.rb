@@ -15,7 +15,6 @@ class RedisServer
     @port = free_port
     command = ["redis-server", "--port", @port.to_s, "--bind", "127.0.0.1", "--save", "", "--dir", @dir, *arguments]
     @pid = spawn(*command, out: File.join(@dir, "log"), err: [:child, :out], pgroup: true)
-    at_exit { stop }
     wait
   end
 

@@ -2,7 +2,6 @@
 //! `redis`. Where it must not, `compat-tests/accepted_differences.json` says so and why.
 
 #[path = "../jobs.rs"]
-#[expect(unreachable_pub, reason = "the worker and this test share it")]
 mod jobs;
 mod json;
 #[path = "../integration/support.rs"]

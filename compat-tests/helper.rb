@@ -1,0 +1,98 @@
+# frozen_string_literal: true
+
+# Real Sidekiq and the Rust worker on one Redis of the suite's own. Three verbs are enough: `with_worker`, `eventually`,
+# `redis`. WORKER is the Rust worker, FERROKIQ the operator's tool; bin/test builds and names both.
+
+require "minitest/autorun"
+require_relative "support/redis_server"
+require_relative "support/worker_process"
+
+REDIS = RedisServer.start
+ENV["REDIS_URL"] = REDIS.url
+Minitest.after_run { REDIS.stop }
+
+require "logger"
+require_relative "../ruby-fixtures/jobs"
+require "sidekiq/api"
+
+Sidekiq.default_configuration.logger = Logger.new(IO::NULL)
+
+module Compat
+  DEADLINE = 20
+
+  def before_setup
+    super
+    redis("FLUSHDB")
+    @workers = []
+  end
+
+  def after_teardown
+    @workers.each(&:kill)
+    super
+  end
+
+  def redis(...) = Sidekiq.redis { |conn| conn.call(...) }
+
+  # Polls until the block raises no assertion any more, and raises the last one at the deadline.
+  def eventually(within: DEADLINE)
+    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + within
+    begin
+      yield
+    rescue Minitest::Assertion, NoMethodError
+      raise if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+      IO.select(nil, nil, nil, 0.02)
+      retry
+    end
+  end
+
+  # A Rust worker, up and seen by Sidekiq; stopped after the block. What it said is shown if the test fails.
+  def with_worker(*flags, env: {})
+    worker = start_worker(*flags, env: env)
+    yield worker
+    worker.stop
+  end
+
+  def start_worker(*flags, env: {})
+    start(WorkerProcess.rust(*flags, env: env))
+  end
+
+  # A real `sidekiq` process.
+  def with_sidekiq(*flags)
+    process = start(WorkerProcess.ruby(*flags))
+    yield process
+    process.stop
+  end
+
+  def proofs(jid) = redis("LRANGE", "proof:#{jid}", 0, -1).map { |raw| JSON.parse(raw) }
+
+  def assert_ran(side, jid, what)
+    eventually { assert_includes proofs(jid), [side, what] }
+  end
+
+  # Moves everything in a set to the past.
+  def make_due(set)
+    redis("ZRANGE", set, 0, -1).each { |member| redis("ZADD", set, 1, member) }
+  end
+
+  def private_jobs = redis("KEYS", "ferrokiq:batch:*").sum { |key| redis("LLEN", key) }
+
+  private
+
+  def start(worker)
+    @workers << worker
+    eventually { assert worker.identity, worker.said }
+    worker
+  end
+end
+
+# Shows what the workers said where a test failed.
+module Minitest
+  class Test
+    prepend(Module.new do
+      def after_teardown
+        @workers&.each { |worker| warn "--- #{name}: #{worker.title} said\n#{worker.said}---" } unless passed?
+        super
+      end
+    end)
+  end
+end

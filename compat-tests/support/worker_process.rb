@@ -1,0 +1,72 @@
+# frozen_string_literal: true
+
+require "tempfile"
+
+# A worker in a process of its own, Rust or Ruby, with what it says kept in a file.
+class WorkerProcess
+  RUST = ENV.fetch("WORKER") { abort "WORKER is not set: run bin/test compat" }
+  TOOL = ENV.fetch("FERROKIQ") { abort "FERROKIQ is not set: run bin/test compat" }
+
+  attr_reader :pid, :title
+
+  def self.rust(*flags, env: {})
+    new("ferrokiq", [RUST, *flags], {"POLL_INTERVAL" => "0.2", "RUST_BACKTRACE" => "0"}.merge(env))
+  end
+
+  def self.ruby(*flags)
+    config = Tempfile.create(["sidekiq", ".yml"])
+    config.write(":poll_interval_average: 0.2\n")
+    config.close
+    new("sidekiq", ["ruby", "-S", "sidekiq", "-r", File.expand_path("../../ruby-fixtures/jobs.rb", __dir__), "-C", config.path, *flags], {})
+  end
+
+  # Runs a command to its end: what it said, and its exit code.
+  def self.run(*command, env: {})
+    output = Tempfile.create("said")
+    pid = spawn(env, *command, out: output.path, err: [:child, :out])
+    _, status = Process.wait2(pid)
+    [File.read(output.path), status.exitstatus]
+  end
+
+  def initialize(title, command, env)
+    @title = title
+    @output = Tempfile.create("said")
+    # A directory without a config/sidekiq.yml.
+    @pid = spawn(env, *command, out: @output.path, err: [:child, :out], chdir: Dir.tmpdir, pgroup: true)
+  end
+
+  # The name Sidekiq knows the process by, once it does.
+  def identity
+    Sidekiq.redis { |conn| conn.call("SMEMBERS", "processes") }.find { |name| name.split(":")[1] == pid.to_s }
+  end
+
+  def process = Sidekiq::ProcessSet.new.find { |process| process["pid"] == pid }
+
+  def said = File.read(@output.path)
+
+  def signal(name) = Process.kill(name, pid)
+
+  # TERM, and the exit code.
+  def stop
+    signal("TERM")
+    wait
+  end
+
+  def wait(within: 40)
+    return @status if @status
+    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + within
+    until (ended = Process.wait2(pid, Process::WNOHANG))
+      raise "#{title} does not end:\n#{said}" if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+      IO.select(nil, nil, nil, 0.02)
+    end
+    @status = ended[1]
+  end
+
+  def kill
+    return if @status
+    signal("KILL")
+    wait
+  rescue Errno::ESRCH, Errno::ECHILD
+    nil
+  end
+end
