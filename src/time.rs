@@ -97,6 +97,7 @@ impl Stamps {
 }
 
 /// Year, month (1-12), day, hour, minute of a moment in UTC: what the keys of statistics and metrics are made of.
+#[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Utc {
     pub(crate) year: i64,
@@ -107,6 +108,7 @@ pub(crate) struct Utc {
     pub(crate) second: u32,
 }
 
+#[cfg(feature = "server")]
 impl From<EpochSecs> for Utc {
     /// Days to civil date after Howard Hinnant's algorithm, exact for every day of the proleptic Gregorian calendar.
     fn from(at: EpochSecs) -> Self {
@@ -177,6 +179,7 @@ mod tests {
         }
     }
 
+    #[cfg(feature = "server")]
     #[test]
     fn knows_the_calendar() {
         let utc = Utc::from(EpochSecs(1_795_408_513.9));

@@ -227,7 +227,7 @@ async fn rejects_senseless_settings_before_anything_runs() {
     for (builder, culprit) in [
         (Server::builder().concurrency(0), "concurrency: 0"),
         (Server::builder().capsule("extra", |capsule| capsule), "capsule extra has no queues"),
-        (Server::builder().queues(["a|b"]), "a|b"),
+        (Server::builder().queues(["a\nb"]), "a\\nb"),
         (Server::builder().queues(["a,x"]), "\"x\" is no weight for queue \"a\""),
         (Server::builder().queues([""]), "capsule default"),
         (Server::builder().timeout(Duration::ZERO), "timeout: 0"),

@@ -1,5 +1,7 @@
 //! A server and a client against a Redis of the test's own.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
+
 mod bad_input;
 mod client;
 mod lifecycle;

@@ -1,6 +1,8 @@
 //! The golden corpus of `ruby-fixtures/`, recorded from real Sidekiq: the same `given` through ferrokiq must leave the same
 //! `redis`. Where it must not, `compat-tests/accepted_differences.json` says so and why.
 
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
+
 #[path = "../jobs.rs"]
 mod jobs;
 mod json;

@@ -164,18 +164,21 @@ impl Client {
 
     /// Writes complete payloads in one round trip: to the schedule if the first has `at`, else to their queues, all or
     /// none.
-    async fn write(&self, mut payloads: Vec<Payload>) -> Result<()> {
-        let Some(first) = payloads.first() else { return Ok(()) };
-        let store = match &self.0.sink {
-            Sink::Redis(store) => store,
+    async fn write(&self, payloads: Vec<Payload>) -> Result<()> {
+        match &self.0.sink {
+            Sink::Redis(store) => self.write_to(store, payloads).await,
             #[cfg(feature = "testing")]
             Sink::Test(sink) => {
                 for payload in payloads {
                     sink.accept(self, payload).await?;
                 }
-                return Ok(());
+                Ok(())
             }
-        };
+        }
+    }
+
+    async fn write_to(&self, store: &Store, mut payloads: Vec<Payload>) -> Result<()> {
+        let Some(first) = payloads.first() else { return Ok(()) };
         if first.contains_key("at") {
             let entries: Vec<(String, String)> =
                 payloads.into_iter().map(normalize::scheduled).collect::<Result<_>>()?;

@@ -98,6 +98,7 @@ impl JobOptions {
     }
 
     /// What `retry` says here.
+    #[cfg(feature = "server")]
     pub(crate) fn retry_option(&self) -> Retry {
         self.payload().retry()
     }

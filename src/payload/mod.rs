@@ -23,6 +23,7 @@ use crate::time::StampForm;
 pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
 pub use jid::Jid;
 pub use retry::Retry;
+#[cfg(feature = "server")]
 pub(crate) use text::{error_message, is_routable_queue};
 
 /// One job on the wire.

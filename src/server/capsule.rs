@@ -150,7 +150,7 @@ fn parse_queue(spec: &str) -> Result<(String, u32), String> {
         None => (spec, 0),
     };
     if !is_routable_queue(name) {
-        return Err(format!("{name:?} is no queue name: 1 to 128 printable ASCII characters without spaces and |"));
+        return Err(format!("{name:?} is no queue name: 1 to 512 bytes without control characters"));
     }
     Ok((name.to_owned(), weight))
 }

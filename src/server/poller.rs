@@ -190,7 +190,7 @@ mod tests {
             r#"{"args":[],"queue":"q"}"#,
             r#"{"class":7,"args":[],"queue":"q"}"#,
             r#"{"class":"A","args":{"a":1},"queue":"q"}"#,
-            r#"{"class":"A","args":[],"queue":"a b"}"#,
+            r#"{"class":"A","args":[],"queue":"a\nb"}"#,
         ] {
             assert_eq!(planned(raw), Plan::Bury, "{raw}");
         }

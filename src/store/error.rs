@@ -16,6 +16,7 @@ pub(super) fn unreachable(whom: &str, error: RedisError) -> Error {
 }
 
 /// The code in front of Redis's refusal, if it refused.
+#[cfg(feature = "server")]
 pub(super) fn code(error: &Error) -> Option<&str> {
     std::error::Error::source(error)?.downcast_ref::<RedisError>()?.code()
 }

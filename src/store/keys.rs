@@ -5,8 +5,10 @@ pub(super) const QUEUES: &str = "queues";
 /// Jobs to be pushed at a time, by epoch seconds.
 pub(crate) const SCHEDULE: &str = "schedule";
 /// Failed jobs to be tried again, by epoch seconds.
+#[cfg(feature = "server")]
 pub(crate) const RETRY: &str = "retry";
 /// Jobs that were given up, by epoch seconds of their death.
+#[cfg(feature = "server")]
 pub(super) const DEAD: &str = "dead";
 /// Identities of live processes, Ruby's and ours. Any Ruby process prunes it.
 #[cfg(feature = "server")]

@@ -64,6 +64,7 @@ impl Link {
         })))
     }
 
+    #[cfg(feature = "server")]
     pub(super) fn fresh(&self) -> Self {
         Self(Arc::new(Shared {
             options: self.0.options.clone(),

@@ -149,7 +149,7 @@ fn asks_the_hooks() {
 
 #[test]
 fn sends_retries_to_the_retry_queue_if_it_can_be_one() {
-    for (named, queue) in [("slow", "slow"), ("x|y", "fetched"), ("", "fetched")] {
+    for (named, queue) in [("slow", "slow"), ("über uns", "über uns"), ("x\\ny", "fetched"), ("", "fetched")] {
         let raw = format!(r#"{{"class":"A","args":[],"retry":true,"queue":"q","retry_queue":"{named}"}}"#);
         assert_eq!(Payload::parse(retried(&raw).0).unwrap().queue(), queue);
     }
