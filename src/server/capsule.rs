@@ -184,7 +184,7 @@ mod tests {
         for (queues, complaint) in [
             (&[][..], "capsule default has no queues"),
             (&["a,high"], "capsule default: \"high\" is no weight for queue \"a\""),
-            (&["a b"], "capsule default: \"a b\" is no queue name"),
+            (&["a\nb"], "capsule default: \"a\\nb\" is no queue name"),
             (&["a,-1"], "capsule default: \"-1\" is no weight for queue \"a\""),
         ] {
             let error = capsule(queues).unwrap_err();
