@@ -1,8 +1,41 @@
 # frozen_string_literal: true
 
-# The whole suite: bin/test compat, or WORKER=... FERROKIQ=... ruby compat-tests/all.rb [-n /name/]
+# The whole suite: bin/test compat, or WORKER=... FERROKIQ=... ruby compat-tests/all.rb [-j N] [arguments for minitest]
+#
+# Each file runs in a process of its own with a Redis of its own. They mostly wait for things to happen, so several run at a
+# time.
 
-require_relative "helper"
+require "etc"
+require "open3"
 
-Dir[File.join(__dir__, "*_test.rb")].sort.each { |file| require file }
-puts "Sidekiq #{Sidekiq::VERSION}, Ruby #{RUBY_VERSION}, Redis #{Sidekiq.redis { |conn| conn.call("INFO", "server") }[/redis_version:(\S+)/, 1]}"
+jobs = (at = ARGV.index("-j")) ? ARGV.slice!(at, 2).last.to_i : Etc.nprocessors * 2
+files = Dir[File.join(__dir__, "*_test.rb")].sort_by { |file| (File.basename(file) == "crash_test.rb") ? "" : file }
+totals = Hash.new(0)
+lock = Mutex.new
+work = Queue.new
+files.each { |file| work << file }
+work.close
+
+threads = Array.new(jobs) do
+  Thread.new do
+    while (file = work.pop)
+      said, status = Open3.capture2e("ruby", file, *ARGV)
+      lock.synchronize do
+        counts = said[/^\d+ runs, .*$/].to_s.scan(/(\d+) (\w+)/).to_h { |number, what| [what, number.to_i] }
+        # A file that broke before it could count.
+        counts = {"runs" => 1, "errors" => 1} if counts.empty? || (!status.success? && counts.values_at("failures", "errors").sum.zero?)
+        counts.each { |what, number| totals[what] += number }
+        bad = counts.values_at("failures", "errors").compact.sum
+        warn "#{File.basename(file)}: #{counts["runs"]} runs, #{bad} bad, #{counts["skips"].to_i} skipped"
+        puts said unless status.success?
+        puts said.scan(/^.*\[SKIP\].*$|^ +\d+\) Skipped:\n.*\n.*$/) if counts["skips"].to_i.positive?
+      end
+    end
+  end
+end
+threads.each(&:join)
+
+about, = Open3.capture2e("ruby", "-e", 'require "sidekiq"; print "Sidekiq #{Sidekiq::VERSION}, Ruby #{RUBY_VERSION}"')
+puts about
+puts "%d runs, %d assertions, %d failures, %d errors, %d skips" % totals.values_at("runs", "assertions", "failures", "errors", "skips")
+exit(totals["failures"] + totals["errors"] == 0)

@@ -1,4 +1,32 @@
-//! Run Sidekiq jobs in Rust.
+//! Run Sidekiq jobs in Rust: the same Redis, the same payloads, the same Web UI.
+//!
+//! - [`Job`]: what to run; [`Server`] runs it; [`cli::run`] is a worker's whole `main`
+//! - [`Client`] and [`Payload`]: what to push
+//! - [`server`]: capsules, fetchers, middleware, events
+//!
+//! Features: `cli` (the default, with `server`), `server`, `testing`, `tls`. An app that only enqueues takes none:
+//! `default-features = false`.
+//!
+//! ```no_run
+//! use ferrokiq::{Context, Job, JobResult, Server};
+//!
+//! struct HardJob;
+//!
+//! impl Job for HardJob {
+//!     const CLASS: &'static str = "HardJob";
+//!     type Args = (i64, String);
+//!
+//!     async fn perform(&self, _cx: Context, (id, name): Self::Args) -> JobResult {
+//!         println!("{id}: {name}");
+//!         Ok(())
+//!     }
+//! }
+//!
+//! #[tokio::main]
+//! async fn main() -> std::process::ExitCode {
+//!     ferrokiq::cli::run(Server::builder().register(HardJob)).await
+//! }
+//! ```
 
 #[cfg(feature = "cli")]
 pub mod cli;
@@ -20,3 +48,8 @@ pub use payload::{Jid, Payload, Retry};
 #[cfg(feature = "server")]
 pub use server::{Event, Server, ServerBuilder, ServerMiddleware};
 pub use store::RedisOptions;
+
+/// The code in the README compiles.
+#[cfg(all(doctest, feature = "cli"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

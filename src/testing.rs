@@ -25,6 +25,8 @@
 use std::fmt;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+#[cfg(feature = "server")]
+use std::time::Duration;
 
 use crate::client::{Client, TestSink};
 use crate::error::{Error, Result};
@@ -147,6 +149,70 @@ pub async fn perform<J: Job>(job: &J, client: Client, payload: Payload) -> JobRe
     let args = J::Args::from_json(payload.args())?;
     let queue = payload.queue().into();
     job.perform(Context::new(payload, queue, client, StopSignal::default(), None), args).await
+}
+
+/// What becomes of a job that failed.
+#[cfg(feature = "server")]
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum AfterFailure {
+    /// It is tried again: the bytes that wait in the retry set, and for how long.
+    Retry(Payload, Duration),
+    /// It goes to the dead set.
+    Dead(Payload),
+    /// It goes nowhere.
+    Discarded(Payload),
+}
+
+/// What a server with default settings would do with a failed job: for tests of [`Job::retry_in`] and
+/// [`Job::retries_exhausted`].
+///
+/// ```
+/// # use ferrokiq::{Context, Job, JobError, JobResult, Payload, RetryIn};
+/// use ferrokiq::testing::{AfterFailure, after_failure};
+///
+/// struct Fragile;
+/// impl Job for Fragile {
+///     const CLASS: &'static str = "FragileJob";
+///     type Args = ();
+/// #   async fn perform(&self, _: Context, _: ()) -> JobResult { Ok(()) }
+///     fn retry_in(&self, _count: u32, _error: &JobError) -> RetryIn { RetryIn::Kill }
+/// }
+///
+/// let payload = Payload::new("FragileJob", []);
+/// assert!(matches!(after_failure(&Fragile, payload, &"broken".into()), AfterFailure::Dead(_)));
+/// ```
+#[cfg(feature = "server")]
+pub fn after_failure<J: Job>(job: &J, payload: Payload, error: &JobError) -> AfterFailure {
+    use crate::server::retry::{Bench, Verdict, judge};
+
+    let queue = payload.queue().to_owned();
+    let now = crate::time::EpochSecs::now();
+    let bench = Bench { queue: &queue, max_retries: 25, now, stamps: crate::time::StampForm::default() };
+    match judge(payload.clone(), error, Some(&HooksOf(job)), &bench, &mut rand::rng()) {
+        Verdict::Retry { payload, at } => {
+            AfterFailure::Retry(payload, Duration::try_from_secs_f64(at.0 - now.0).unwrap_or_default())
+        }
+        Verdict::Bury { payload } => AfterFailure::Dead(payload),
+        Verdict::Discard { payload } => AfterFailure::Discarded(payload),
+        Verdict::Choke { .. } => AfterFailure::Dead(payload),
+    }
+}
+
+#[cfg(feature = "server")]
+struct HooksOf<'a, J>(&'a J);
+
+#[cfg(feature = "server")]
+impl<J: Job> crate::server::retry::Hooks for HooksOf<'_, J> {
+    fn default_retry(&self) -> crate::Retry {
+        J::options().retry_option()
+    }
+    fn retry_in(&self, count: u32, error: &JobError) -> crate::RetryIn {
+        self.0.retry_in(count, error)
+    }
+    fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> crate::OnExhausted {
+        self.0.retries_exhausted(payload, error)
+    }
 }
 
 impl fmt::Debug for Fake {

@@ -23,7 +23,7 @@ mod poller;
 mod processor;
 mod recovery;
 mod registry;
-mod retry;
+pub(crate) mod retry;
 mod stats;
 
 use std::fmt;
