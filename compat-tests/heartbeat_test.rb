@@ -30,7 +30,7 @@ describe "the heartbeat" do
       # The work set is written with a beat, ten seconds apart.
       work = eventually {
         work = Sidekiq::WorkSet.new.first
-        assert work
+        assert_equal [jid, 1], [work&.last&.job&.jid, Sidekiq::WorkSet.new.size]
         work
       }
       process_id, thread_id, work = work
