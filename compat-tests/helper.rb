@@ -14,10 +14,11 @@ Minitest.after_run { REDIS.stop }
 require "logger"
 require_relative "../ruby-fixtures/jobs"
 require "sidekiq/api"
-
-Sidekiq.default_configuration.logger = Logger.new(IO::NULL)
+require_relative "support/sidekiqs"
 
 module Compat
+  include Sidekiqs
+
   DEADLINE = 20
 
   def before_setup

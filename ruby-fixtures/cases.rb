@@ -3,6 +3,15 @@
 # What the golden corpus records: one entry per case. `given` is data, so that both languages can do the same with it.
 
 module Cases
+  # Before Sidekiq 8, times in a payload are seconds with a fraction.
+  def self.stamped(raw, major)
+    (major >= 8) ? raw : raw.gsub(/("\w+_at":\d{10})(\d{3})\b/, '\1.\2')
+  end
+
+  def self.run(major) = RUN.transform_values { |raw| stamped(raw, major) }
+
+  def self.due(major) = DUE.transform_values { |set, raw| [set, stamped(raw, major)] }
+
   # Client calls. `call` is a method of Sidekiq::Client, `item` its argument.
   ENQUEUE = {
     "plain" => {"call" => "push", "item" => {"class" => "EchoJob", "args" => [1, "two", {"k" => [1.5, nil, true]}]}},
@@ -52,7 +61,7 @@ module Cases
     "retry_queue" => %q({"retry":true,"retry_queue":"slow","queue":"default","args":["boom"],"class":"FailJob","jid":"a6","created_at":1795408384695}),
     "other_queue_than_it_says" => %q({"retry":true,"queue":"elsewhere","args":["boom"],"class":"FailJob","jid":"a6","created_at":1795408384695}),
     "retry_for_alive" => %q({"retry":0,"retry_for":3600,"queue":"default","args":["boom"],"class":"FailJob","jid":"a6","created_at":1795408384695}),
-    "retry_for_over" => %q({"retry":true,"retry_for":3600,"queue":"default","args":["boom"],"class":"FailJob","jid":"a6","created_at":1795408384695,"failed_at":1600000000000,"retry_count":3}),
+    "retry_for_over" => %q({"retry":true,"retry_for":3600,"queue":"default","args":["boom"],"class":"FailJob","jid":"a6","created_at":1795408384695,"failed_at":1600000000123,"retry_count":3}),
     "retry_in" => %q({"retry":3,"queue":"default","args":["boom"],"class":"PatientJob","jid":"a6","created_at":1795408384695}),
     "retry_in_kill" => %q({"retry":3,"queue":"default","args":["boom"],"class":"KilledJob","jid":"a6","created_at":1795408384695}),
     "retry_in_discard" => %q({"retry":3,"queue":"default","args":["boom"],"class":"DiscardedJob","jid":"a6","created_at":1795408384695}),

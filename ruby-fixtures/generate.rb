@@ -50,11 +50,31 @@ module Frozen
   end
 end
 
-CONFIG = Sidekiq::Config.new(error_handlers: [])
-CONFIG.logger = Logger.new(IO::NULL)
-CONFIG.redis = {url: server.url}
-Sidekiq.default_configuration.redis = {url: server.url}
-Sidekiq.default_configuration.logger = Logger.new(IO::NULL)
+MAJOR = Sidekiq::VERSION.to_i
+
+# The real parts of this Sidekiq, made by hand.
+if MAJOR >= 7
+  CONFIG = Sidekiq::Config.new(error_handlers: [])
+  CONFIG.logger = Logger.new(IO::NULL)
+  CONFIG.redis = {url: server.url}
+  Sidekiq.default_configuration.redis = {url: server.url}
+  Sidekiq.default_configuration.logger = Logger.new(IO::NULL)
+
+  def processor = Sidekiq::Processor.new(CONFIG.default_capsule) { nil }
+  def unit(raw) = Sidekiq::BasicFetch::UnitOfWork.new("queue:default", raw, CONFIG)
+  def flush_stats = Sidekiq::Launcher.new(CONFIG).send(:flush_stats)
+  def enq = Sidekiq::Scheduled::Enq.new(CONFIG)
+else
+  Sidekiq.logger = Logger.new(IO::NULL)
+  Sidekiq.error_handlers.clear
+  Redis.silence_deprecations = true if Redis.respond_to?(:silence_deprecations=)
+  OPTIONS = Sidekiq.options.merge(queues: ["default"])
+
+  def processor = Sidekiq::Processor.new(nil, OPTIONS.merge(fetch: Sidekiq::BasicFetch.new(OPTIONS)))
+  def unit(raw) = Sidekiq::BasicFetch::UnitOfWork.new("queue:default", raw)
+  def flush_stats = Sidekiq::Launcher.flush_stats
+  def enq = Sidekiq::Scheduled::Enq.new
+end
 
 def redis(...) = Sidekiq.redis { |conn| conn.call(...) }
 
@@ -69,9 +89,8 @@ def state
   keys.to_h do |key|
     value = case redis("TYPE", key)
     when "list" then redis("LRANGE", key, 0, -1).map { |raw| payload(raw) }
-    when "zset" then redis("ZRANGE", key, 0, -1, "WITHSCORES").map { |raw, score| {"score" => score, "member" => payload(raw)} }
+    when "zset" then redis("ZRANGE", key, 0, -1, "WITHSCORES").flatten.each_slice(2).map { |raw, score| {"score" => Float(score), "member" => payload(raw)} }
     when "set" then redis("SMEMBERS", key).sort
-    when "hash" then redis("HGETALL", key).sort.to_h
     when "string" then redis("GET", key)
     end
     [key, {"value" => value, "ttl" => lifetime(key)}.compact]
@@ -102,24 +121,20 @@ def enqueue(given)
 end
 
 def run(raw)
-  Sidekiq.redis { |conn| conn.call("LPUSH", "queue:default", raw) }
-  capsule = CONFIG.default_capsule
-  launcher = Sidekiq::Launcher.new(CONFIG)
-  unit = Sidekiq::BasicFetch::UnitOfWork.new("queue:default", Sidekiq.redis { |conn| conn.call("RPOP", "queue:default") }, CONFIG)
   begin
-    Sidekiq::Processor.new(capsule) { nil }.send(:process, unit)
+    processor.send(:process, unit(raw))
   rescue Exception => error # rubocop:disable Lint/RescueException
     raise if error.is_a?(SignalException)
   end
   # Counters as a beat would write them.
-  launcher.send(:flush_stats)
+  flush_stats
   {}
 end
 
 def due((set, member))
   redis("ZADD", set, 5, member)
   begin
-    Sidekiq::Scheduled::Enq.new(CONFIG).enqueue_jobs([set])
+    enq.enqueue_jobs([set])
   rescue ArgumentError => error
     return {"error" => error.message[/\A[^:`,]*/]}
   end
@@ -127,12 +142,11 @@ def due((set, member))
 end
 
 Frozen.freeze!
-major = Sidekiq::VERSION[/\d+/]
-root = File.join(__dir__, "sidekiq-#{major}")
+root = File.join(__dir__, "sidekiq-#{MAJOR}")
 check = ARGV.delete("--check")
 differing = []
 
-{"enqueue" => [Cases::ENQUEUE, method(:enqueue)], "run" => [Cases::RUN, method(:run)], "due" => [Cases::DUE, method(:due)]}.each do |kind, (cases, record)|
+{"enqueue" => [Cases::ENQUEUE, method(:enqueue)], "run" => [Cases.run(MAJOR), method(:run)], "due" => [Cases.due(MAJOR), method(:due)]}.each do |kind, (cases, record)|
   cases.each do |name, given|
     redis("FLUSHDB")
     said = record.call(given)

@@ -7,7 +7,7 @@ use super::default_config;
 use super::logging::LogFormat;
 use super::settings::Settings;
 use crate::error::{Error, Result};
-use crate::server::FetchMode;
+use crate::server::{FetchMode, WireVersion};
 
 /// A worker: runs Sidekiq jobs from the Redis that REDIS_URL names.
 #[derive(Debug, Parser)]
@@ -55,6 +55,10 @@ pub(super) struct Flags {
     #[arg(long, value_enum, value_name = "HOW")]
     fetch: Option<Fetch>,
 
+    /// The Sidekiq that reads what this process writes: 6, 7, 8 or auto
+    #[arg(long, value_name = "MAJOR", value_parser = parse_wire_version)]
+    wire_version: Option<WireVersion>,
+
     /// How log lines look [default: pretty; bare under DYNO]
     #[arg(long, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -70,6 +74,16 @@ enum Fetch {
     Reliable,
     /// Out of Redis, as open-source Sidekiq does: a crash loses what ran
     Basic,
+}
+
+fn parse_wire_version(text: &str) -> Result<WireVersion, String> {
+    match text {
+        "6" => Ok(WireVersion::V6),
+        "7" => Ok(WireVersion::V7),
+        "8" => Ok(WireVersion::V8),
+        "auto" => Ok(WireVersion::Auto),
+        _ => Err("it is 6, 7, 8 or auto".to_owned()),
+    }
 }
 
 impl Flags {
@@ -108,6 +122,7 @@ impl Flags {
             tag: self.tag.clone(),
             verbose: self.verbose.then_some(true),
             environment: self.environment.clone(),
+            wire_version: self.wire_version,
             fetch: self.fetch.map(|fetch| match fetch {
                 Fetch::Reliable => FetchMode::Reliable,
                 Fetch::Basic => FetchMode::Basic,

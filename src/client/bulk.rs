@@ -121,7 +121,7 @@ impl Client {
         template.insert("jid", ());
         template.insert_raw("args", "[]");
         let mut template = normalize::template(template)?;
-        let stamp = self.0.stamps.form().stamp(EpochSecs::now());
+        let stamp = self.stamp_form().await.stamp(EpochSecs::now());
         let size = bulk.batch.unwrap_or(if scores.is_empty() { BATCH.0 } else { BATCH.1 });
         template.remove("jid");
 

@@ -9,7 +9,8 @@ mod middleware;
 mod normalize;
 
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 pub use bulk::Bulk;
 pub use middleware::{ClientMiddleware, Next};
@@ -38,7 +39,13 @@ struct Shared {
     sink: Sink,
     chain: Chain,
     stamps: Stamps,
+    /// When the processes on this Redis were last asked for their versions; `None` if nobody asks, since the form was said
+    /// or a server looks anyway.
+    asked: Option<Mutex<Option<Instant>>>,
 }
+
+/// How long an answer about versions holds.
+const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where jobs go.
 enum Sink {
@@ -63,7 +70,7 @@ pub(crate) trait TestSink: Send + Sync {
 pub struct ClientBuilder {
     redis: Option<RedisOptions>,
     chain: Chain,
-    stamps: Stamps,
+    stamps: Option<StampForm>,
 }
 
 impl ClientBuilder {
@@ -79,10 +86,10 @@ impl ClientBuilder {
         self
     }
 
-    /// How stamps are written; [`StampForm::Millis`], what Sidekiq 8 writes, unless said. Use [`StampForm::Secs`] where
-    /// Sidekiq 6 or 7 reads the jobs.
-    pub fn stamps(self, form: StampForm) -> Self {
-        self.stamps.set(form);
+    /// How stamps are written. Unless said, the client looks once a minute at the versions of the live processes and writes
+    /// [`StampForm::Secs`] if one is before Sidekiq 8, [`StampForm::Millis`] if not.
+    pub fn stamps(mut self, form: StampForm) -> Self {
+        self.stamps = Some(form);
         self
     }
 
@@ -93,7 +100,15 @@ impl ClientBuilder {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) for an environment without a usable URL.
     pub fn build(self) -> Result<Client> {
         let options = self.redis.map_or_else(RedisOptions::from_env, Ok)?;
-        Ok(Client::over(Store::new(options)?, self.chain, self.stamps))
+        let stamps = Stamps::default();
+        let asked = match self.stamps {
+            Some(form) => {
+                stamps.set(form);
+                None
+            }
+            None => Some(Mutex::default()),
+        };
+        Ok(Client(Arc::new(Shared { sink: Sink::Redis(Store::new(options)?), chain: self.chain, stamps, asked })))
     }
 }
 
@@ -121,13 +136,20 @@ impl Client {
         Self::builder().build()
     }
 
+    /// A client of a server, which minds the stamps.
+    #[cfg(feature = "server")]
     pub(crate) fn over(store: Store, chain: Chain, stamps: Stamps) -> Self {
-        Self(Arc::new(Shared { sink: Sink::Redis(store), chain, stamps }))
+        Self(Arc::new(Shared { sink: Sink::Redis(store), chain, stamps, asked: None }))
     }
 
     #[cfg(feature = "testing")]
     pub(crate) fn over_test(sink: Arc<dyn TestSink>) -> Self {
-        Self(Arc::new(Shared { sink: Sink::Test(sink), chain: Chain::default(), stamps: Stamps::default() }))
+        Self(Arc::new(Shared {
+            sink: Sink::Test(sink),
+            chain: Chain::default(),
+            stamps: Stamps::default(),
+            asked: None,
+        }))
     }
 
     /// Pushes one job: to its queue, or to the schedule if it has `at` (epoch seconds). Returns its id, or `None` if a
@@ -146,11 +168,26 @@ impl Client {
     ///
     /// A dropped call may have pushed the job.
     pub async fn push(&self, payload: Payload) -> Result<Option<Jid>> {
-        let payload = normalize::complete(payload, self.0.stamps.form())?;
+        let payload = normalize::complete(payload, self.stamp_form().await)?;
         let Some(payload) = self.through_middleware(payload).await? else { return Ok(None) };
         let jid = normalize::jid(&payload);
         self.write(vec![payload]).await.map_err(|error| error.with_jid(jid.clone()))?;
         Ok(jid)
+    }
+
+    /// How stamps are written now.
+    async fn stamp_form(&self) -> StampForm {
+        let Shared { sink, stamps, asked, .. } = &*self.0;
+        if let (Some(asked), Sink::Redis(store)) = (asked, sink) {
+            // Without an answer the push itself will say what is wrong.
+            if is_due(asked)
+                && let Ok(majors) = store.sidekiqs().await
+            {
+                let old = majors.iter().any(|major| *major < 8);
+                stamps.set(if old { StampForm::Secs } else { StampForm::Millis });
+            }
+        }
+        stamps.form()
     }
 
     /// Runs the middleware over a payload; `None` if one stopped it.
@@ -205,6 +242,15 @@ impl Client {
     pub(crate) fn has_middleware(&self) -> bool {
         !self.0.chain.is_empty()
     }
+}
+
+fn is_due(asked: &Mutex<Option<Instant>>) -> bool {
+    let mut last = asked.lock().unwrap_or_else(PoisonError::into_inner);
+    if last.is_some_and(|last| last.elapsed() < ASK_AGAIN) {
+        return false;
+    }
+    *last = Some(Instant::now());
+    true
 }
 
 impl fmt::Debug for Client {

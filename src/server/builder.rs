@@ -11,6 +11,7 @@ use crate::server::Server;
 use crate::server::capsule::CapsuleBuilder;
 use crate::server::config::{Config, DEFAULT_CAPSULE, FetchMode, RemoteSignals, UnknownClasses, WireVersion};
 use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
+use crate::server::dialect::Dialect;
 use crate::server::events::{Event, Hooks};
 use crate::server::fetcher::Settler;
 use crate::server::handle::Handle;
@@ -225,7 +226,6 @@ impl ServerBuilder {
         let metrics = Metrics::default();
         let registry = self.registrations.build(&metrics)?;
         let stamps = Stamps::default();
-        stamps.set(self.config.wire_version.stamps());
         let (acknowledger, acknowledgements) = mpsc::unbounded_channel();
         let work = WorkState::default();
         let core = Core {
@@ -236,6 +236,7 @@ impl ServerBuilder {
             error_handlers: self.error_handlers,
             hooks: self.hooks,
             client: Client::over(store.clone(), self.client_chain, stamps.clone()),
+            dialect: Dialect::new(self.config.wire_version, stamps),
             settler: Settler::new(store.clone(), acknowledger),
             store,
             counters: Counters::default(),
@@ -243,7 +244,6 @@ impl ServerBuilder {
             handle: Handle::new(work.clone()),
             work,
             stop: StopSignal::default(),
-            stamps,
             config: self.config,
         };
         Ok(Server { core: Arc::new(core), capsules, acknowledgements })

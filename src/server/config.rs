@@ -3,7 +3,6 @@ use std::time::Duration;
 use crate::error::{Error, Result};
 use crate::server::capsule::{Capsule, CapsuleBuilder};
 use crate::store::RedisOptions;
-use crate::time::StampForm;
 
 /// How jobs leave a queue.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -32,16 +31,6 @@ pub enum WireVersion {
     V7,
     /// Sidekiq 8: integer milliseconds.
     V8,
-}
-
-impl WireVersion {
-    /// How stamps are written until the processes that live are known.
-    pub(crate) fn stamps(self) -> StampForm {
-        match self {
-            Self::V6 | Self::V7 => StampForm::Secs,
-            Self::V8 | Self::Auto => StampForm::Millis,
-        }
-    }
 }
 
 /// What happens to a job of a class that is not registered.

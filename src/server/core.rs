@@ -7,6 +7,7 @@ use crate::client::Client;
 use crate::job::{JobError, StopSignal};
 use crate::payload::Payload;
 use crate::server::config::Config;
+use crate::server::dialect::Dialect;
 use crate::server::events::Hooks;
 use crate::server::fetcher::Settler;
 use crate::server::handle::Handle;
@@ -16,7 +17,7 @@ use crate::server::registry::Registry;
 use crate::server::stats::{Counters, WorkState};
 use crate::store::Store;
 use crate::store::sets::DeadLimits;
-use crate::time::{EpochSecs, Stamps};
+use crate::time::EpochSecs;
 
 /// Something that went wrong, for [error handlers](crate::ServerBuilder::on_error).
 #[derive(Debug)]
@@ -51,7 +52,7 @@ pub(crate) struct Core {
     pub(crate) handle: Handle,
     /// What jobs see as `stopping`.
     pub(crate) stop: StopSignal,
-    pub(crate) stamps: Stamps,
+    pub(crate) dialect: Dialect,
 }
 
 impl Core {

@@ -17,7 +17,7 @@ use crate::server::identity::{hostname, rss_kb};
 use crate::server::outage::Outage;
 use crate::store::Store;
 use crate::store::beat::Beat;
-use crate::time::{EpochSecs, StampForm, Utc};
+use crate::time::{EpochSecs, Utc};
 
 /// Between two beats.
 const PERIOD: Duration = Duration::from_secs(10);
@@ -193,7 +193,7 @@ impl Beater {
     async fn beat(&mut self) -> Result<()> {
         self.flush_counters().await?;
         let work = self.core.work.as_json();
-        self.store.write_work(&self.core.identity, &work).await?;
+        self.store.write_work(&self.core.identity, &work, self.core.dialect.shows_work_to_6()).await?;
         let rtt = self.store.ping().await?;
         self.judge(rtt);
         let beat = Beat {
@@ -238,7 +238,8 @@ impl Beater {
             return Ok(());
         }
         let metrics: Vec<_> = taken.iter().map(|(class, metrics)| (class.as_str(), metrics.clone())).collect();
-        self.store.write_metrics(&metrics, Utc::from(EpochSecs::now())).await
+        let forms: Vec<_> = self.core.dialect.metrics().collect();
+        self.store.write_metrics(&metrics, &forms, Utc::from(EpochSecs::now())).await
     }
 
     /// Adapts to the oldest Sidekiq that reads what we write.
@@ -299,51 +300,12 @@ impl Beater {
 impl Core {
     /// Looks at the versions of the live Ruby processes: stamps are written so that the oldest of them reads them.
     pub(crate) async fn adapt_to(&self, store: &Store) -> Result<()> {
-        let identities = store.processes().await?;
-        if identities.is_empty() {
-            return Ok(());
-        }
-        let infos = store.process_infos(&identities).await?;
-        let oldest = infos.iter().flatten().filter_map(|info| sidekiq_major(info)).min().unwrap_or(8);
-        let form = if oldest < 8 { StampForm::Secs } else { StampForm::Millis };
-        if form != self.stamps.form() {
+        if let Some(oldest) = self.dialect.hear(store.sidekiqs().await?.into_iter()) {
             tracing::info!(
                 sidekiq = oldest,
                 "writing stamps for this major version, the oldest among the live processes"
             );
-            self.stamps.set(form);
         }
         Ok(())
-    }
-}
-
-/// The major version of the Sidekiq that wrote a process info; `None` for processes of ours. 6.4 does not say.
-fn sidekiq_major(info: &str) -> Option<u32> {
-    #[derive(serde::Deserialize)]
-    struct Version {
-        version: Option<String>,
-    }
-    let Version { version } = serde_json::from_str(info).ok()?;
-    match version {
-        None => Some(6),
-        Some(version) => version.split('.').next()?.parse().ok(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn reads_the_version_of_a_process() {
-        for (info, major) in [
-            (r#"{"hostname":"vm","concurrency":2}"#, Some(6)),
-            (r#"{"version":"7.3.2"}"#, Some(7)),
-            (r#"{"version":"8.1.7","embedded":false}"#, Some(8)),
-            (r#"{"version":"ferrokiq-0.1.0"}"#, None),
-            ("nonsense", None),
-        ] {
-            assert_eq!(sidekiq_major(info), major, "{info}");
-        }
     }
 }

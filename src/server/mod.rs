@@ -7,6 +7,7 @@ mod builder;
 mod capsule;
 mod config;
 mod core;
+mod dialect;
 mod events;
 mod fetcher;
 mod handle;

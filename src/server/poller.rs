@@ -127,7 +127,7 @@ async fn plan(core: &Core, member: &[u8], now: EpochSecs) -> Plan {
             }
         }
     }
-    plan_for(payload, now, core.stamps.form())
+    plan_for(payload, now, core.dialect.stamps())
 }
 
 fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm) -> Plan {

@@ -58,6 +58,7 @@ impl Processor {
             Ok(payload) => payload,
             Err(malformed) => return self.bury_unreadable(unit, &malformed).await,
         };
+        self.core.dialect.hear_job(&payload);
         let registered = self.core.registry.get(payload.class());
         if registered.is_none() && self.core.config.unknown_classes == UnknownClasses::Requeue {
             return self.leave_for_others(unit).await;
@@ -120,7 +121,7 @@ impl Processor {
             queue: unit.queue(),
             max_retries: self.core.config.max_retries,
             now: EpochSecs::now(),
-            stamps: self.core.stamps.form(),
+            stamps: self.core.dialect.stamps(),
         };
         let hooks = registered.map(|registered| &*registered.job as &dyn Hooks);
         let judged = catch_unwind(AssertUnwindSafe(|| judge(payload.clone(), error, hooks, &bench, &mut rand::rng())));

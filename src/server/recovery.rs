@@ -87,7 +87,7 @@ fn convicted(job: &[u8], core: &Core, now: EpochSecs) -> Vec<u8> {
     payload.insert("error_message", format!("the process died {POISON} times while it had this job"));
     payload.insert("error_class", "Ferrokiq::PoisonPill");
     if !payload.contains_key("failed_at") {
-        payload.insert_raw("failed_at", payload.stamp_form().unwrap_or(core.stamps.form()).stamp(now));
+        payload.insert_raw("failed_at", payload.stamp_form().unwrap_or(core.dialect.stamps()).stamp(now));
     }
     if !payload.contains_key("retry_count") {
         payload.insert("retry_count", 0);

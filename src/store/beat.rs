@@ -33,6 +33,35 @@ pub(crate) struct ClassMetrics {
     pub(crate) histogram: [u64; 26],
 }
 
+/// How a major version of Sidekiq keys its metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MetricsForm {
+    /// By the minute.
+    Seven,
+    /// By the minute and by ten minutes.
+    Eight,
+}
+
+impl MetricsForm {
+    fn histogram(self, class: &str, Utc { day, hour, minute, .. }: Utc) -> String {
+        match self {
+            Self::Seven => format!("{class}-{day:02}-{hour:02}:{minute}"),
+            Self::Eight => format!("h|{class}-{day}-{hour}:{minute}"),
+        }
+    }
+
+    /// Keys of the totals and how many seconds they are kept.
+    fn totals(self, Utc { year, month, day, hour, minute, .. }: Utc) -> Vec<(String, u64)> {
+        match self {
+            Self::Seven => vec![(format!("j|{year:04}{month:02}{day:02}|{hour}:{minute}"), keys::MINUTE_TTL)],
+            Self::Eight => {
+                let minute = format!("j|{:02}{month:02}{day:02}|{hour}:{minute:02}", year % 100);
+                vec![(minute[..minute.len() - 1].to_owned(), keys::TEN_MINUTES_TTL), (minute, keys::MINUTE_TTL)]
+            }
+        }
+    }
+}
+
 impl Store {
     /// Adds to the counters of all time and of the day.
     pub(crate) async fn count(&self, processed: u64, failed: u64, now: Utc) -> Result<()> {
@@ -47,19 +76,21 @@ impl Store {
         self.link.pipe("flush statistics", &pipeline).await
     }
 
-    /// Replaces the work set: pairs of tid and work as JSON.
-    pub(crate) async fn write_work(&self, identity: &str, work: &[(String, String)]) -> Result<()> {
-        let key = keys::work(identity);
-        let mut pipeline = Pipeline::with_capacity(3);
+    /// Replaces the work set: pairs of tid and work as JSON. `for_6` writes it under the key of Sidekiq 6.4 too.
+    pub(crate) async fn write_work(&self, identity: &str, work: &[(String, String)], for_6: bool) -> Result<()> {
+        let (key, key_of_6) = (keys::work(identity), keys::work_of_6(identity));
+        let both = [key.as_str(), &key_of_6];
+        let written = if for_6 { &both[..] } else { &both[..1] };
+        let mut pipeline = Pipeline::with_capacity(5);
         pipeline.atomic();
-        pipeline.cmd("UNLINK").arg(&key).ignore();
-        if !work.is_empty() {
-            let hset = pipeline.cmd("HSET").arg(&key);
+        pipeline.cmd("UNLINK").arg(written).ignore();
+        for key in written.iter().filter(|_| !work.is_empty()) {
+            let hset = pipeline.cmd("HSET").arg(*key);
             for (tid, job) in work {
                 hset.arg(tid).arg(job);
             }
             pipeline.ignore();
-            pipeline.cmd("EXPIRE").arg(&key).arg(keys::PROCESS_TTL).ignore();
+            pipeline.cmd("EXPIRE").arg(*key).arg(keys::PROCESS_TTL).ignore();
         }
         self.link.pipe("write the work set", &pipeline).await
     }
@@ -104,57 +135,47 @@ impl Store {
     pub(crate) async fn clear_heartbeat(&self, identity: &str) -> Result<()> {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("SREM").arg(keys::PROCESSES).arg(identity).ignore();
-        pipeline.cmd("UNLINK").arg(keys::work(identity)).ignore();
+        pipeline.cmd("UNLINK").arg(keys::work(identity)).arg(keys::work_of_6(identity)).ignore();
         self.link.pipe("clear the heartbeat", &pipeline).await
     }
 
-    /// Adds to the metrics of the minute and of the ten minutes, as Sidekiq 8 keys them.
-    pub(crate) async fn write_metrics(&self, metrics: &[(&str, ClassMetrics)], now: Utc) -> Result<()> {
-        let Utc { year, month, day, hour, minute, .. } = now;
+    /// Adds to the metrics of this minute, in the forms that are read.
+    pub(crate) async fn write_metrics(
+        &self,
+        metrics: &[(&str, ClassMetrics)],
+        forms: &[MetricsForm],
+        now: Utc,
+    ) -> Result<()> {
         let mut pipeline = Pipeline::new();
-        for (class, of_class) in metrics.iter().filter(|(_, of_class)| of_class.histogram.iter().any(|n| *n > 0)) {
-            let key = format!("h|{class}-{day}-{hour}:{minute}");
-            let bitfield = pipeline.cmd("BITFIELD").arg(&key).arg("OVERFLOW").arg("SAT");
-            for (bucket, runs) in of_class.histogram.iter().enumerate().filter(|(_, runs)| **runs > 0) {
-                bitfield.arg("INCRBY").arg("u16").arg(format!("#{bucket}")).arg(*runs);
+        for form in forms {
+            for (class, of_class) in metrics.iter().filter(|(_, of_class)| of_class.histogram.iter().any(|n| *n > 0)) {
+                let key = form.histogram(class, now);
+                let bitfield = pipeline.cmd("BITFIELD").arg(&key).arg("OVERFLOW").arg("SAT");
+                for (bucket, runs) in of_class.histogram.iter().enumerate().filter(|(_, runs)| **runs > 0) {
+                    bitfield.arg("INCRBY").arg("u16").arg(format!("#{bucket}")).arg(*runs);
+                }
+                pipeline.ignore();
+                pipeline.cmd("EXPIRE").arg(&key).arg(keys::MINUTE_TTL).ignore();
             }
-            pipeline.ignore();
-            pipeline.cmd("EXPIRE").arg(&key).arg(keys::MINUTE_TTL).ignore();
-        }
-        let of_minute = format!("j|{:02}{month:02}{day:02}|{hour}:{minute:02}", year % 100);
-        let of_ten_minutes = &of_minute[..of_minute.len() - 1];
-        for (key, ttl) in [(of_ten_minutes, keys::TEN_MINUTES_TTL), (of_minute.as_str(), keys::MINUTE_TTL)] {
-            for (class, of_class) in metrics {
-                for (field, value) in [("ms", of_class.ms), ("p", of_class.processed), ("f", of_class.failed)] {
-                    // Ruby writes `ms` with a success even when it is 0, and leaves out what never happened.
-                    let happened = if field == "ms" { of_class.processed > of_class.failed } else { value > 0 };
-                    if happened {
-                        pipeline.cmd("HINCRBY").arg(key).arg(format!("{class}|{field}")).arg(value).ignore();
+            for (key, ttl) in form.totals(now) {
+                for (class, of_class) in metrics {
+                    for (field, value) in [("ms", of_class.ms), ("p", of_class.processed), ("f", of_class.failed)] {
+                        // Ruby writes `ms` with a success even when it is 0, and leaves out what never happened.
+                        let happened = if field == "ms" { of_class.processed > of_class.failed } else { value > 0 };
+                        if happened {
+                            pipeline.cmd("HINCRBY").arg(&key).arg(format!("{class}|{field}")).arg(value).ignore();
+                        }
                     }
                 }
+                pipeline.cmd("EXPIRE").arg(&key).arg(ttl).ignore();
             }
-            pipeline.cmd("EXPIRE").arg(key).arg(ttl).ignore();
         }
         self.link.pipe("write metrics", &pipeline).await
-    }
-
-    /// Identities in `processes`.
-    pub(crate) async fn processes(&self) -> Result<Vec<String>> {
-        self.link.query("list processes", cmd("SMEMBERS").arg(keys::PROCESSES)).await
     }
 
     /// How many processes there are, for the pace of the pollers.
     pub(crate) async fn process_count(&self) -> Result<usize> {
         self.link.query("count processes", cmd("SCARD").arg(keys::PROCESSES)).await
-    }
-
-    /// The `info` of processes; `None` for one whose hash expired.
-    pub(crate) async fn process_infos(&self, identities: &[String]) -> Result<Vec<Option<String>>> {
-        let mut pipeline = Pipeline::with_capacity(identities.len());
-        for identity in identities {
-            pipeline.cmd("HGET").arg(identity).arg("info");
-        }
-        self.link.pipe("read process infos", &pipeline).await
     }
 
     /// Takes processes whose hash expired off `processes`; at most one process does so in a minute.

@@ -11,7 +11,6 @@ pub(crate) const RETRY: &str = "retry";
 #[cfg(feature = "server")]
 pub(super) const DEAD: &str = "dead";
 /// Identities of live processes, Ruby's and ours. Any Ruby process prunes it.
-#[cfg(feature = "server")]
 pub(super) const PROCESSES: &str = "processes";
 /// Throttles the pruning of `processes`.
 #[cfg(feature = "server")]
@@ -36,6 +35,11 @@ mod server {
     /// Busy jobs of a process: tid to work.
     pub(in crate::store) fn work(identity: &str) -> String {
         format!("{identity}:work")
+    }
+
+    /// The same as Sidekiq 6.4 names it.
+    pub(in crate::store) fn work_of_6(identity: &str) -> String {
+        format!("{identity}:workers")
     }
 
     /// Signals the Web UI sent to a process.
