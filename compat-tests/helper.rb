@@ -86,14 +86,30 @@ module Compat
   end
 end
 
-# Shows what the workers said where a test failed.
+# Shows what the workers said where a test failed, and notes every result for the matrix where it is asked for.
 module Minitest
   class Test
     prepend(Module.new do
       def after_teardown
-        @workers&.each { |worker| warn "--- #{name}: #{worker.title} said\n#{worker.said}---" } unless passed?
+        @workers&.each { |worker| warn "--- #{name}: #{worker.title} said\n#{worker.said}---" } unless passed? || skipped?
+        Matrix.note(self) if ENV["COMPAT_REPORT"]
         super
       end
     end)
+  end
+end
+
+# One line of JSON for each test that ran.
+module Matrix
+  SERVER = begin
+    info = Sidekiq.redis { |conn| conn.call("INFO", "server") }
+    name = info[/server_name:(\w+)/, 1] || "redis"
+    "#{name.capitalize} #{info[/#{name}_version:(\d+\.\d+)/, 1]}"
+  end
+
+  def self.note(test)
+    result = {feature: test.class.name, test: test.name, sidekiq: Sidekiq::VERSION, server: SERVER,
+              passed: test.passed?, skipped: test.skipped? && test.failure.message}
+    File.open(ENV["COMPAT_REPORT"], "a") { |file| file.puts(JSON.generate(result)) }
   end
 end

@@ -17,11 +17,12 @@ suite_of() {
 
 packages_of() {
   local packages=ruby,ruby-sidekiq,puma,ruby-rack,ruby-rack-test,ruby-minitest,redis-server
-  [ "$1" = 6 ] || packages=$packages,ruby-rackup,ruby-rack-session
+  [ "$1" = 6 ] || packages=$packages,ruby-rackup,ruby-rack-session,valkey-server
   echo "$packages"
 }
 
-chroot_of() { printf '%s/roots/%s-1\n' "$cache" "$(suite_of "$1")"; }
+# The number at the end changes with the list of packages.
+chroot_of() { printf '%s/roots/%s-2\n' "$cache" "$(suite_of "$1")"; }
 bundle_of() { printf '%s/bundle/%s\n' "$cache" "$1"; }
 
 # How Ruby is had for this major version; empty if it is not (yet).

@@ -5,21 +5,24 @@ use ferrokiq::{Context, Payload, Server};
 
 use crate::support::{Redis, Running, eventually, nothing};
 
-/// A process that died: registered, no alive key, two jobs in one private list, older one to the right.
-async fn leave_a_dead_process(redis: &Redis, jobs: &[&str]) {
-    redis.call::<()>("SADD", &["ferrokiq:processes", "host:1:dead"]).await;
-    redis.call::<()>("SADD", &["ferrokiq:batches:host:1:dead", "ferrokiq:batch:host:1:dead|7|low"]).await;
+/// A process that died: registered, no alive key, jobs in one private list, older ones to the right.
+async fn leave_a_dead_process(redis: &Redis, name: &str, jobs: &[&str]) {
+    let (index, list) = (format!("ferrokiq:batches:{name}"), format!("ferrokiq:batch:{name}|7|low"));
+    redis.call::<()>("SADD", &["ferrokiq:processes", name]).await;
+    redis.call::<()>("SADD", &[&index, &list]).await;
     for job in jobs {
-        redis.call::<()>("LPUSH", &["ferrokiq:batch:host:1:dead|7|low", job]).await;
+        redis.call::<()>("LPUSH", &[list.as_str(), job]).await;
     }
     // As if the grace had begun long ago.
-    redis.call::<()>("SET", &["ferrokiq:suspect:host:1:dead", "1"]).await;
+    redis.call::<()>("SET", &[format!("ferrokiq:suspect:{name}").as_str(), "1"]).await;
 }
 
 #[tokio::test]
-async fn puts_back_the_jobs_of_a_dead_process() {
+async fn puts_back_the_jobs_of_a_dead_process_and_leaves_a_living_one_alone() {
     let redis = Redis::start().await;
-    leave_a_dead_process(&redis, &["first", "second"]).await;
+    leave_a_dead_process(&redis, "host:1:dead", &["first", "second"]).await;
+    leave_a_dead_process(&redis, "host:2:alive", &["mine"]).await;
+    redis.call::<()>("SET", &["ferrokiq:alive:host:2:alive", "1"]).await;
     redis.call::<()>("LPUSH", &["queue:low", "newer"]).await;
     let server = Running::start(&redis, Server::builder().queues(["default"]));
     eventually("they are back", async || redis.size("queue:low").await == 3).await;
@@ -30,20 +33,9 @@ async fn puts_back_the_jobs_of_a_dead_process() {
     })
     .await;
     assert_eq!(redis.call::<u8>("SISMEMBER", &["ferrokiq:processes", "host:1:dead"]).await, 0);
-    server.stop().await;
-}
-
-#[tokio::test]
-async fn leaves_a_living_process_alone() {
-    let redis = Redis::start().await;
-    leave_a_dead_process(&redis, &["first"]).await;
-    redis.call::<()>("SET", &["ferrokiq:alive:host:1:dead", "1"]).await;
-    let server = Running::start(&redis, Server::builder().queues(["default"]));
-    eventually("it was looked at", async || redis.call::<u8>("EXISTS", &["ferrokiq:suspect:host:1:dead"]).await == 0)
-        .await;
+    assert_eq!(redis.call::<u8>("SISMEMBER", &["ferrokiq:processes", "host:2:alive"]).await, 1);
     server.stop().await;
     assert_eq!(redis.private_jobs().await, 1);
-    assert_eq!(redis.size("queue:low").await, 0);
 }
 
 #[tokio::test]
@@ -51,7 +43,7 @@ async fn buries_a_job_that_keeps_killing_processes() {
     let redis = Redis::start().await;
     let poison = r#"{"class":"Kills","args":[],"queue":"low","jid":"p","retry":true,"created_at":1795408384695}"#;
     for round in 1..=3 {
-        leave_a_dead_process(&redis, &[poison, "innocent"]).await;
+        leave_a_dead_process(&redis, "host:1:dead", &[poison, "innocent"]).await;
         if round == 3 {
             // The innocent one did not lie there before.
             redis.call::<()>("DEL", &[format!("ferrokiq:poison:{}", sha1("innocent"))]).await;

@@ -1,24 +1,42 @@
 # frozen_string_literal: true
 
 require "fileutils"
+require "openssl"
 require "socket"
 require "tmpdir"
 
-# A redis-server of one's own on a free port; ended by its own process id.
+# A server of one's own on a free port, or on a socket; ended by its own process id.
 class RedisServer
-  attr_reader :port, :pid
+  # redis-server or valkey-server.
+  PROGRAM = ENV.fetch("REDIS_SERVER", "redis-server")
 
-  def self.start(*arguments) = new(arguments)
+  attr_reader :port, :pid, :dir
 
-  def initialize(arguments)
+  def self.start(*arguments, **options) = new(arguments, **options)
+
+  # `over` is :tcp, :unix or :tls.
+  def initialize(arguments = [], over: :tcp)
+    @over = over
     @dir = Dir.mktmpdir("ferrokiq-redis")
     @port = free_port
-    command = ["redis-server", "--port", @port.to_s, "--bind", "127.0.0.1", "--save", "", "--dir", @dir, *arguments]
-    @pid = spawn(*command, out: File.join(@dir, "log"), err: [:child, :out], pgroup: true)
+    @pid = spawn(PROGRAM, *listening, "--save", "", "--dir", @dir, *arguments, out: log, err: [:child, :out], pgroup: true)
     wait
   end
 
-  def url(db = 0) = "redis://127.0.0.1:#{@port}/#{db}"
+  # For a user, where one is named, and a database.
+  def url(db = 0, user: nil, password: nil)
+    credentials = password ? "#{user}:#{password}@" : ""
+    case @over
+    when :tcp then "redis://#{credentials}127.0.0.1:#{@port}/#{db}"
+    when :tls then "rediss://#{credentials}localhost:#{@port}/#{db}"
+    when :unix then "unix://#{socket}"
+    end
+  end
+
+  def socket = File.join(@dir, "redis.sock")
+
+  # The certificate of the authority that the server's own is signed by.
+  def authority = File.join(@dir, "ca.pem")
 
   def stop
     return unless @pid
@@ -32,6 +50,45 @@ class RedisServer
 
   private
 
+  def log = File.join(@dir, "log")
+
+  def listening
+    case @over
+    when :tcp then ["--port", @port.to_s, "--bind", "127.0.0.1"]
+    when :unix then ["--port", "0", "--unixsocket", socket]
+    when :tls
+      certify
+      files = {"cert" => "server.pem", "key" => "server.key", "ca-cert" => "ca.pem"}
+      ["--port", "0", "--tls-port", @port.to_s, "--bind", "127.0.0.1", "--tls-auth-clients", "no",
+        *files.flat_map { |name, file| ["--tls-#{name}-file", File.join(@dir, file)] }]
+    end
+  end
+
+  # A private authority, and a certificate of it for localhost.
+  def certify
+    authority_key, server_key = OpenSSL::PKey::RSA.new(2048), OpenSSL::PKey::RSA.new(2048)
+    authority = certificate("/CN=Private CA", authority_key, nil, authority_key, "basicConstraints" => "CA:TRUE", "keyUsage" => "keyCertSign,cRLSign")
+    server = certificate("/CN=localhost", server_key, authority, authority_key, "subjectAltName" => "DNS:localhost")
+    File.write(File.join(@dir, "ca.pem"), authority.to_pem)
+    File.write(File.join(@dir, "server.pem"), server.to_pem)
+    File.write(File.join(@dir, "server.key"), server_key.to_pem)
+  end
+
+  def certificate(name, key, issuer, issuer_key, extensions)
+    OpenSSL::X509::Certificate.new.tap do |certificate|
+      certificate.version = 2
+      certificate.serial = rand(1 << 64)
+      certificate.subject = OpenSSL::X509::Name.parse(name)
+      certificate.issuer = (issuer || certificate).subject
+      certificate.public_key = key.public_key
+      certificate.not_before = Time.now - 3600
+      certificate.not_after = Time.now + 86_400
+      factory = OpenSSL::X509::ExtensionFactory.new(issuer || certificate, certificate)
+      extensions.each { |extension, value| certificate.add_extension(factory.create_extension(extension, value, extension == "basicConstraints")) }
+      certificate.sign(issuer_key, "SHA256")
+    end
+  end
+
   def free_port
     socket = TCPServer.new("127.0.0.1", 0)
     socket.addr[1]
@@ -39,15 +96,13 @@ class RedisServer
     socket&.close
   end
 
+  # Until it accepts connections; the first of them may still have to wait for an answer.
   def wait
     deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + 10
     begin
-      TCPSocket.open("127.0.0.1", @port) { |socket|
-        socket.write("PING\r\n")
-        raise Errno::ECONNREFUSED unless socket.gets&.start_with?("+PONG")
-      }
+      (@over == :unix) ? UNIXSocket.open(socket) {} : TCPSocket.open("127.0.0.1", @port) {}
     rescue SystemCallError
-      raise "redis-server does not answer:\n#{File.read(File.join(@dir, "log"))}" if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+      raise "#{PROGRAM} does not answer:\n#{File.read(log)}" if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
       IO.select(nil, nil, nil, 0.02)
       retry
     end

@@ -15,6 +15,16 @@ module Sidekiqs
   # How this Sidekiq writes moments into payloads.
   STAMP = (MAJOR >= 8) ? Integer : Float
 
+  # A pool of connections to another Redis.
+  def self.pool(**config)
+    (MAJOR >= 7) ? Sidekiq::RedisConnection.create({size: 2, logger: Logger.new(IO::NULL)}.merge(config)) : Sidekiq::RedisConnection.create({size: 2}.merge(config))
+  end
+
+  # Pushes over it.
+  def self.push(pool, item)
+    ((MAJOR >= 7) ? Sidekiq::Client.new(pool: pool) : Sidekiq::Client.new(pool)).push(item)
+  end
+
   # Busy jobs: identity, tid, and what runs there.
   BusyJob = Struct.new(:identity, :tid, :queue, :klass, :args, :jid, :run_at)
 

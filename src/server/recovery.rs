@@ -9,9 +9,9 @@ use crate::server::outage::Outage;
 use crate::store::Store;
 use crate::time::EpochSecs;
 
-/// Between two looks: together with the life of the alive key (30 s) and the grace (10 s) a dead process's jobs are back
-/// within 60 s.
-const PERIOD: Duration = Duration::from_secs(10);
+/// Between two looks: with the life of the alive key (30 s), a look that marks, the grace (10 s) and the look after it, a dead
+/// process's jobs are back within 52 s.
+const PERIOD: Duration = Duration::from_secs(5);
 /// Jobs one look at a private list takes.
 const BATCH: usize = 100;
 /// A payload that lay with so many dying processes within 72 h is taken for their killer.

@@ -26,8 +26,10 @@ impl Store {
 
     /// Renews the alive key. Never registers: a process that was fenced must notice. Returns whether it is registered.
     pub(crate) async fn stay_alive(&self, identity: &str) -> Result<bool> {
-        let mut pipeline = Pipeline::with_capacity(2);
+        let mut pipeline = Pipeline::with_capacity(3);
         pipeline.cmd("SET").arg(keys::alive(identity)).arg(1).arg("PX").arg(ALIVE_MS).ignore();
+        // A mark of an earlier absence must not shorten the grace of a later one.
+        pipeline.cmd("DEL").arg(keys::suspect(identity)).ignore();
         pipeline.cmd("SISMEMBER").arg(keys::REGISTRY).arg(identity);
         let (registered,): (bool,) = self.link.pipe("stay alive", &pipeline).await?;
         Ok(registered)
@@ -45,7 +47,7 @@ impl Store {
     pub(crate) async fn dead_processes(&self, own: &str) -> Result<Vec<String>> {
         let registered: Vec<String> = self.link.query("list processes", cmd("SMEMBERS").arg(keys::REGISTRY)).await?;
         let mut dead = Vec::new();
-        for identity in registered.into_iter().filter(|identity| identity != own) {
+        for identity in self.without_alive_key(registered).await?.into_iter().filter(|identity| identity != own) {
             let mut fence = scripts::FENCE.key(keys::alive(&identity));
             fence.key(keys::suspect(&identity)).key(keys::REGISTRY).key(keys::FENCED).arg(&identity).arg(GRACE_SECS);
             if self.eval::<u8>("fence", &fence).await? == 1 {
@@ -65,6 +67,18 @@ impl Store {
         dead.sort_unstable();
         dead.dedup();
         Ok(dead)
+    }
+
+    async fn without_alive_key(&self, identities: Vec<String>) -> Result<Vec<String>> {
+        if identities.is_empty() {
+            return Ok(identities);
+        }
+        let mut pipeline = Pipeline::with_capacity(identities.len());
+        for identity in &identities {
+            pipeline.cmd("EXISTS").arg(keys::alive(identity));
+        }
+        let alive: Vec<bool> = self.link.pipe("look for processes", &pipeline).await?;
+        Ok(identities.into_iter().zip(alive).filter(|(_, alive)| !alive).map(|(identity, _)| identity).collect())
     }
 
     /// Private lists of a process, with the queue each was filled from.
