@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrokiq::job::{RawArgs, Variadic};
+use ferrokiq::job::{Indexed, IterableJob, RawArgs, Variadic};
 use ferrokiq::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, Payload, RetryIn, ServerBuilder};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
@@ -137,6 +137,47 @@ impl Job for HandoverJob {
     }
 }
 
+/// Counts to a number, item by item.
+struct CountJob(Proof);
+
+impl IterableJob for CountJob {
+    const CLASS: &'static str = "CountJob";
+    type Args = (u64, Value);
+    type Enumerator = Indexed<u64>;
+
+    async fn build_enumerator(
+        &self,
+        _cx: &Context,
+        (number, _seconds): &Self::Args,
+        cursor: Option<u64>,
+    ) -> Result<Self::Enumerator, JobError> {
+        Ok(Indexed::new((0..*number).collect(), cursor))
+    }
+
+    async fn each_iteration(&self, cx: &Context, (_number, seconds): &Self::Args, item: u64) -> JobResult {
+        let Some(seconds) = seconds.as_f64() else { return Err(JobError::new("ArgumentError", "no number")) };
+        self.0.tell(cx, item.into()).await?;
+        tokio::time::sleep(Duration::from_secs_f64(seconds)).await;
+        Ok(())
+    }
+
+    async fn on_start(&self, cx: &Context) -> JobResult {
+        self.0.tell(cx, "start".into()).await
+    }
+
+    async fn on_resume(&self, cx: &Context) -> JobResult {
+        self.0.tell(cx, "resume".into()).await
+    }
+
+    async fn on_cancel(&self, cx: &Context) -> JobResult {
+        self.0.tell(cx, "cancel".into()).await
+    }
+
+    async fn on_complete(&self, cx: &Context) -> JobResult {
+        self.0.tell(cx, "complete".into()).await
+    }
+}
+
 /// Registers all of them.
 pub(crate) fn register(server: ServerBuilder, proof: &Proof) -> ServerBuilder {
     let strict = proof.clone();
@@ -151,6 +192,7 @@ pub(crate) fn register(server: ServerBuilder, proof: &Proof) -> ServerBuilder {
         .register(DiscardedJob)
         .register(SlowJob(proof.clone()))
         .register_blocking(StubbornJob)
+        .register_iterable(CountJob(proof.clone()))
         .register(HandoverJob(proof.clone()))
         .register_fn("StrictJob", move |cx: Context, (id, name): (i64, String)| {
             let proof = strict.clone();

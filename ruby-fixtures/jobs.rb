@@ -137,3 +137,27 @@ class DiscardedJob
     raise ArgumentError, message
   end
 end
+
+# Counts to a number, item by item; goes on where it stopped, whoever runs it. From Sidekiq 7.3 on.
+if defined?(Sidekiq::IterableJob)
+  class CountJob
+    include Sidekiq::IterableJob
+
+    def build_enumerator(number, _seconds, cursor:)
+      array_enumerator((0...number).to_a, cursor: cursor)
+    end
+
+    def each_iteration(item, _number, seconds)
+      Proof.tell(jid, item)
+      sleep seconds
+    end
+
+    def on_start = Proof.tell(jid, "start")
+
+    def on_resume = Proof.tell(jid, "resume")
+
+    def on_cancel = Proof.tell(jid, "cancel")
+
+    def on_complete = Proof.tell(jid, "complete")
+  end
+end

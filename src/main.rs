@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ferrokiq::{Client, Error};
 
-/// Push Sidekiq jobs from the command line, to the Redis that REDIS_URL names.
+/// Push and cancel Sidekiq jobs from the command line, on the Redis that REDIS_URL names.
 #[derive(Debug, Parser)]
 #[command(name = "ferrokiq", version, arg_required_else_help = true)]
 struct Arguments {
@@ -20,6 +20,7 @@ struct Arguments {
 #[derive(Debug, Subcommand)]
 enum Command {
     Push(ops::push::Push),
+    Cancel(ops::cancel::Cancel),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -28,6 +29,7 @@ async fn main() -> ExitCode {
     let said = match Client::from_env() {
         Ok(client) => match command {
             Command::Push(push) => push.run(&client).await,
+            Command::Cancel(cancel) => cancel.run(&client).await,
         },
         Err(error) => Err(error),
     };

@@ -30,7 +30,7 @@ use std::time::Duration;
 
 use crate::client::{Client, TestSink};
 use crate::error::{Error, Result};
-use crate::job::{Args, Context, Job, JobError, JobResult, StopSignal};
+use crate::job::{Args, Context, Job, JobError, JobResult, Run, StopSignal};
 use crate::payload::Payload;
 
 type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
@@ -147,8 +147,14 @@ impl TestSink for Inline {
 /// What the job failed with; `ArgumentError` if the payload's arguments do not fit.
 pub async fn perform<J: Job>(job: &J, client: Client, payload: Payload) -> JobResult {
     let args = J::Args::from_json(payload.args())?;
-    let queue = payload.queue().into();
-    job.perform(Context::new(payload, queue, client, StopSignal::default(), None), args).await
+    let run = Run {
+        queue: payload.queue().into(),
+        client,
+        stop: StopSignal::default(),
+        deadline: None,
+        max_iteration_runtime: None,
+    };
+    job.perform(Context::new(payload, run), args).await
 }
 
 /// What becomes of a job that failed.

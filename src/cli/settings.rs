@@ -20,6 +20,7 @@ pub(super) struct Settings {
     pub(super) dead_timeout: Option<Duration>,
     pub(super) poll_interval_average: Option<Duration>,
     pub(super) average_scheduled_poll_interval: Option<Duration>,
+    pub(super) max_iteration_runtime: Option<Duration>,
     pub(super) fetch: Option<FetchMode>,
     pub(super) unknown_classes: Option<UnknownClasses>,
     pub(super) wire_version: Option<WireVersion>,
@@ -33,15 +34,8 @@ pub(super) struct CapsuleSettings {
 }
 
 /// Keys Sidekiq knows that mean nothing to a Rust worker.
-const RUBYS_OWN: [&str; 7] = [
-    "strict",
-    "require",
-    "max_iteration_runtime",
-    "skip_default_job_logging",
-    "logged_job_attributes",
-    "pidfile",
-    "logfile",
-];
+const RUBYS_OWN: [&str; 6] =
+    ["strict", "require", "skip_default_job_logging", "logged_job_attributes", "pidfile", "logfile"];
 
 impl Settings {
     /// Reads a configuration file; gives remarks on what was passed over.
@@ -79,6 +73,7 @@ impl Settings {
             "dead_timeout_in_seconds" => self.dead_timeout = Some(span(value)?),
             "poll_interval_average" => self.poll_interval_average = Some(span(value)?),
             "average_scheduled_poll_interval" => self.average_scheduled_poll_interval = Some(span(value)?),
+            "max_iteration_runtime" => self.max_iteration_runtime = Some(span(value)?),
             "fetch" => {
                 self.fetch = Some(match &*text(value)? {
                     "reliable" => FetchMode::Reliable,
@@ -120,7 +115,7 @@ impl Settings {
             )+};
         }
         overrule!(concurrency queues timeout tag labels environment verbose max_retries dead_max_jobs dead_timeout);
-        overrule!(poll_interval_average average_scheduled_poll_interval fetch unknown_classes wire_version);
+        overrule!(poll_interval_average average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version);
         if !others.capsules.is_empty() {
             self.capsules = others.capsules;
         }
@@ -164,7 +159,7 @@ impl Settings {
             )+};
         }
         apply!(timeout tag labels environment max_retries dead_max_jobs dead_timeout poll_interval_average);
-        apply!(average_scheduled_poll_interval fetch unknown_classes wire_version);
+        apply!(average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version);
         Ok(builder)
     }
 }

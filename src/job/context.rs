@@ -1,7 +1,7 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
@@ -14,21 +14,22 @@ pub struct Context(Arc<Inner>);
 
 struct Inner {
     payload: Payload,
-    queue: Arc<str>,
-    client: Client,
-    stop: StopSignal,
-    deadline: Option<Instant>,
+    run: Run,
+}
+
+/// What surrounds one run of a job.
+#[derive(Clone)]
+pub(crate) struct Run {
+    pub(crate) queue: Arc<str>,
+    pub(crate) client: Client,
+    pub(crate) stop: StopSignal,
+    pub(crate) deadline: Option<Instant>,
+    pub(crate) max_iteration_runtime: Option<Duration>,
 }
 
 impl Context {
-    pub(crate) fn new(
-        payload: Payload,
-        queue: Arc<str>,
-        client: Client,
-        stop: StopSignal,
-        deadline: Option<Instant>,
-    ) -> Self {
-        Self(Arc::new(Inner { payload, queue, client, stop, deadline }))
+    pub(crate) fn new(payload: Payload, run: Run) -> Self {
+        Self(Arc::new(Inner { payload, run }))
     }
 
     /// The job as it came: jid, tags, unknown keys and all.
@@ -40,8 +41,7 @@ impl Context {
     /// job fails are the bytes as fetched, whatever middleware did.
     #[must_use]
     pub fn with_payload(&self, payload: Payload) -> Self {
-        let Inner { queue, client, stop, deadline, .. } = &*self.0;
-        Self::new(payload, Arc::clone(queue), client.clone(), stop.clone(), *deadline)
+        Self::new(payload, self.0.run.clone())
     }
 
     /// The job's id.
@@ -51,12 +51,12 @@ impl Context {
 
     /// The queue it was fetched from, whatever its payload says.
     pub fn queue(&self) -> &str {
-        &self.0.queue
+        &self.0.run.queue
     }
 
     /// Pushes further jobs, to the same Redis.
     pub fn client(&self) -> &Client {
-        &self.0.client
+        &self.0.run.client
     }
 
     /// How often it has run before and failed; 0 for the first run.
@@ -68,17 +68,22 @@ impl Context {
     /// Whether the server is stopping: a long job should come to an end, or it is put back when the shutdown timeout is
     /// over. Sidekiq's `interrupted?`.
     pub fn is_stopping(&self) -> bool {
-        self.0.stop.is_set()
+        self.0.run.stop.is_set()
     }
 
     /// Resolves when the server begins to stop. Cancel safe.
     pub async fn stopping(&self) {
-        self.0.stop.wait().await;
+        self.0.run.stop.wait().await;
+    }
+
+    /// How long an [iterable job](crate::job::IterableJob) may run at a time.
+    pub fn max_iteration_runtime(&self) -> Option<Duration> {
+        self.0.run.max_iteration_runtime
     }
 
     /// When [`Job::timeout`](crate::Job::timeout) ends this run.
     pub fn deadline(&self) -> Option<Instant> {
-        self.0.deadline
+        self.0.run.deadline
     }
 }
 
@@ -86,7 +91,7 @@ impl fmt::Debug for Context {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Context")
             .field("payload", &self.0.payload)
-            .field("queue", &self.0.queue)
+            .field("queue", &self.0.run.queue)
             .finish_non_exhaustive()
     }
 }

@@ -37,6 +37,10 @@ struct Inner {
     source: Option<BoxError>,
 }
 
+/// What Sidekiq raises then.
+#[cfg(feature = "server")]
+const INTERRUPTED: &str = "Sidekiq::Job::Interrupted";
+
 impl JobError {
     /// An error of a class of its own.
     #[track_caller]
@@ -47,6 +51,18 @@ impl JobError {
             backtrace: vec![frame(Location::caller())],
             source: None,
         }))
+    }
+
+    /// An iterable job was interrupted between two items: neither a success nor a failure.
+    #[cfg(feature = "server")]
+    pub(crate) fn interruption() -> Self {
+        Self::new(INTERRUPTED, "interrupted between two items")
+    }
+
+    /// Whether this is the end of a run that is to go on later.
+    #[cfg(feature = "server")]
+    pub(crate) fn is_interruption(&self) -> bool {
+        self.0.class == INTERRUPTED
     }
 
     /// The same error under another class name.

@@ -4,14 +4,18 @@ mod args;
 mod context;
 mod enqueue;
 mod error;
+mod iterable;
 mod options;
 
 use std::time::Duration;
 
 pub use args::{Args, ArgsError, RawArgs, Variadic};
+#[cfg(any(feature = "server", feature = "testing"))]
+pub(crate) use context::Run;
 pub use context::{Context, StopSignal};
 pub use enqueue::Setter;
 pub use error::JobError;
+pub use iterable::{Enumerator, Indexed, IterableJob, NextItem};
 pub use options::JobOptions;
 
 use crate::client::Client;
@@ -106,6 +110,8 @@ macro_rules! enqueueing {
         }
     };
 }
+
+use enqueueing;
 
 /// A job: what a Ruby class with `include Sidekiq::Job` is.
 ///

@@ -5,7 +5,7 @@ use tokio::sync::mpsc;
 
 use crate::client::{Chain, Client, ClientMiddleware};
 use crate::error::Result;
-use crate::job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, StopSignal};
+use crate::job::{Args, BlockingJob, Context, IterableJob, Job, JobError, JobOptions, JobResult, StopSignal};
 use crate::payload::Payload;
 use crate::server::Server;
 use crate::server::capsule::CapsuleBuilder;
@@ -16,6 +16,7 @@ use crate::server::events::{Event, Hooks};
 use crate::server::fetcher::Settler;
 use crate::server::handle::Handle;
 use crate::server::identity::identity;
+use crate::server::iterating::Iterating;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::{AnyServerMiddleware, ServerMiddleware};
 use crate::server::registry::{Async, Blocking, Function, Registrations};
@@ -46,6 +47,12 @@ impl ServerBuilder {
     /// Runs payloads of class [`BlockingJob::CLASS`] by this job, on the runtime's blocking threads.
     pub fn register_blocking<J: BlockingJob>(mut self, job: J) -> Self {
         self.registrations.add(J::CLASS, Arc::new(Blocking(job)));
+        self
+    }
+
+    /// Runs payloads of class [`IterableJob::CLASS`] by this job, item by item.
+    pub fn register_iterable<J: IterableJob>(mut self, job: J) -> Self {
+        self.registrations.add(J::CLASS, Arc::new(Async(Iterating(job))));
         self
     }
 
@@ -211,6 +218,12 @@ impl ServerBuilder {
     /// Bytes a payload may have, 16 MiB unless said. A larger one goes to the dead set unread.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.config.max_payload = bytes;
+        self
+    }
+
+    /// How long an [iterable job](IterableJob) may run before it makes way for others; until it is through unless said.
+    pub fn max_iteration_runtime(mut self, span: Duration) -> Self {
+        self.config.max_iteration_runtime = Some(span);
         self
     }
 

@@ -80,6 +80,7 @@ pub struct Config {
     pub(crate) unknown_classes: UnknownClasses,
     pub(crate) remote_signals: RemoteSignals,
     pub(crate) max_payload: usize,
+    pub(crate) max_iteration_runtime: Option<Duration>,
 }
 
 /// The capsule every server has.
@@ -104,6 +105,7 @@ impl Default for Config {
             unknown_classes: UnknownClasses::Fail,
             remote_signals: RemoteSignals::All,
             max_payload: 16 * 1024 * 1024,
+            max_iteration_runtime: None,
         }
     }
 }

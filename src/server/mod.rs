@@ -14,6 +14,7 @@ mod handle;
 mod heartbeat;
 mod identity;
 mod intake;
+mod iterating;
 mod job_log;
 mod launcher;
 mod manager;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
-use crate::job::{Context, JobError, JobResult};
+use crate::job::{Context, JobError, JobResult, Run};
 use crate::payload::{Malformed, Payload};
 use crate::server::config::UnknownClasses;
 use crate::server::core::Core;
@@ -74,6 +74,7 @@ impl Processor {
                 self.core.settler.acknowledge(unit);
                 self.core.counters.processed();
             }
+            Err(error) if error.is_interruption() => self.run_again(unit).await,
             Err(error) => self.fail(unit, &error, registered).await,
         }
     }
@@ -90,8 +91,14 @@ impl Processor {
         let class = Metered::class(&payload, registered, &self.core);
         let timeout = registered.job.timeout();
         let deadline = timeout.map(|timeout| Instant::now() + timeout);
-        let cx =
-            Context::new(payload, Arc::clone(unit.queue()), self.core.client.clone(), self.core.stop.clone(), deadline);
+        let run = Run {
+            queue: Arc::clone(unit.queue()),
+            client: self.core.client.clone(),
+            stop: self.core.stop.clone(),
+            deadline,
+            max_iteration_runtime: self.core.config.max_iteration_runtime,
+        };
+        let cx = Context::new(payload, run);
         let job = Arc::clone(&registered.job) as Arc<dyn Performs>;
         let run: BoxFuture<'static, JobResult> = if self.core.middleware.is_empty() {
             job.perform(cx)
@@ -109,6 +116,18 @@ impl Processor {
         let outcome = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
         class.count(&outcome);
         outcome
+    }
+
+    /// An iterable job stopped between two items: to the end of its queue. Counted as Ruby counts it.
+    async fn run_again(&self, unit: &UnitOfWork) {
+        self.core.counters.failed();
+        self.core.counters.processed();
+        let Ok(mut payload) = Payload::from_bytes(unit.bytes().to_vec()) else { return };
+        let form = payload.stamp_form().unwrap_or(self.core.dialect.stamps());
+        payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
+        let queue = if payload.queue().is_empty() { unit.queue() } else { payload.queue() };
+        let bytes = payload.as_str();
+        self.insist(unit, &Destination::Queue { bytes: bytes.as_bytes(), queue }).await;
     }
 
     async fn fail(&self, unit: &UnitOfWork, error: &JobError, registered: Option<&Registered>) {
@@ -221,8 +240,8 @@ impl Metered {
 
     fn count(self, outcome: &JobResult) {
         match outcome {
-            Ok(()) => self.counters.succeeded(self.started.elapsed()),
-            Err(_) => self.counters.failed(),
+            Err(error) if !error.is_interruption() => self.counters.failed(),
+            _ => self.counters.succeeded(self.started.elapsed()),
         }
     }
 }

@@ -107,6 +107,18 @@ impl Store {
         self.eval("requeue", &requeue).await
     }
 
+    /// Moves a job out of its private list to the end of a queue. `false` if this process no longer owned it.
+    pub(crate) async fn again(&self, list: &str, queue: &str, raw: &[u8], bytes: &[u8]) -> Result<bool> {
+        let mut again = scripts::AGAIN.key(list);
+        again.key(keys::queue(queue)).key(keys::QUEUES).arg(queue).arg(raw).arg(bytes);
+        self.eval("enqueue again", &again).await
+    }
+
+    /// Adds to the end of a queue a job that lies in no private list.
+    pub(crate) async fn again_unowned(&self, queue: &str, bytes: &[u8]) -> Result<()> {
+        self.link.query("enqueue again", cmd("LPUSH").arg(keys::queue(queue)).arg(bytes)).await
+    }
+
     /// Puts jobs that lie in no private list back to their queue, the first of them to run first.
     pub(crate) async fn requeue_unowned(&self, queue: &str, jobs: &[&[u8]]) -> Result<()> {
         let mut rpush = cmd("RPUSH");

@@ -16,6 +16,14 @@ pub(super) const PROCESSES: &str = "processes";
 #[cfg(feature = "server")]
 pub(super) const PROCESS_CLEANUP: &str = "process_cleanup";
 
+/// Where an iterable job stands.
+pub(super) fn iteration(jid: &str) -> String {
+    format!("it-{jid}")
+}
+
+/// Seconds that is kept: a month.
+pub(super) const ITERATION_TTL: u64 = 2_592_000;
+
 /// Pending jobs of a queue: pushed left, fetched right.
 pub(crate) fn queue(name: &str) -> String {
     format!("queue:{name}")

@@ -17,6 +17,8 @@ pub(crate) mod fleet;
 #[cfg(feature = "server")]
 pub(crate) mod sets;
 
+pub(crate) mod iteration;
+
 pub use options::RedisOptions;
 
 #[cfg(feature = "server")]

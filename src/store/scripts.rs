@@ -23,6 +23,8 @@ mod server {
         CLAIM = "claim";
         /// Moves one job from a private list into a sorted set, as new bytes.
         SETTLE = "settle";
+        /// Moves one job from a private list to the end of a queue, as new bytes.
+        AGAIN = "again";
         /// Moves jobs from a private list back to their queue.
         REQUEUE = "requeue";
         /// Lists due members of a sorted set by Redis's own clock.

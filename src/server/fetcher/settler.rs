@@ -30,8 +30,20 @@ pub(crate) enum Settled {
 /// Where a failed job goes, as which bytes, at which score.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Destination<'a> {
-    Retry { bytes: &'a [u8], score: &'a str },
-    Dead { bytes: &'a [u8], score: &'a str, limits: DeadLimits },
+    Retry {
+        bytes: &'a [u8],
+        score: &'a str,
+    },
+    Dead {
+        bytes: &'a [u8],
+        score: &'a str,
+        limits: DeadLimits,
+    },
+    /// The end of a queue.
+    Queue {
+        bytes: &'a [u8],
+        queue: &'a str,
+    },
 }
 
 impl Settler {
@@ -74,6 +86,10 @@ impl Settler {
                 store.bury_unowned(bytes, score, limits).await.map(|()| true)
             }
             Destination::Dead { bytes, score, limits } => store.bury(list, raw, bytes, score, limits).await,
+            Destination::Queue { bytes, queue } if list.is_empty() => {
+                store.again_unowned(queue, bytes).await.map(|()| true)
+            }
+            Destination::Queue { bytes, queue } => store.again(list, queue, raw, bytes).await,
         }
     }
 
