@@ -222,6 +222,26 @@ async fn leaves_unknown_classes_to_others_if_told() {
 }
 
 #[tokio::test]
+async fn fetches_nothing_from_a_paused_queue() {
+    for fetch in [FetchMode::Reliable, FetchMode::Basic] {
+        let redis = Redis::start().await;
+        redis.call::<()>("SADD", &["paused", "asleep"]).await;
+        let client = redis.client();
+        client.push(Payload::new("Nothing", []).with_queue("asleep")).await.unwrap();
+        client.push(Payload::new("Nothing", []).with_queue("awake")).await.unwrap();
+        let builder = Server::builder().register_fn("Nothing", nothing).queues(["asleep", "awake"]).fetch(fetch);
+        let server = Running::start(&redis, builder);
+        eventually("the other queue is served", async || redis.size("queue:awake").await == 0).await;
+        client.push(Payload::new("Nothing", []).with_queue("awake")).await.unwrap();
+        eventually("it still is", async || redis.size("queue:awake").await == 0).await;
+        assert_eq!(redis.size("queue:asleep").await, 1);
+        redis.call::<()>("SREM", &["paused", "asleep"]).await;
+        eventually("the next beat wakes it", async || redis.size("queue:asleep").await == 0).await;
+        server.stop().await;
+    }
+}
+
+#[tokio::test]
 async fn rejects_senseless_settings_before_anything_runs() {
     let error = |builder: ferrokiq::ServerBuilder| builder.build().unwrap_err();
     for (builder, culprit) in [

@@ -19,6 +19,7 @@ use crate::server::identity::identity;
 use crate::server::iterating::Iterating;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::{AnyServerMiddleware, ServerMiddleware};
+use crate::server::paused::Paused;
 use crate::server::registry::{Async, Blocking, Function, Registrations};
 use crate::server::stats::{Counters, WorkState};
 use crate::store::{RedisOptions, Store};
@@ -255,6 +256,7 @@ impl ServerBuilder {
             counters: Counters::default(),
             metrics,
             handle: Handle::new(work.clone()),
+            paused: Paused::default(),
             work,
             stop: StopSignal::default(),
             config: self.config,

@@ -13,6 +13,7 @@ use crate::server::fetcher::Settler;
 use crate::server::handle::Handle;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::AnyServerMiddleware;
+use crate::server::paused::Paused;
 use crate::server::registry::Registry;
 use crate::server::stats::{Counters, WorkState};
 use crate::store::Store;
@@ -50,6 +51,7 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
     pub(crate) work: WorkState,
     pub(crate) handle: Handle,
+    pub(crate) paused: Paused,
     /// What jobs see as `stopping`.
     pub(crate) stop: StopSignal,
     pub(crate) dialect: Dialect,

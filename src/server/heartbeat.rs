@@ -213,6 +213,7 @@ impl Beater {
         self.fire(Event::Beat);
         self.flush_metrics().await?;
         self.look_around().await?;
+        self.core.paused.set(self.store.paused_queues().await?);
         if let Some(signal) = signal {
             self.obey(&signal);
         }

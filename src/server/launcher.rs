@@ -41,6 +41,7 @@ impl Launcher {
         if core.config.wire_version == WireVersion::Auto {
             core.adapt_to(&core.store).await?;
         }
+        core.paused.set(core.store.paused_queues().await?);
         core.store.register(&core.identity).await?;
         core.hooks.fire(Event::Startup).await;
         let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules)?;

@@ -36,6 +36,7 @@ impl Manager {
             capsule: Arc::new(capsule),
             intake,
             handle: core.handle.clone(),
+            paused: core.paused.clone(),
             numbers,
         };
         let fetching = tokio::spawn(fetch(Arc::clone(core), source));

@@ -21,6 +21,7 @@ mod manager;
 mod metrics;
 mod middleware;
 mod outage;
+mod paused;
 mod poller;
 mod processor;
 mod recovery;

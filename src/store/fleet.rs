@@ -1,5 +1,7 @@
 //! The processes that share this Redis: who is alive, and what the dead ones left behind.
 
+use std::collections::HashSet;
+
 use redis::{Pipeline, cmd};
 
 use super::{Store, keys, scripts};
@@ -128,6 +130,11 @@ impl Store {
     /// Takes empty private lists off the index of a process.
     pub(crate) async fn forget_lists(&self, identity: &str, lists: &[String]) -> Result<()> {
         self.link.query("forget private lists", cmd("SREM").arg(keys::batches(identity)).arg(lists)).await
+    }
+
+    /// Queues from which nothing is to be fetched.
+    pub(crate) async fn paused_queues(&self) -> Result<HashSet<String>> {
+        self.link.query("look for paused queues", cmd("SMEMBERS").arg(keys::PAUSED)).await
     }
 
     /// Major and minor version of the server, where it tells.

@@ -12,6 +12,9 @@ pub(crate) const RETRY: &str = "retry";
 pub(super) const DEAD: &str = "dead";
 /// Identities of live processes, Ruby's and ours. Any Ruby process prunes it.
 pub(super) const PROCESSES: &str = "processes";
+/// Queues that Sidekiq Pro paused.
+#[cfg(feature = "server")]
+pub(super) const PAUSED: &str = "paused";
 /// Throttles the pruning of `processes`.
 #[cfg(feature = "server")]
 pub(super) const PROCESS_CLEANUP: &str = "process_cleanup";

@@ -22,7 +22,11 @@ impl Basic {
     }
 
     pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
-        self.source.capsule.order(&mut rand::rng(), &mut self.order);
+        self.source.order(&mut self.order);
+        if self.order.is_empty() {
+            self.source.rest().await;
+            return Ok(Vec::new());
+        }
         let keys: Vec<&str> = self.order.iter().map(|at| self.queues[*at].1.as_str()).collect();
         let wire = match &mut self.wire {
             Some(wire) => wire,

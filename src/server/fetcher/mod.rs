@@ -23,6 +23,7 @@ use crate::server::capsule::Capsule;
 use crate::server::config::FetchMode;
 use crate::server::handle::Handle;
 use crate::server::intake::Intake;
+use crate::server::paused::Paused;
 use crate::store::Store;
 use crate::store::claims::{ConnectionId, Private};
 
@@ -41,11 +42,26 @@ pub(crate) struct Source {
     pub(crate) capsule: Arc<Capsule>,
     pub(crate) intake: Arc<Intake>,
     pub(crate) handle: Handle,
+    pub(crate) paused: Paused,
     /// Numbers the private lists of this process.
     pub(crate) numbers: Arc<std::sync::atomic::AtomicU64>,
 }
 
 impl Source {
+    /// Writes into `order` the positions of the queues to ask now, first to last; none of the paused ones.
+    fn order(&self, order: &mut Vec<usize>) {
+        self.capsule.order(&mut rand::rng(), order);
+        order.retain(|at| !self.paused.contains(&self.capsule.weights()[*at].0));
+    }
+
+    /// Waits a little: every queue is paused.
+    async fn rest(&self) {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            () = self.handle.quieted() => {}
+        }
+    }
+
     /// Awaits a blocking command to its end, and has Redis end it once the server is quieted: a stop need not wait for it.
     async fn until_quiet<T>(&self, id: Option<ConnectionId>, command: impl Future<Output = T>) -> T {
         let mut command = pin!(command);

@@ -72,7 +72,11 @@ impl Reliable {
     }
 
     async fn claim(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
-        self.source.capsule.order(&mut rand::rng(), &mut self.order);
+        self.source.order(&mut self.order);
+        if self.order.is_empty() {
+            self.source.rest().await;
+            return Ok(Vec::new());
+        }
         let queues: Vec<(&str, &str)> =
             self.order.iter().map(|at| (&*self.queues[*at].0, self.queues[*at].1.as_str())).collect();
         let number = self.source.numbers.fetch_add(1, Ordering::Relaxed);
@@ -164,7 +168,8 @@ impl Waiter {
             if self.source.handle.is_quiet() {
                 return false;
             }
-            if self.idle.wait.load(Ordering::Acquire) && self.source.intake.has_room() {
+            let may = !self.source.paused.contains(&self.queue) && self.source.intake.has_room();
+            if self.idle.wait.load(Ordering::Acquire) && may {
                 return true;
             }
             // A slot that frees itself while the capsule is idle tells nobody; look again soon.
