@@ -28,6 +28,8 @@
 //! }
 //! ```
 
+#[cfg(feature = "server")]
+pub mod api;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;

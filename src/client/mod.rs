@@ -239,6 +239,16 @@ impl Client {
         store.push(&queues).await
     }
 
+    /// Its Redis; `None` for a client of tests.
+    #[cfg(feature = "server")]
+    pub(crate) fn store(&self) -> Option<&Store> {
+        match &self.0.sink {
+            Sink::Redis(store) => Some(store),
+            #[cfg(feature = "testing")]
+            Sink::Test(_) => None,
+        }
+    }
+
     #[cfg(feature = "server")]
     pub(crate) fn has_middleware(&self) -> bool {
         !self.0.chain.is_empty()

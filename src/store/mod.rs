@@ -15,6 +15,8 @@ pub(crate) mod claims;
 #[cfg(feature = "server")]
 pub(crate) mod fleet;
 #[cfg(feature = "server")]
+mod inspect;
+#[cfg(feature = "server")]
 pub(crate) mod sets;
 
 pub(crate) mod iteration;

@@ -10,13 +10,15 @@ use crate::error::Result;
 pub(crate) enum WaitingSet {
     Retry,
     Schedule,
+    Dead,
 }
 
 impl WaitingSet {
-    fn key(self) -> &'static str {
+    pub(super) fn key(self) -> &'static str {
         match self {
             Self::Retry => keys::RETRY,
             Self::Schedule => keys::SCHEDULE,
+            Self::Dead => keys::DEAD,
         }
     }
 }

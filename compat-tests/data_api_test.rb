@@ -1,0 +1,99 @@
+# frozen_string_literal: true
+
+require_relative "helper"
+
+# The Data API of ferrokiq and Sidekiq's own, on the same Redis.
+describe "the Data API" do
+  include Compat
+
+  INSPECT = ENV.fetch("INSPECT") { abort "INSPECT is not set: run bin/test compat" }
+
+  def inspect_rust(*arguments)
+    said, code = WorkerProcess.run(INSPECT, *arguments)
+    assert_equal 0, code, said
+    said
+  end
+
+  def rust = JSON.parse(inspect_rust)
+
+  def entries(set) = set.map { |entry| [entry.jid, entry.klass, entry.score, (entry.error_backtrace || []).size] }
+
+  def ruby
+    stats = Sidekiq::Stats.new
+    history = Sidekiq::Stats::History.new(2)
+    {
+      "stats" => [stats.processed, stats.failed, stats.scheduled_size, stats.retry_size, stats.dead_size, stats.processes_size, stats.workers_size, stats.enqueued],
+      "queues" => Sidekiq::Queue.all.sort_by { |queue| [-queue.size, queue.name] }.map { |queue|
+        {"name" => queue.name, "size" => queue.size, "paused" => redis("SISMEMBER", "paused", queue.name) == 1, "jids" => queue.map(&:jid), "waited" => queue.latency}
+      },
+      "schedule" => entries(Sidekiq::ScheduledSet.new), "retry" => entries(Sidekiq::RetrySet.new), "dead" => entries(Sidekiq::DeadSet.new),
+      "history" => history.processed.map { |day, count| [day, count, history.failed[day]] },
+      "processes" => Sidekiq::ProcessSet.new(false).map { |process|
+        concurrency = (Sidekiq::VERSION < "8.1") ? process["concurrency"] : Integer(redis("HGET", process["identity"], "concurrency"))
+        [process["identity"], concurrency, process["busy"], process.stopping?, process["pid"]]
+      }.sort,
+      "work" => busy_jobs.map { |work| [work.identity, work.tid, work.queue, work.jid, work.run_at.to_i] }.sort_by(&:last)
+    }
+  end
+
+  it "sees what Sidekiq sees" do
+    120.times { |n| EchoJob.set(queue: "waiting").perform_async(n) }
+    70.times { |n| EchoJob.perform_in(1000 + n, n) }
+    3.times { |n| FailJob.set(backtrace: 3).perform_async("boom #{n}") }
+    2.times { |n| DoomedJob.perform_async("dead #{n}") }
+    SlowJob.perform_async(30)
+    redis("SADD", "paused", "waiting")
+    with_worker("-t", "1") do
+      eventually { assert_equal %w[SlowJob], busy_jobs.map(&:klass) }
+      expected, actual = ruby, rust
+      [expected, actual].each { |all| all["queues"].each { |queue| assert_in_delta 0, queue.delete("waited"), 60 } }
+      expected.each_key { |part| assert_equal expected[part], actual[part], part }
+    end
+  end
+
+  it "moves jobs as Sidekiq moves them" do
+    jids = 3.times.map { |n| FailJob.perform_async("boom #{n}") }
+    with_worker { eventually { assert_equal 3, Sidekiq::RetrySet.new.size } }
+    before = redis("ZRANGE", "retry", 0, -1).to_h { |raw| [JSON.parse(raw)["jid"], raw] }
+
+    assert_equal "true\n", inspect_rust("retry", "kill", jids[0])
+    assert_equal [before[jids[0]]], redis("ZRANGE", "dead", 0, -1)
+    assert_equal "true\n", inspect_rust("retry", "retry", jids[1])
+    queued = redis("LRANGE", "queue:default", 0, -1).map { |raw| JSON.parse(raw) }
+    assert_equal [[jids[1], -1]], queued.map { |job| job.values_at("jid", "retry_count") }
+    assert_kind_of Sidekiqs::STAMP, queued[0]["enqueued_at"]
+    assert_equal "true\n", inspect_rust("retry", "later", jids[2])
+    assert_equal [[before[jids[2]], 2_000_000_000.5]], redis("ZRANGE", "retry", 0, -1, "WITHSCORES").flatten.each_slice(2).map { |raw, score| [raw, Float(score)] }
+    assert_equal "true\n", inspect_rust("retry", "delete", jids[2])
+    assert_equal 0, Sidekiq::RetrySet.new.size
+    inspect_rust("dead", "clear")
+    assert_equal 0, Sidekiq::DeadSet.new.size
+
+    soon = EchoJob.perform_in(3600, "soon")
+    assert_equal "true\n", inspect_rust("schedule", "add_to_queue", soon)
+    assert_equal [soon, jids[1]], Sidekiq::Queue.new.map(&:jid)
+    assert_equal "true\n", inspect_rust("queue", "delete", "default", soon)
+    inspect_rust("queue", "clear", "default")
+    assert_equal [0, []], [Sidekiq::Queue.new.size, Sidekiq::Queue.all]
+  end
+
+  it "keeps what is no payload, and can delete it" do
+    redis("ZADD", "dead", 5, "no json abcdef")
+    said, code = WorkerProcess.run(INSPECT, "dead", "retry", "abcdef")
+    assert_equal 1, code, said
+    assert_equal ["no json abcdef"], redis("ZRANGE", "dead", 0, -1)
+    assert_equal [["", "", 5.0, 0]], rust["dead"]
+  end
+
+  it "quiets and stops processes of either side" do
+    worker = start_worker
+    inspect_rust("process", "quiet", worker.identity)
+    eventually { assert worker.process.stopping? }
+    inspect_rust("process", "stop", worker.identity)
+    assert_equal 0, worker.wait.exitstatus
+    with_sidekiq("-q", "default") do |sidekiq|
+      inspect_rust("process", "quiet", sidekiq.identity)
+      eventually { assert sidekiq.process.stopping? }
+    end
+  end
+end

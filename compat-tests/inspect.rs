@@ -1,0 +1,101 @@
+//! What the Data API says of a Redis, as JSON, for the suite to compare with Ruby's answer; and its operations, one a time:
+//! `inspect`, `inspect retry JID`, `inspect kill SET JID`, ...
+
+#![expect(clippy::print_stdout, reason = "its answer is its purpose")]
+
+use std::error::Error;
+
+use ferrokiq::Client;
+use ferrokiq::api::{Api, SortedSet};
+use ferrokiq::time::EpochSecs;
+use serde_json::{Value, json};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let api = Api::new(&Client::from_env()?);
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    match words.as_slice() {
+        [] => println!("{}", all(&api).await?),
+        ["queue", "delete", name, jid] => {
+            let queue = api.queue(name);
+            let record = queue.find_job(jid).await?.ok_or("no such job")?;
+            println!("{}", queue.delete(&record).await?);
+        }
+        ["queue", "clear", name] => api.queue(name).clear().await?,
+        ["process", what, identity] => {
+            let processes = api.processes().await?;
+            let process = processes.iter().find(|process| process.identity == *identity).ok_or("no such process")?;
+            match *what {
+                "quiet" => process.quiet().await?,
+                "stop" => process.stop().await?,
+                _ => process.dump().await?,
+            }
+        }
+        [set, "clear"] => named(&api, set).clear().await?,
+        [name, what, jid] => {
+            let set = named(&api, name);
+            let entry = set.find_job(jid).await?.ok_or("no such job")?;
+            let done = match *what {
+                "retry" => set.retry(&entry).await?,
+                "kill" => set.kill(&entry).await?,
+                "delete" => set.delete(&entry).await?,
+                "add_to_queue" => set.add_to_queue(&entry).await?,
+                "later" => set.reschedule(&entry, EpochSecs(2_000_000_000.5)).await?,
+                other => return Err(format!("what is {other}?").into()),
+            };
+            println!("{done}");
+        }
+        other => return Err(format!("what is {other:?}?").into()),
+    }
+    Ok(())
+}
+
+fn named(api: &Api, name: &str) -> SortedSet {
+    match name {
+        "retry" => api.retries(),
+        "dead" => api.dead(),
+        _ => api.scheduled(),
+    }
+}
+
+async fn all(api: &Api) -> ferrokiq::Result<Value> {
+    let stats = api.stats().await?;
+    let mut queues = Vec::new();
+    for summary in api.queues().await? {
+        let (queue, mut jids) = (api.queue(&summary.name), Vec::new());
+        let mut pages = queue.pages();
+        while let Some(page) = pages.next().await? {
+            jids.extend(page.iter().map(|record| record.jid().to_owned()));
+        }
+        queues.push(json!({"name": summary.name, "size": summary.size, "paused": summary.paused, "jids": jids,
+            "waited": summary.latency.as_secs_f64()}));
+    }
+    let history = api.history(2).await?;
+    let processes = api.processes().await?;
+    let work = api.work().await?;
+    Ok(json!({
+        "stats": [stats.processed, stats.failed, stats.scheduled, stats.retries, stats.dead, stats.processes, stats.busy, stats.enqueued],
+        "queues": queues,
+        "schedule": entries(&api.scheduled()).await?,
+        "retry": entries(&api.retries()).await?,
+        "dead": entries(&api.dead()).await?,
+        "history": history.iter().map(|day| json!([day.date, day.processed, day.failed])).collect::<Vec<_>>(),
+        "processes": processes.iter()
+            .map(|process| json!([process.identity, process.concurrency, process.busy, process.quiet, process.info["pid"]]))
+            .collect::<Vec<_>>(),
+        "work": work.iter().map(|work| json!([work.identity, work.tid, work.queue, work.record.jid(), work.run_at.secs()])).collect::<Vec<_>>(),
+    }))
+}
+
+async fn entries(set: &SortedSet) -> ferrokiq::Result<Value> {
+    let (mut pages, mut all) = (set.pages(), Vec::new());
+    while let Some(page) = pages.next().await? {
+        for entry in page {
+            let record = &entry.record;
+            all.push(json!([record.jid(), record.class(), entry.score.0, record.error_backtrace().len()]));
+        }
+    }
+    assert_eq!(all.len(), set.size().await?);
+    Ok(all.into())
+}

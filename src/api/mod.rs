@@ -1,0 +1,133 @@
+//! What Sidekiq's Data API shows and does: statistics, queues, the sorted sets, processes and their work. For tools; no worker
+//! needs it.
+//!
+//! Nothing is read whole: lists come in pages. What is taken away is taken by its exact bytes, and a job that is moved from one
+//! place to another is never out of Redis in between.
+//!
+//! ```no_run
+//! # async fn example() -> ferrokiq::Result<()> {
+//! use ferrokiq::{Client, api::Api};
+//!
+//! let api = Api::new(&Client::from_env()?);
+//! println!("{} jobs wait", api.stats().await?.enqueued);
+//! let mut pages = api.retries().pages();
+//! while let Some(page) = pages.next().await? {
+//!     for entry in page.iter().filter(|entry| entry.record.class() == "ReportJob") {
+//!         api.retries().retry(entry).await?;
+//!     }
+//! }
+//! # Ok(())
+//! # }
+//! ```
+
+mod process;
+mod queue;
+mod record;
+mod sorted_set;
+mod stats;
+
+use std::fmt;
+
+pub use process::{Process, Work};
+pub use queue::{Queue, QueuePages};
+pub use record::JobRecord;
+pub use sorted_set::{SortedEntry, SortedPages, SortedSet};
+pub use stats::{Day, QueueSummary, Stats};
+
+use crate::client::Client;
+use crate::error::Result;
+use crate::store::Store;
+use crate::store::sets::WaitingSet;
+
+/// Entries of one page.
+const PAGE: usize = 50;
+
+/// A Sidekiq's Redis, looked at from outside. Cheap to clone.
+#[derive(Clone)]
+pub struct Api {
+    store: Store,
+    client: Client,
+}
+
+impl Api {
+    /// Over the connection of a client, whose middleware sees what is pushed.
+    ///
+    /// # Panics
+    ///
+    /// If the client is one of [`testing`](crate::testing), which has no Redis.
+    pub fn new(client: &Client) -> Self {
+        let store = client.store().expect("a client of tests has no Redis to look at").clone();
+        Self { store, client: client.clone() }
+    }
+
+    /// Counters and sizes.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Redis`](crate::ErrorKind::Redis), as every call here.
+    pub async fn stats(&self) -> Result<Stats> {
+        stats::read(&self.store).await
+    }
+
+    /// Jobs processed and failed on each of the last `days` days, today first.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn history(&self, days: u32) -> Result<Vec<Day>> {
+        stats::history(&self.store, days).await
+    }
+
+    /// All queues, the longest first.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn queues(&self) -> Result<Vec<QueueSummary>> {
+        stats::queues(&self.store).await
+    }
+
+    /// One queue, whether it exists or not.
+    pub fn queue(&self, name: &str) -> Queue {
+        Queue::new(self.store.clone(), name)
+    }
+
+    /// Jobs to be run at a time.
+    pub fn scheduled(&self) -> SortedSet {
+        SortedSet::new(self.clone(), WaitingSet::Schedule)
+    }
+
+    /// Failed jobs that are tried again.
+    pub fn retries(&self) -> SortedSet {
+        SortedSet::new(self.clone(), WaitingSet::Retry)
+    }
+
+    /// Jobs that were given up.
+    pub fn dead(&self) -> SortedSet {
+        SortedSet::new(self.clone(), WaitingSet::Dead)
+    }
+
+    /// Live processes, Ruby's and ours.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn processes(&self) -> Result<Vec<Process>> {
+        process::read(&self.store).await
+    }
+
+    /// What they are working on.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn work(&self) -> Result<Vec<Work>> {
+        process::work(&self.store).await
+    }
+}
+
+impl fmt::Debug for Api {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Api").field("client", &self.client).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,200 @@
+use std::collections::HashSet;
+
+use super::{Api, JobRecord, PAGE};
+use crate::error::{Error, Result};
+use crate::payload::Payload;
+use crate::store::sets::{DeadLimits, Promotion, WaitingSet};
+use crate::time::{EpochSecs, StampForm};
+
+/// The schedule, the retry set or the dead set, as `Sidekiq::ScheduledSet`, `RetrySet` and `DeadSet`.
+#[derive(Clone, Debug)]
+pub struct SortedSet {
+    api: Api,
+    set: WaitingSet,
+}
+
+/// A job in one of them.
+#[derive(Clone, Debug)]
+pub struct SortedEntry {
+    /// The job.
+    pub record: JobRecord,
+    /// When it is due, or when it died.
+    pub score: EpochSecs,
+}
+
+/// What Sidekiq keeps of the dead unless told otherwise.
+const DEAD_AGE: f64 = 180.0 * 24.0 * 60.0 * 60.0;
+const DEAD_JOBS: u64 = 10_000;
+
+impl SortedSet {
+    pub(super) fn new(api: Api, set: WaitingSet) -> Self {
+        Self { api, set }
+    }
+
+    /// Jobs in it.
+    ///
+    /// # Errors
+    ///
+    /// As every call here, [`ErrorKind::Redis`](crate::ErrorKind::Redis).
+    pub async fn size(&self) -> Result<usize> {
+        self.api.store.set_size(self.set).await
+    }
+
+    /// Its jobs, the highest score first, page by page.
+    pub fn pages(&self) -> SortedPages {
+        SortedPages { set: self.clone(), seen: 0, size: None, last: HashSet::new() }
+    }
+
+    /// The jobs whose bytes hold a text, in no order; a text with `*` is a glob of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn scan(&self, text: &str, mut each: impl FnMut(SortedEntry)) -> Result<()> {
+        let glob = if text.contains('*') { text.to_owned() } else { format!("*{text}*") };
+        let mut cursor = 0;
+        loop {
+            let (next, found) = self.api.store.set_scan(self.set, cursor, &glob).await?;
+            found.into_iter().for_each(|(bytes, score)| each(entry(bytes, score)));
+            if next == 0 {
+                return Ok(());
+            }
+            cursor = next;
+        }
+    }
+
+    /// The job of an id.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn find_job(&self, jid: &str) -> Result<Option<SortedEntry>> {
+        let mut found = None;
+        self.scan(jid, |entry| {
+            if entry.record.jid() == jid {
+                found = Some(entry);
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Deletes a job; whether it was still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn delete(&self, entry: &SortedEntry) -> Result<bool> {
+        self.api.store.delete_from_set(self.set, entry.record.bytes()).await
+    }
+
+    /// Runs a failed job again now, and counts one retry less, as Sidekiq does; whether it was still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size); [`ErrorKind::Payload`](crate::ErrorKind::Payload) for what is no payload, which stays.
+    pub async fn retry(&self, entry: &SortedEntry) -> Result<bool> {
+        let mut payload = readable(entry)?;
+        if let Some(count) = payload.retry_count() {
+            payload.insert("retry_count", count - 1);
+        }
+        self.push(entry, payload).await
+    }
+
+    /// Runs a scheduled job now; whether it was still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`retry`](Self::retry).
+    pub async fn add_to_queue(&self, entry: &SortedEntry) -> Result<bool> {
+        self.push(entry, readable(entry)?).await
+    }
+
+    /// Moves a job to the dead set, byte for byte; whether it was still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn kill(&self, entry: &SortedEntry) -> Result<bool> {
+        self.promote(entry, Promotion::Bury { score: EpochSecs::now().to_string() }).await
+    }
+
+    /// Makes a job due at another time; whether it was still there. Its bytes stay, so it does not split in two as in Ruby.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn reschedule(&self, entry: &SortedEntry, at: EpochSecs) -> Result<bool> {
+        self.api.store.reschedule(self.set, entry.record.bytes(), &at.to_string()).await
+    }
+
+    /// Deletes all.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn clear(&self) -> Result<()> {
+        self.api.store.clear_set(self.set).await
+    }
+
+    async fn push(&self, entry: &SortedEntry, mut payload: Payload) -> Result<bool> {
+        payload.remove("at");
+        let Some(mut payload) = self.api.client.through_middleware(payload).await? else {
+            return Err(Error::payload("a middleware stopped the job; it stays where it is"));
+        };
+        if payload.queue().is_empty() {
+            payload.insert("queue", "default");
+        }
+        let form = payload.stamp_form().unwrap_or(StampForm::Millis);
+        payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
+        let queue = payload.queue().to_owned();
+        let bytes = payload.into_string();
+        self.promote(entry, Promotion::Push { queue: &queue, bytes: &bytes }).await
+    }
+
+    async fn promote(&self, entry: &SortedEntry, promotion: Promotion<'_>) -> Result<bool> {
+        let limits = DeadLimits { before: EpochSecs::now().0 - DEAD_AGE, keep: DEAD_JOBS };
+        let (moved, stuck) = self.api.store.promote(self.set, &[(entry.record.bytes(), promotion)], limits).await?;
+        if stuck > 0 {
+            return Err(Error::payload("the key of the job's queue is no list; the job stays where it is"));
+        }
+        Ok(moved == 1)
+    }
+}
+
+fn readable(entry: &SortedEntry) -> Result<Payload> {
+    entry.record.payload().cloned().ok_or_else(|| Error::payload("this is no job payload; it can only be deleted"))
+}
+
+fn entry(bytes: Vec<u8>, score: f64) -> SortedEntry {
+    SortedEntry { record: JobRecord::new(bytes), score: EpochSecs(score) }
+}
+
+/// The jobs of a set while it changes: the place is corrected by how much the set has shrunk.
+#[derive(Debug)]
+pub struct SortedPages {
+    set: SortedSet,
+    seen: usize,
+    size: Option<usize>,
+    last: HashSet<Vec<u8>>,
+}
+
+impl SortedPages {
+    /// The next page; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`SortedSet::size`].
+    pub async fn next(&mut self) -> Result<Option<Vec<SortedEntry>>> {
+        let size = self.set.size().await?;
+        let shrunk = self.size.get_or_insert(size).saturating_sub(size);
+        let page = self.set.api.store.set_page(self.set.set, self.seen.saturating_sub(shrunk), PAGE).await?;
+        if page.is_empty() {
+            return Ok(None);
+        }
+        self.seen += page.len();
+        let fresh: Vec<(Vec<u8>, f64)> = page.into_iter().filter(|(bytes, _)| !self.last.contains(bytes)).collect();
+        self.last = fresh.iter().map(|(bytes, _)| bytes.clone()).collect();
+        Ok(Some(fresh.into_iter().map(|(bytes, score)| entry(bytes, score)).collect()))
+    }
+}
