@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod client;
+mod hostile;
 mod lifecycle;
 mod outages;
 mod reliable;
