@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use ferrokiq::{Client, Error};
 
-/// Push and cancel Sidekiq jobs from the command line, on the Redis that REDIS_URL names.
+/// Look at and push Sidekiq jobs from the command line, on the Redis that REDIS_URL names.
 #[derive(Debug, Parser)]
 #[command(name = "ferrokiq", version, arg_required_else_help = true)]
 struct Arguments {
@@ -21,6 +21,8 @@ struct Arguments {
 enum Command {
     Push(ops::push::Push),
     Cancel(ops::cancel::Cancel),
+    DeployMark(ops::deploy_mark::DeployMark),
+    Stats(ops::stats::Stats),
 }
 
 #[tokio::main(flavor = "current_thread")]
@@ -30,6 +32,8 @@ async fn main() -> ExitCode {
         Ok(client) => match command {
             Command::Push(push) => push.run(&client).await,
             Command::Cancel(cancel) => cancel.run(&client).await,
+            Command::DeployMark(mark) => mark.run(&client).await,
+            Command::Stats(stats) => stats.run(&client).await,
         },
         Err(error) => Err(error),
     };

@@ -97,7 +97,6 @@ impl Stamps {
 }
 
 /// Year, month (1-12), day, hour, minute of a moment in UTC: what the keys of statistics and metrics are made of.
-#[cfg(feature = "server")]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Utc {
     pub(crate) year: i64,
@@ -105,10 +104,8 @@ pub(crate) struct Utc {
     pub(crate) day: u32,
     pub(crate) hour: u32,
     pub(crate) minute: u32,
-    pub(crate) second: u32,
 }
 
-#[cfg(feature = "server")]
 impl From<EpochSecs> for Utc {
     /// Days to civil date after Howard Hinnant's algorithm, exact for every day of the proleptic Gregorian calendar.
     fn from(at: EpochSecs) -> Self {
@@ -127,7 +124,6 @@ impl From<EpochSecs> for Utc {
             day: (day_of_year - (153 * shifted_month + 2) / 5 + 1) as u32,
             hour: (rest / 3_600) as u32,
             minute: (rest / 60 % 60) as u32,
-            second: (rest % 60) as u32,
         }
     }
 }
@@ -179,7 +175,6 @@ mod tests {
         }
     }
 
-    #[cfg(feature = "server")]
     #[test]
     fn knows_the_calendar() {
         let utc = Utc::from(EpochSecs(1_795_408_513.9));

@@ -167,7 +167,8 @@ struct Timestamp;
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let now = EpochSecs::now();
-        let Utc { year, month, day, hour, minute, second } = Utc::from(now);
+        let Utc { year, month, day, hour, minute } = Utc::from(now);
+        let second = now.secs().rem_euclid(60);
         let millis = now.to_millis().0.rem_euclid(1_000);
         write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{millis:03}Z")
     }

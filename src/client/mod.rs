@@ -5,6 +5,7 @@
 //! 3. write: one round trip
 
 mod bulk;
+mod deploy;
 mod iteration;
 mod middleware;
 mod normalize;

@@ -51,7 +51,7 @@ impl MetricsForm {
     }
 
     /// Keys of the totals and how many seconds they are kept.
-    fn totals(self, Utc { year, month, day, hour, minute, .. }: Utc) -> Vec<(String, u64)> {
+    fn totals(self, Utc { year, month, day, hour, minute }: Utc) -> Vec<(String, u64)> {
         match self {
             Self::Seven => vec![(format!("j|{year:04}{month:02}{day:02}|{hour}:{minute}"), keys::MINUTE_TTL)],
             Self::Eight => {

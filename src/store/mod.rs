@@ -1,6 +1,7 @@
 //! The only room that speaks Redis: connections, keys and scripts. Knows bytes, not jobs or policy.
 
 mod census;
+mod deploy;
 mod error;
 mod keys;
 mod link;
