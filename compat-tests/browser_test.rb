@@ -14,16 +14,9 @@ describe "a browser" do
     skip "there is no chromedriver (bin/setup --browser)" if ENV["CHROMEDRIVER"].to_s.empty?
     skip_before 7, "is clicked through by rack-test alone"
     FileUtils.mkdir_p(SHOTS)
-    @web = WorkerProcess.new("web", ["ruby", "-S", "puma", "--quiet", "--bind", "tcp://127.0.0.1:#{@port = free_port}", File.expand_path("../ruby-fixtures/web.ru", __dir__)], {})
+    @web = WorkerProcess.new("web", ["ruby", "-S", "puma", "--quiet", "--bind", "tcp://127.0.0.1:#{@port = RedisServer.free_port}", File.expand_path("../ruby-fixtures/web.ru", __dir__)], {})
     @workers << @web
     eventually(within: 30) { assert_equal "200", Net::HTTP.get_response("127.0.0.1", "/", @port).code }
-  end
-
-  def free_port
-    socket = TCPServer.new("127.0.0.1", 0)
-    socket.addr[1]
-  ensure
-    socket&.close
   end
 
   def eventually(...)

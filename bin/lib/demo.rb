@@ -126,8 +126,7 @@ class Demo
     port
   rescue Errno::EADDRINUSE
     abort "demo: port #{port} is taken: pass another with --port" unless @check
-    socket = TCPServer.new("127.0.0.1", 0)
-    socket.addr[1].tap { socket.close }
+    RedisServer.free_port
   end
 end
 

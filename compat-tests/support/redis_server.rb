@@ -12,13 +12,21 @@ class RedisServer
 
   attr_reader :port, :pid, :dir
 
+  # A port of loopback that nobody listens on.
+  def self.free_port
+    socket = TCPServer.new("127.0.0.1", 0)
+    socket.addr[1]
+  ensure
+    socket&.close
+  end
+
   def self.start(*arguments, **options) = new(arguments, **options)
 
   # `over` is :tcp, :unix or :tls.
   def initialize(arguments = [], over: :tcp)
     @over = over
     @dir = Dir.mktmpdir("ferrokiq-redis")
-    @port = free_port
+    @port = self.class.free_port
     @pid = spawn(PROGRAM, *listening, "--save", "", "--dir", @dir, *arguments, out: log, err: [:child, :out], pgroup: true)
     wait
   end
@@ -87,13 +95,6 @@ class RedisServer
       extensions.each { |extension, value| certificate.add_extension(factory.create_extension(extension, value, extension == "basicConstraints")) }
       certificate.sign(issuer_key, "SHA256")
     end
-  end
-
-  def free_port
-    socket = TCPServer.new("127.0.0.1", 0)
-    socket.addr[1]
-  ensure
-    socket&.close
   end
 
   # Until it accepts connections; the first of them may still have to wait for an answer.

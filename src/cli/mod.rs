@@ -63,22 +63,12 @@ pub async fn run(server: ServerBuilder) -> ExitCode {
 async fn start(builder: ServerBuilder, flags: Flags) -> Result<()> {
     // Before anything else: from here on no signal kills the process.
     let signals = signals::Signals::install()?;
-    let environment = flags.environment();
-    let file = match flags.config_path() {
-        Some(path) => Some(ConfigFile::read(&path, &environment)?),
-        None => None,
-    };
-    let (mut settings, remarks) = match &file {
-        Some(file) => Settings::from_file(file)?,
-        None => Default::default(),
-    };
-    settings.overrule(flags.settings()?);
-    settings.environment.get_or_insert(environment);
+    let (settings, remarks) = settings(&flags)?;
     init_logging(flags.log_format(), settings.verbose.unwrap_or(false));
-    for remark in remarks.into_iter().chain(flags.remarks()) {
+    for remark in remarks {
         tracing::warn!("{remark}");
     }
-    let server = settings.apply(builder, std::env::var("RAILS_MAX_THREADS").ok())?.build()?;
+    let server = build(settings, builder)?;
     tracing::info!("Booted ferrokiq {}: {}", env!("CARGO_PKG_VERSION"), server.describe());
     tracing::info!("Starting processing, hit Ctrl-C to stop");
     let handle = server.handle();
@@ -118,12 +108,22 @@ fn default_config(dir: &std::path::Path) -> Option<PathBuf> {
 /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the culprit.
 pub fn configure(builder: ServerBuilder, arguments: impl IntoIterator<Item = String>) -> Result<Server> {
     let flags = Flags::try_parse_from(arguments).map_err(|error| Error::config(error.to_string()))?;
+    build(settings(&flags)?.0, builder)
+}
+
+/// What flags, environment and configuration file say together, and remarks on what was passed over.
+fn settings(flags: &Flags) -> Result<(Settings, Vec<String>)> {
     let environment = flags.environment();
-    let mut settings = match flags.config_path() {
-        Some(path) => Settings::from_file(&ConfigFile::read(&path, &environment)?)?.0,
-        None => Settings::default(),
+    let (mut settings, mut remarks) = match flags.config_path() {
+        Some(path) => Settings::from_file(&ConfigFile::read(&path, &environment)?)?,
+        None => Default::default(),
     };
     settings.overrule(flags.settings()?);
     settings.environment.get_or_insert(environment);
+    remarks.extend(flags.remarks());
+    Ok((settings, remarks))
+}
+
+fn build(settings: Settings, builder: ServerBuilder) -> Result<Server> {
     settings.apply(builder, std::env::var("RAILS_MAX_THREADS").ok())?.build()
 }

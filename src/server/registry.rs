@@ -81,6 +81,29 @@ fn decode<A: Args>(cx: &Context) -> std::result::Result<A, JobError> {
     A::from_json(cx.payload().args()).map_err(JobError::from)
 }
 
+/// What a wrapper around a job asks the job itself.
+macro_rules! by_value {
+    ($wrapper:ident, $kind:ident) => {
+        impl<J: $kind> Hooks for $wrapper<J> {
+            fn default_retry(&self) -> Retry {
+                J::options().retry_option()
+            }
+            fn retry_in(&self, count: u32, error: &JobError) -> RetryIn {
+                self.0.retry_in(count, error)
+            }
+            fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> OnExhausted {
+                self.0.retries_exhausted(payload, error)
+            }
+        }
+
+        impl<J: $kind> AnyJob for $wrapper<J> {
+            fn timeout(&self) -> Option<Duration> {
+                self.0.timeout()
+            }
+        }
+    };
+}
+
 /// A [`Job`] by value.
 pub(crate) struct Async<J>(pub(crate) J);
 
@@ -93,23 +116,7 @@ impl<J: Job> Performs for Async<J> {
     }
 }
 
-impl<J: Job> Hooks for Async<J> {
-    fn default_retry(&self) -> Retry {
-        J::options().retry_option()
-    }
-    fn retry_in(&self, count: u32, error: &JobError) -> RetryIn {
-        self.0.retry_in(count, error)
-    }
-    fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> OnExhausted {
-        self.0.retries_exhausted(payload, error)
-    }
-}
-
-impl<J: Job> AnyJob for Async<J> {
-    fn timeout(&self) -> Option<Duration> {
-        self.0.timeout()
-    }
-}
+by_value!(Async, Job);
 
 /// A [`BlockingJob`] by value. It runs on the runtime's pool of blocking threads, never on the reactor.
 pub(crate) struct Blocking<J>(pub(crate) J);
@@ -127,23 +134,7 @@ impl<J: BlockingJob> Performs for Blocking<J> {
     }
 }
 
-impl<J: BlockingJob> Hooks for Blocking<J> {
-    fn default_retry(&self) -> Retry {
-        J::options().retry_option()
-    }
-    fn retry_in(&self, count: u32, error: &JobError) -> RetryIn {
-        self.0.retry_in(count, error)
-    }
-    fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> OnExhausted {
-        self.0.retries_exhausted(payload, error)
-    }
-}
-
-impl<J: BlockingJob> AnyJob for Blocking<J> {
-    fn timeout(&self) -> Option<Duration> {
-        self.0.timeout()
-    }
-}
+by_value!(Blocking, BlockingJob);
 
 /// An async function.
 pub(crate) struct Function<F, A> {
