@@ -28,6 +28,25 @@ impl EpochSecs {
         EpochMillis((self.0 * 1_000.0).floor() as i64)
     }
 
+    /// A moment as ISO 8601 writes it in UTC, `2026-11-23T04:07:00Z`.
+    #[cfg(feature = "server")]
+    pub(crate) fn from_utc(text: &str) -> Option<Self> {
+        let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
+        let mut parts = date.splitn(3, '-').chain(time.splitn(3, ':')).map(str::parse::<u32>);
+        let mut next = || parts.next()?.ok();
+        let (year, month, day, hour, minute, second) = (next()?, next()?, next()?, next()?, next()?, next()?);
+        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+            return None;
+        }
+        // Days since 1970, counted in years that begin with March.
+        let shifted = i64::from(year) - i64::from(month <= 2);
+        let (era, year_of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
+        let day_of_year = i64::from((153 * ((month + 9) % 12) + 2) / 5 + day - 1);
+        let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+        let secs = days * 86_400 + i64::from(hour * 3_600 + minute * 60 + second);
+        Some(Self(secs as f64))
+    }
+
     /// The whole second.
     pub fn secs(self) -> i64 {
         self.0.floor() as i64
@@ -181,6 +200,21 @@ mod tests {
         assert_eq!((utc.year, utc.month, utc.day, utc.hour, utc.minute), (2026, 11, 23, 4, 35));
         let leap = Utc::from(EpochSecs(951_782_400.0));
         assert_eq!((leap.year, leap.month, leap.day), (2000, 2, 29));
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn reads_moments() {
+        for (text, secs) in [
+            ("2026-11-23T04:35:13Z", 1_795_408_513.0),
+            ("2000-02-29T00:00:00Z", 951_782_400.0),
+            ("1970-01-01T00:00:00Z", 0.0),
+        ] {
+            assert_eq!(EpochSecs::from_utc(text), Some(EpochSecs(secs)));
+        }
+        for text in ["", "yesterday", "2026-11-23", "2026-13-01T00:00:00Z", "2026-11-23T04:35:13+01:00"] {
+            assert_eq!(EpochSecs::from_utc(text), None, "{text}");
+        }
     }
 
     #[test]

@@ -20,6 +20,8 @@
 //! # }
 //! ```
 
+mod iteration;
+mod metrics;
 mod process;
 mod queue;
 mod record;
@@ -28,6 +30,8 @@ mod stats;
 
 use std::fmt;
 
+pub use iteration::IterableState;
+pub use metrics::{JobMetrics, Mark, Metrics, Span, Totals};
 pub use process::{Process, Work};
 pub use queue::{Queue, QueuePages};
 pub use record::JobRecord;
@@ -123,6 +127,44 @@ impl Api {
     /// As [`stats`](Self::stats).
     pub async fn work(&self) -> Result<Vec<Work>> {
         process::work(&self.store).await
+    }
+
+    /// What the jobs of every class took.
+    ///
+    /// ```no_run
+    /// # async fn example(api: &ferrokiq::api::Api) -> ferrokiq::Result<()> {
+    /// use ferrokiq::api::Span;
+    ///
+    /// for (class, job) in api.top_jobs(Span::Minutes(60)).await?.jobs {
+    ///     println!("{class}: {} jobs of {:?}", job.totals.processed, job.totals.average());
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn top_jobs(&self, span: Span) -> Result<Metrics> {
+        metrics::top_jobs(&self.store, span).await
+    }
+
+    /// What the jobs of one class took, with histograms.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn job_metrics(&self, class: &str, span: Span) -> Result<Metrics> {
+        metrics::of_job(&self.store, class, span).await
+    }
+
+    /// Where iterable jobs stand, in one round trip; `None` for one that has not begun, is through, or is not iterable.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn iterable_states(&self, jids: &[&str]) -> Result<Vec<Option<IterableState>>> {
+        iteration::read(&self.store, jids).await
     }
 }
 

@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{Parser, ValueEnum};
@@ -27,7 +27,7 @@ pub(super) struct Flags {
     #[arg(short, long, value_name = "ENV")]
     environment: Option<String>,
 
-    /// Process tag for the Web UI
+    /// Process tag for the Web UI [default: the name of the application's directory]
     #[arg(short = 'g', long, value_name = "TAG")]
     tag: Option<String>,
 
@@ -97,8 +97,13 @@ impl Flags {
     }
 
     pub(super) fn config_path(&self) -> Option<PathBuf> {
-        let dir = self.require.clone().filter(|path| path.is_dir()).unwrap_or_else(|| PathBuf::from("."));
-        self.config.clone().or_else(|| default_config(&dir))
+        self.config.clone().or_else(|| default_config(&self.app_dir()))
+    }
+
+    /// Where the application lives: the directory of `-r`, else the working directory.
+    pub(super) fn app_dir(&self) -> PathBuf {
+        let dir = self.require.as_deref().filter(|path| path.is_dir()).unwrap_or(Path::new("."));
+        dir.canonicalize().unwrap_or_else(|_| dir.to_owned())
     }
 
     pub(super) fn log_format(&self) -> LogFormat {

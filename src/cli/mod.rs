@@ -8,7 +8,7 @@ mod signals;
 
 use std::error::Error as StdError;
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -68,7 +68,7 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<()> {
     for remark in remarks {
         tracing::warn!("{remark}");
     }
-    let server = build(settings, builder)?;
+    let server = build(&flags, settings, builder)?;
     tracing::info!("Booted ferrokiq {}: {}", env!("CARGO_PKG_VERSION"), server.describe());
     tracing::info!("Starting processing, hit Ctrl-C to stop");
     let handle = server.handle();
@@ -96,7 +96,7 @@ fn complain(error: &Error) {
 }
 
 /// Where Sidekiq looks for its configuration when not told.
-fn default_config(dir: &std::path::Path) -> Option<PathBuf> {
+fn default_config(dir: &Path) -> Option<PathBuf> {
     ["config/sidekiq.yml", "config/sidekiq.yml.erb"].into_iter().map(|name| dir.join(name)).find(|path| path.exists())
 }
 
@@ -108,7 +108,7 @@ fn default_config(dir: &std::path::Path) -> Option<PathBuf> {
 /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the culprit.
 pub fn configure(builder: ServerBuilder, arguments: impl IntoIterator<Item = String>) -> Result<Server> {
     let flags = Flags::try_parse_from(arguments).map_err(|error| Error::config(error.to_string()))?;
-    build(settings(&flags)?.0, builder)
+    build(&flags, settings(&flags)?.0, builder)
 }
 
 /// What flags, environment and configuration file say together, and remarks on what was passed over.
@@ -124,6 +124,36 @@ fn settings(flags: &Flags) -> Result<(Settings, Vec<String>)> {
     Ok((settings, remarks))
 }
 
-fn build(settings: Settings, builder: ServerBuilder) -> Result<Server> {
-    settings.apply(builder, std::env::var("RAILS_MAX_THREADS").ok())?.build()
+fn build(flags: &Flags, settings: Settings, builder: ServerBuilder) -> Result<Server> {
+    let builder = settings.apply(builder, std::env::var("RAILS_MAX_THREADS").ok())?;
+    builder.of_command_line(|| default_tag(&flags.app_dir())).build()
+}
+
+/// The name of the application's directory; of the one above `releases` where Capistrano put it.
+fn default_tag(dir: &Path) -> String {
+    let name = |dir: &Path| dir.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let own = name(dir);
+    let is_release = own.starts_with(|c: char| matches!(c, '1'..='9'));
+    match dir.parent() {
+        Some(releases) if is_release && name(releases) == "releases" => releases.parent().map(name).unwrap_or_default(),
+        _ => own,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_a_process_after_its_directory() {
+        for (dir, tag) in [
+            ("/srv/myapp", "myapp"),
+            ("/srv/myapp/releases/20261123043513", "myapp"),
+            ("/srv/myapp/20261123043513", "20261123043513"),
+            ("/srv/myapp/releases/current", "current"),
+            ("/", ""),
+        ] {
+            assert_eq!(default_tag(Path::new(dir)), tag, "{dir}");
+        }
+    }
 }

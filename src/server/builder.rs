@@ -160,6 +160,23 @@ impl ServerBuilder {
         self
     }
 
+    /// Whether the server is a guest in a process that does other work, a web server's say. As Sidekiq's embedded mode: the
+    /// Busy page offers no buttons for it, and signals sent through Redis are not obeyed. `false` unless said.
+    pub fn embedded(mut self, embedded: bool) -> Self {
+        self.config.embedded = embedded;
+        self
+    }
+
+    /// As the command line runs it: the process's name shows how busy it is, and without a tag it has that of its directory.
+    #[cfg(feature = "cli")]
+    pub(crate) fn of_command_line(mut self, tag: impl FnOnce() -> String) -> Self {
+        self.config.procline = true;
+        if self.config.tag.is_empty() {
+            self.config.tag = tag();
+        }
+        self
+    }
+
     /// Retries of a job that does not say itself; 25 unless said.
     pub fn max_retries(mut self, times: u64) -> Self {
         self.config.max_retries = times;

@@ -2,7 +2,7 @@ use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 
 use crate::payload::Payload;
 use crate::server::config::WireVersion;
-use crate::store::beat::MetricsForm;
+use crate::store::metrics::MetricsForm;
 use crate::time::{StampForm, Stamps};
 
 /// Which Sidekiqs read what this server writes, and so how it writes.

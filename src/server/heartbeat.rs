@@ -10,10 +10,11 @@ use tokio::sync::oneshot;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::capsule::Capsule;
-use crate::server::config::{RemoteSignals, WireVersion};
+use crate::server::config::{Config, RemoteSignals, WireVersion};
 use crate::server::core::Core;
 use crate::server::events::Event;
-use crate::server::identity::{hostname, rss_kb};
+use crate::server::identity::hostname;
+use crate::server::os::{procline_of, rss_kb, set_procline};
 use crate::server::outage::Outage;
 use crate::store::Store;
 use crate::store::beat::Beat;
@@ -94,7 +95,7 @@ fn info(core: &Core, capsules: &[Capsule]) -> String {
         labels: &core.config.labels,
         identity: &core.identity,
         version: VERSION,
-        embedded: false,
+        embedded: core.config.embedded,
     };
     serde_json::to_string(&info).expect("process info can be written as JSON")
 }
@@ -193,6 +194,7 @@ impl Beater {
     async fn beat(&mut self) -> Result<()> {
         self.flush_counters().await?;
         let work = self.core.work.as_json();
+        self.show_procline(work.len());
         self.store.write_work(&self.core.identity, &work, self.core.dialect.shows_work_to_6()).await?;
         let rtt = self.store.ping().await?;
         self.judge(rtt);
@@ -259,9 +261,17 @@ impl Beater {
         }
     }
 
+    fn show_procline(&self, busy: usize) {
+        let Config { procline, embedded, .. } = self.core.config;
+        if procline && !embedded {
+            set_procline(&procline_of(busy, self.concurrency, self.core.handle.is_quiet()));
+        }
+    }
+
     fn obey(&self, signal: &str) {
-        let handle = &self.core.handle;
-        match (signal, self.core.config.remote_signals) {
+        let (handle, config) = (&self.core.handle, &self.core.config);
+        let allowed = if config.embedded { RemoteSignals::None } else { config.remote_signals };
+        match (signal, allowed) {
             ("TSTP", RemoteSignals::All | RemoteSignals::Quiet) => {
                 tracing::info!("told to quiet by the Web UI");
                 handle.quiet();

@@ -20,14 +20,3 @@ pub(crate) fn hostname() -> String {
         if name.is_empty() || name.contains('|') { "localhost".to_owned() } else { name }
     })
 }
-
-/// Kilobytes of this process in memory, where the system tells.
-pub(crate) fn rss_kb() -> u64 {
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| {
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-            line.trim().trim_end_matches("kB").trim().parse().ok()
-        })
-        .unwrap_or(0)
-}

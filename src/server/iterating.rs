@@ -73,7 +73,7 @@ impl Run<'_> {
         items: &mut J::Enumerator,
         state: &mut Iteration,
     ) -> std::result::Result<bool, JobError> {
-        if state.cancelled {
+        if state.cancelled.is_some() {
             job.on_cancel(self.cx).await?;
             return Ok(true);
         }

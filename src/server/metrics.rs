@@ -5,13 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
-use crate::store::beat::ClassMetrics;
-
-/// Upper bounds of the histogram's buckets in milliseconds; the last has none.
-const BOUNDS: [u64; 25] = [
-    20, 30, 45, 65, 100, 150, 225, 335, 500, 750, 1_100, 1_700, 2_500, 3_800, 5_750, 8_500, 13_000, 20_000, 30_000,
-    45_000, 65_000, 100_000, 150_000, 225_000, 335_000,
-];
+use crate::store::metrics::{BOUNDS_MS, ClassMetrics};
 
 /// Counters of one class since the last flush.
 #[derive(Debug, Default)]
@@ -25,7 +19,7 @@ pub(crate) struct ClassCounters {
 impl ClassCounters {
     pub(crate) fn succeeded(&self, elapsed: Duration) {
         let ms = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
-        let bucket = BOUNDS.iter().position(|bound| ms < *bound).unwrap_or(BOUNDS.len());
+        let bucket = BOUNDS_MS.iter().position(|bound| ms < *bound).unwrap_or(BOUNDS_MS.len());
         self.processed.fetch_add(1, Ordering::Relaxed);
         self.ms.fetch_add(ms, Ordering::Relaxed);
         self.histogram[bucket].fetch_add(1, Ordering::Relaxed);

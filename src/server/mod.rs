@@ -20,6 +20,7 @@ mod launcher;
 mod manager;
 mod metrics;
 mod middleware;
+mod os;
 mod outage;
 mod paused;
 mod poller;

@@ -1,4 +1,4 @@
-//! What a beat writes: statistics, the work set, the process hash, metrics; and the signals it reads.
+//! What a beat writes: statistics, the work set, the process hash; and the signals it reads.
 
 use std::time::{Duration, Instant};
 
@@ -21,45 +21,6 @@ pub(crate) struct Beat<'a> {
     pub(crate) rtt_us: u128,
     pub(crate) quiet: bool,
     pub(crate) rss_kb: u64,
-}
-
-/// What a class's jobs took since the last flush.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct ClassMetrics {
-    pub(crate) processed: u64,
-    pub(crate) failed: u64,
-    pub(crate) ms: u64,
-    /// Successful runs by duration.
-    pub(crate) histogram: [u64; 26],
-}
-
-/// How a major version of Sidekiq keys its metrics.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum MetricsForm {
-    /// By the minute.
-    Seven,
-    /// By the minute and by ten minutes.
-    Eight,
-}
-
-impl MetricsForm {
-    fn histogram(self, class: &str, Utc { day, hour, minute, .. }: Utc) -> String {
-        match self {
-            Self::Seven => format!("{class}-{day:02}-{hour:02}:{minute}"),
-            Self::Eight => format!("h|{class}-{day}-{hour}:{minute}"),
-        }
-    }
-
-    /// Keys of the totals and how many seconds they are kept.
-    fn totals(self, Utc { year, month, day, hour, minute }: Utc) -> Vec<(String, u64)> {
-        match self {
-            Self::Seven => vec![(format!("j|{year:04}{month:02}{day:02}|{hour}:{minute}"), keys::MINUTE_TTL)],
-            Self::Eight => {
-                let minute = format!("j|{:02}{month:02}{day:02}|{hour}:{minute:02}", year % 100);
-                vec![(minute[..minute.len() - 1].to_owned(), keys::TEN_MINUTES_TTL), (minute, keys::MINUTE_TTL)]
-            }
-        }
-    }
 }
 
 impl Store {
@@ -137,40 +98,6 @@ impl Store {
         pipeline.cmd("SREM").arg(keys::PROCESSES).arg(identity).ignore();
         pipeline.cmd("UNLINK").arg(keys::work(identity)).arg(keys::work_of_6(identity)).ignore();
         self.link.pipe("clear the heartbeat", &pipeline).await
-    }
-
-    /// Adds to the metrics of this minute, in the forms that are read.
-    pub(crate) async fn write_metrics(
-        &self,
-        metrics: &[(&str, ClassMetrics)],
-        forms: &[MetricsForm],
-        now: Utc,
-    ) -> Result<()> {
-        let mut pipeline = Pipeline::new();
-        for form in forms {
-            for (class, of_class) in metrics.iter().filter(|(_, of_class)| of_class.histogram.iter().any(|n| *n > 0)) {
-                let key = form.histogram(class, now);
-                let bitfield = pipeline.cmd("BITFIELD").arg(&key).arg("OVERFLOW").arg("SAT");
-                for (bucket, runs) in of_class.histogram.iter().enumerate().filter(|(_, runs)| **runs > 0) {
-                    bitfield.arg("INCRBY").arg("u16").arg(format!("#{bucket}")).arg(*runs);
-                }
-                pipeline.ignore();
-                pipeline.cmd("EXPIRE").arg(&key).arg(keys::MINUTE_TTL).ignore();
-            }
-            for (key, ttl) in form.totals(now) {
-                for (class, of_class) in metrics {
-                    for (field, value) in [("ms", of_class.ms), ("p", of_class.processed), ("f", of_class.failed)] {
-                        // Ruby writes `ms` with a success even when it is 0, and leaves out what never happened.
-                        let happened = if field == "ms" { of_class.processed > of_class.failed } else { value > 0 };
-                        if happened {
-                            pipeline.cmd("HINCRBY").arg(&key).arg(format!("{class}|{field}")).arg(value).ignore();
-                        }
-                    }
-                }
-                pipeline.cmd("EXPIRE").arg(&key).arg(ttl).ignore();
-            }
-        }
-        self.link.pipe("write metrics", &pipeline).await
     }
 
     /// How many processes there are, for the pace of the pollers.

@@ -2,7 +2,7 @@
 
 use redis::{Pipeline, cmd};
 
-use super::Store;
+use super::{Store, keys};
 use crate::error::Result;
 
 /// Seconds a mark is kept: 90 days.
@@ -17,7 +17,7 @@ impl Store {
         if self.link.query::<Option<String>>("mark a deploy", &set).await?.is_none() {
             return Ok(false);
         }
-        let key = format!("{day}-marks");
+        let key = keys::marks(day);
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.atomic();
         pipeline.cmd("HSETNX").arg(&key).arg(minute).arg(label);

@@ -22,13 +22,27 @@ pub(crate) struct Iteration {
     pub(crate) cursor: String,
     /// Seconds all runs took.
     pub(crate) runtime: f64,
-    pub(crate) cancelled: bool,
+    /// When it was asked to end.
+    pub(crate) cancelled: Option<i64>,
 }
 
 #[cfg(feature = "server")]
 impl Default for Iteration {
     fn default() -> Self {
-        Self { executions: 0, cursor: "null".to_owned(), runtime: 0.0, cancelled: false }
+        Self { executions: 0, cursor: "null".to_owned(), runtime: 0.0, cancelled: None }
+    }
+}
+
+#[cfg(feature = "server")]
+impl Iteration {
+    fn read(fields: &HashMap<String, String>) -> Self {
+        let field = |name: &str| fields.get(name).map(String::as_str);
+        Self {
+            executions: field("ex").and_then(|count| count.parse().ok()).unwrap_or(0),
+            cursor: field("c").unwrap_or("null").to_owned(),
+            runtime: field("rt").and_then(|secs| secs.parse().ok()).unwrap_or(0.0),
+            cancelled: field("cancelled").map(|at| at.parse().unwrap_or(0)),
+        }
     }
 }
 
@@ -55,13 +69,20 @@ impl Store {
     pub(crate) async fn iteration(&self, jid: &str) -> Result<Iteration> {
         let fields: HashMap<String, String> =
             self.link.query("read an iteration", cmd("HGETALL").arg(keys::iteration(jid))).await?;
-        let field = |name: &str| fields.get(name).map(String::as_str);
-        Ok(Iteration {
-            executions: field("ex").and_then(|count| count.parse().ok()).unwrap_or(0),
-            cursor: field("c").unwrap_or("null").to_owned(),
-            runtime: field("rt").and_then(|secs| secs.parse().ok()).unwrap_or(0.0),
-            cancelled: fields.contains_key("cancelled"),
-        })
+        Ok(Iteration::read(&fields))
+    }
+
+    /// What is known of jobs; `None` where nothing is.
+    pub(crate) async fn iterations(&self, jids: &[&str]) -> Result<Vec<Option<Iteration>>> {
+        if jids.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = Pipeline::with_capacity(jids.len());
+        for jid in jids {
+            pipeline.cmd("HGETALL").arg(keys::iteration(jid));
+        }
+        let found: Vec<HashMap<String, String>> = self.link.pipe("read iterations", &pipeline).await?;
+        Ok(found.iter().map(|fields| (!fields.is_empty()).then(|| Iteration::read(fields))).collect())
     }
 
     /// Writes where a job stands; returns whether it was cancelled.

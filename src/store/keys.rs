@@ -27,6 +27,11 @@ pub(super) fn iteration(jid: &str) -> String {
 /// Seconds that is kept: a month.
 pub(super) const ITERATION_TTL: u64 = 2_592_000;
 
+/// Deploys of a day, `20261123`: minute to label.
+pub(super) fn marks(day: &str) -> String {
+    format!("{day}-marks")
+}
+
 /// Pending jobs of a queue: pushed left, fetched right.
 pub(crate) fn queue(name: &str) -> String {
     format!("queue:{name}")

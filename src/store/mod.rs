@@ -18,6 +18,8 @@ pub(crate) mod fleet;
 #[cfg(feature = "server")]
 mod inspect;
 #[cfg(feature = "server")]
+pub(crate) mod metrics;
+#[cfg(feature = "server")]
 pub(crate) mod sets;
 
 pub(crate) mod iteration;
