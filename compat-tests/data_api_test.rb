@@ -51,6 +51,78 @@ describe "the Data API" do
     end
   end
 
+  # What Sidekiq's own query says, in the words of the Rust one.
+  def described(result)
+    totals = ->(series, bucket) { %w[p f ms].map { |metric| series[metric][bucket] } }
+    jobs = result.job_results.to_h do |name, job|
+      buckets = %w[p f ms].flat_map { |metric| job.series[metric].keys }.uniq.sort
+      histogram = job.hist.values.map(&:reverse).reject(&:empty?).reduce([0] * 26) { |sum, runs| sum.zip(runs).map(&:sum) }
+      [name, {"totals" => job.totals.values_at("p", "f", "ms"), "histogram" => histogram,
+              "series" => buckets.map { |bucket| [epoch(bucket), totals[job.series, bucket]] }}]
+    end
+    {"jobs" => jobs, "marks" => result.marks.map { |mark| [mark.time.to_i, mark.label, epoch(mark.bucket)] }.sort}
+  end
+
+  # Sidekiq 7 says "4:35" where 8 says the whole moment.
+  def epoch(bucket)
+    time = Time.parse(bucket.include?("T") ? bucket : "#{bucket} UTC")
+    ((time > Time.now) ? time - 86_400 : time).to_i
+  end
+
+  it "answers questions for metrics as Sidekiq does" do
+    skip_before 7, "has no metrics"
+    require "sidekiq/metrics/query"
+    require "sidekiq/deploy"
+    3.times { |n| NoopJob.perform_async("a", n, {}) }
+    FailJob.perform_async("boom")
+    SlowJob.perform_async(0.12)
+    Sidekiq::Deploy.mark!("release one")
+    work = -> { eventually { assert_equal [0, 5], [Sidekiq::Queue.new.size + private_jobs, Sidekiq::Metrics::Query.new.top_jobs(minutes: 10).job_results.values.sum { |job| job.totals["p"] }] } }
+    with_sidekiq("-q", "default") { work.call }
+    NoopJob.perform_async("b", 4, {})
+    with_worker("--wire-version", Sidekiqs::MAJOR.to_s) { eventually { assert_equal 0, Sidekiq::Queue.new.size + private_jobs } }
+
+    assert_asked = ->(*question) {
+      eventually {
+        ruby = answer_of_ruby(question)
+        assert_equal ruby, JSON.parse(inspect_rust("metrics", *question)), question
+        refute_empty ruby["jobs"]
+      }
+    }
+    assert_asked["minutes", "60"]
+    assert_asked["NoopJob", "minutes", "60"]
+    assert_asked["SlowJob", "minutes", "60"]
+    assert_asked["NoSuchJob", "minutes", "60"]
+    assert_asked["hours", "2"] if Sidekiqs::MAJOR >= 8
+  end
+
+  def answer_of_ruby(question)
+    query = Sidekiq::Metrics::Query.new
+    result =
+      case question
+      in ["minutes", count] then query.top_jobs(minutes: count.to_i)
+      in ["hours", count] then query.top_jobs(hours: count.to_i)
+      in [name, "minutes", count] then query.for_job(name, minutes: count.to_i)
+      end
+    described(result)
+  end
+
+  it "knows where iterable jobs stand" do
+    skip_before 8, "shows nobody where they stand"
+    jid = CountJob.perform_async(1000, 0.1)
+    with_sidekiq("-q", "default") { eventually { assert_operator proofs(jid).size, :>=, 4 } }
+    cancelled = CountJob.perform_async(5, 0)
+    WorkerProcess.run(WorkerProcess::TOOL, "cancel", cancelled)
+    ruby = [jid, cancelled, "none"].map do |one|
+      state = Sidekiq::IterableJobQuery.new(one)[one]
+      state && [one, state.executions, state.runtime.round(6), state.cursor, state.cancelled]
+    end
+    rust = JSON.parse(inspect_rust("iterable", jid, cancelled, "none"))
+    assert_equal ruby, rust.map { |state| state && [*state[0, 2], state[2].round(6), *state[3..]] }
+    assert_equal [1, nil, nil], [ruby[0][1], ruby[0][4], ruby[2]]
+    assert_kind_of Integer, ruby[1][4]
+  end
+
   it "moves jobs as Sidekiq moves them" do
     jids = 3.times.map { |n| FailJob.perform_async("boom #{n}") }
     with_worker { eventually { assert_equal 3, Sidekiq::RetrySet.new.size } }

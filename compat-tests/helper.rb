@@ -58,10 +58,14 @@ module Compat
   end
 
   # A real `sidekiq` process.
-  def with_sidekiq(*flags)
-    process = start(WorkerProcess.ruby(*flags))
+  def with_sidekiq(*flags, env: {})
+    process = start_sidekiq(*flags, env: env)
     yield process
     process.stop
+  end
+
+  def start_sidekiq(*flags, env: {})
+    start(WorkerProcess.ruby(*flags, env: env))
   end
 
   def proofs(jid) = redis("LRANGE", "proof:#{jid}", 0, -1).map { |raw| JSON.parse(raw) }

@@ -6,7 +6,7 @@
 use std::error::Error;
 
 use ferrokiq::Client;
-use ferrokiq::api::{Api, SortedSet};
+use ferrokiq::api::{Api, JobMetrics, Metrics, SortedSet, Span, Totals};
 use ferrokiq::time::EpochSecs;
 use serde_json::{Value, json};
 
@@ -32,6 +32,20 @@ async fn main() -> Result<(), Box<dyn Error>> {
                 _ => process.dump().await?,
             }
         }
+        ["metrics", "minutes", count] => println!("{}", top(&api, Span::Minutes(count.parse()?)).await?),
+        ["metrics", "hours", count] => println!("{}", top(&api, Span::Hours(count.parse()?)).await?),
+        ["metrics", class, "minutes", count] => {
+            println!("{}", described(&api.job_metrics(class, Span::Minutes(count.parse()?)).await?));
+        }
+        ["iterable", jids @ ..] => {
+            let states = api.iterable_states(jids).await?.into_iter().map(|state| {
+                let state = state?;
+                let cursor: Value = serde_json::from_str(&state.cursor).ok()?;
+                let cancelled = state.cancelled.map(|at| at.secs());
+                Some(json!([state.jid, state.executions, state.runtime.as_secs_f64(), cursor, cancelled]))
+            });
+            println!("{}", json!(states.collect::<Vec<_>>()));
+        }
         [set, "clear"] => named(&api, set).clear().await?,
         [name, what, jid] => {
             let set = named(&api, name);
@@ -49,6 +63,25 @@ async fn main() -> Result<(), Box<dyn Error>> {
         other => return Err(format!("what is {other:?}?").into()),
     }
     Ok(())
+}
+
+async fn top(api: &Api, span: Span) -> ferrokiq::Result<Value> {
+    Ok(described(&api.top_jobs(span).await?))
+}
+
+fn described(metrics: &Metrics) -> Value {
+    let totals = |totals: &Totals| json!([totals.processed, totals.failed, totals.ms]);
+    let job = |job: &JobMetrics| {
+        json!({
+            "totals": totals(&job.totals),
+            "series": job.series.iter().map(|(bucket, of_bucket)| json!([bucket, totals(of_bucket)])).collect::<Vec<_>>(),
+            "histogram": job.histogram.values().fold([0; 26], |sum, runs| std::array::from_fn(|at| sum[at] + runs[at])),
+        })
+    };
+    json!({
+        "jobs": metrics.jobs.iter().map(|(class, of_class)| (class.clone(), job(of_class))).collect::<serde_json::Map<_, _>>(),
+        "marks": metrics.marks.iter().map(|mark| json!([mark.at.secs(), mark.label, mark.bucket])).collect::<Vec<_>>(),
+    })
 }
 
 fn named(api: &Api, name: &str) -> SortedSet {

@@ -48,11 +48,9 @@ describe "an iterable job" do
   end
 
   it "makes way for others after its time" do
-    config = Tempfile.create(["sidekiq", ".yml"])
-    config.write(":max_iteration_runtime: 0.5\n")
-    config.close
+    config = WorkerProcess.config_file(":max_iteration_runtime: 0.5\n")
     jid = CountJob.perform_async(20, 0.1)
-    with_worker("-c", "1", "-C", config.path) do
+    with_worker("-c", "1", "-C", config) do
       eventually { assert_includes said(jid), "rust resume" }
       other = EchoJob.perform_async("me too")
       assert_ran "rust", other, ["me too"]

@@ -3,7 +3,9 @@
 use std::time::Duration;
 
 use ferrokiq::job::{Indexed, IterableJob, RawArgs, Variadic};
-use ferrokiq::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, Payload, RetryIn, ServerBuilder};
+use ferrokiq::{
+    Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, OnExhausted, Payload, RetryIn, ServerBuilder,
+};
 use redis::aio::MultiplexedConnection;
 use serde_json::{Value, json};
 
@@ -17,8 +19,12 @@ impl Proof {
     }
 
     async fn tell(&self, cx: &Context, what: Value) -> JobResult {
+        self.tell_of(cx.jid(), what).await
+    }
+
+    pub(crate) async fn tell_of(&self, jid: &str, what: Value) -> JobResult {
         redis::pipe()
-            .rpush(format!("proof:{}", cx.jid()), json!(["rust", what]).to_string())
+            .rpush(format!("proof:{jid}"), json!(["rust", what]).to_string())
             .hincr("proof:count", "rust", 1)
             .exec_async(&mut self.0.clone())
             .await?;
@@ -137,6 +143,43 @@ impl Job for HandoverJob {
     }
 }
 
+/// Has a last word when its retries are over; wants no burial if that is its message.
+struct LastWordJob(Proof);
+
+impl Job for LastWordJob {
+    const CLASS: &'static str = "LastWordJob";
+    type Args = (String,);
+
+    async fn perform(&self, _cx: Context, (message,): Self::Args) -> JobResult {
+        Err(JobError::new("ArgumentError", message))
+    }
+
+    fn options() -> JobOptions {
+        JobOptions::new().retry(0)
+    }
+
+    fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> OnExhausted {
+        let (proof, jid, message) = (self.0.clone(), payload.jid().to_owned(), error.message().to_owned());
+        let discard = message == "discard";
+        tokio::spawn(async move { proof.tell_of(&jid, json!(["exhausted", message])).await });
+        if discard { OnExhausted::Discard } else { OnExhausted::Bury }
+    }
+}
+
+/// Pushes a job to another Redis: a shard.
+struct ShardJob(Proof);
+
+impl Job for ShardJob {
+    const CLASS: &'static str = "ShardJob";
+    type Args = (String, String);
+
+    async fn perform(&self, cx: Context, (url, text): Self::Args) -> JobResult {
+        let shard = cx.client().via(url.parse()?)?;
+        shard.push(Payload::new("RubyEchoJob", [text.as_str().into()]).with_queue("ruby")).await?;
+        self.0.tell(&cx, text.into()).await
+    }
+}
+
 /// Counts to a number, item by item.
 struct CountJob(Proof);
 
@@ -194,6 +237,8 @@ pub(crate) fn register(server: ServerBuilder, proof: &Proof) -> ServerBuilder {
         .register_blocking(StubbornJob)
         .register_iterable(CountJob(proof.clone()))
         .register(HandoverJob(proof.clone()))
+        .register(LastWordJob(proof.clone()))
+        .register(ShardJob(proof.clone()))
         .register_fn("StrictJob", move |cx: Context, (id, name): (i64, String)| {
             let proof = strict.clone();
             async move { proof.tell(&cx, json!([id, name])).await }

@@ -5,7 +5,7 @@ mod jobs;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use ferrokiq::Server;
+use ferrokiq::{Event, Server, ServerBuilder};
 use jobs::Proof;
 
 #[tokio::main]
@@ -15,10 +15,32 @@ async fn main() -> ExitCode {
     // Without Redis the worker itself says so, in its own words.
     if let Ok(proof) = Proof::open(&url).await {
         server = jobs::register(server, &proof);
+        if std::env::var_os("TELL_EVENTS").is_some() {
+            server = tell_events(server, &proof);
+        }
     }
+    server = server.embedded(std::env::var_os("EMBEDDED").is_some());
     // The suite does not wait fifteen seconds for a look at the schedule.
     if let Some(secs) = std::env::var("POLL_INTERVAL").ok().and_then(|secs| secs.parse().ok()) {
         server = server.poll_interval_average(Duration::from_secs_f64(secs));
     }
     ferrokiq::cli::run(server).await
+}
+
+/// Tells Redis what happens in the life of a process.
+fn tell_events(mut server: ServerBuilder, proof: &Proof) -> ServerBuilder {
+    for (event, name) in [
+        (Event::Startup, "startup"),
+        (Event::Quiet, "quiet"),
+        (Event::Shutdown, "shutdown"),
+        (Event::Exit, "exit"),
+        (Event::Heartbeat, "heartbeat"),
+    ] {
+        let proof = proof.clone();
+        server = server.on(event, move || {
+            let proof = proof.clone();
+            async move { proof.tell_of("events", name.into()).await.expect("Redis is there") }
+        });
+    }
+    server
 }

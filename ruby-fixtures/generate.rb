@@ -46,6 +46,7 @@ module Frozen
     Process.singleton_class.prepend(Clock)
     Time.singleton_class.prepend(Now)
     Sidekiq::JobRetry.prepend(Dice)
+    Sidekiq::Client.prepend(Module.new { def rand(*) = 0.5 })
     SecureRandom.singleton_class.prepend(Module.new { def hex(*) = "00112233445566778899aabb" })
   end
 end
@@ -141,25 +142,59 @@ def due((set, member))
   {}
 end
 
+# How long the poller waits, in seconds, with the dice at 0, a half and almost 1: [processes, configured average, dice, seconds].
+def poll
+  [1, 2, 5, 9, 10, 11, 50].product([nil, 0.2, 15], [0.0, 0.5, 0.999]).map do |processes, average, dice|
+    if MAJOR >= 7
+      CONFIG[:poll_interval_average] = average
+      poller = Sidekiq::Scheduled::Poller.new(CONFIG)
+    else
+      Sidekiq.options[:poll_interval_average] = average
+      poller = Sidekiq::Scheduled::Poller.new
+    end
+    poller.define_singleton_method(:process_count) { processes }
+    loaded = Object.new.tap { |one| one.define_singleton_method(:rand) { |*| dice } }
+    poller.respond_to?(:rnd=) ? poller.rnd = loaded : poller.define_singleton_method(:rand) { |*| dice }
+    [processes, average, dice, poller.send(:random_poll_interval).round(6)]
+  end
+ensure
+  (MAJOR >= 7) ? CONFIG[:poll_interval_average] = nil : Sidekiq.options.delete(:poll_interval_average)
+end
+
+# The bucket of the histogram a duration falls into: [milliseconds, bucket].
+def histogram
+  bounds = Sidekiq::Metrics::Histogram::BUCKET_INTERVALS
+  (bounds[0...-1].flat_map { |ms| [ms - 1, ms, ms + 1] } + [0, 1, 51, 9_999_999]).sort.map do |ms|
+    histogram = Sidekiq::Metrics::Histogram.new("X")
+    histogram.record_time(ms)
+    [ms, histogram.buckets.index { |counter| counter.value == 1 }]
+  end
+end
+
 Frozen.freeze!
 root = File.join(__dir__, "sidekiq-#{MAJOR}")
 check = ARGV.delete("--check")
 differing = []
+keep = ->(name, text) {
+  path = File.join(root, "#{name}.json")
+  return if File.exist?(path) && File.read(path) == "#{text}\n"
+  return differing << path if check
+  FileUtils.mkdir_p(File.dirname(path))
+  File.write(path, "#{text}\n")
+}
 
 {"enqueue" => [Cases::ENQUEUE, method(:enqueue)], "run" => [Cases.run(MAJOR), method(:run)], "due" => [Cases.due(MAJOR), method(:due)]}.each do |kind, (cases, record)|
   cases.each do |name, given|
     redis("FLUSHDB")
     said = record.call(given)
-    text = JSON.pretty_generate({"name" => name, "given" => given}.merge(said).merge("redis" => state)) + "\n"
-    path = File.join(root, kind, "#{name}.json")
-    next if File.exist?(path) && File.read(path) == text
-    if check
-      differing << path
-    else
-      FileUtils.mkdir_p(File.dirname(path))
-      File.write(path, text)
-    end
+    keep.call("#{kind}/#{name}", JSON.pretty_generate({"name" => name, "given" => given}.merge(said).merge("redis" => state)))
   end
+end
+rows = ->(rows) { "[\n#{rows.map { |row| "  #{JSON.generate(row)}" }.join(",\n")}\n]" }
+keep.call("poll", rows.call(poll))
+if MAJOR >= 7
+  require "sidekiq/metrics/tracking"
+  keep.call("histogram", rows.call(histogram))
 end
 
 if differing.any?

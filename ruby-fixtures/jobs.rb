@@ -138,6 +138,48 @@ class DiscardedJob
   end
 end
 
+# Has a last word when its retries are over; wants no burial if that is its message.
+class LastWordJob
+  include Sidekiq::Job
+  sidekiq_options retry: 0
+  sidekiq_retries_exhausted do |job, error|
+    Proof.tell(job["jid"], ["exhausted", error.message])
+    :discard if error.message == "discard"
+  end
+
+  def perform(message)
+    raise ArgumentError, message
+  end
+end
+
+# Pushes a job to another Redis: a shard.
+class ShardJob
+  include Sidekiq::Job
+
+  def perform(url, text)
+    options = {url: url, size: 20}
+    options[:logger] = Logger.new(IO::NULL) if Sidekiq.respond_to?(:default_configuration)
+    Sidekiq::Client.via(Sidekiq::RedisConnection.create(options)) { RubyEchoJob.perform_async(text) }
+    Proof.tell(jid, text)
+  end
+end
+
+# Lines for a machine, where the suite asks for them.
+if ENV["LOG_JSON"]
+  Sidekiq.configure_server { |config| config.logger.formatter = Sidekiq::Logger::Formatters::JSON.new }
+end
+
+# What happens in the life of a process, told to Redis where the suite asks for it.
+if ENV["TELL_EVENTS"]
+  Sidekiq.configure_server do |config|
+    %i[startup quiet shutdown exit heartbeat].each do |event|
+      config.on(event) { Proof.tell("events", event) }
+    rescue ArgumentError
+      # An event of later versions.
+    end
+  end
+end
+
 # Counts to a number, item by item; goes on where it stopped, whoever runs it. From Sidekiq 7.3 on.
 if defined?(Sidekiq::IterableJob)
   class CountJob

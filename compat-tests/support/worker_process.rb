@@ -13,11 +13,18 @@ class WorkerProcess
     new("ferrokiq", [RUST, *flags], {"POLL_INTERVAL" => "0.2", "RUST_BACKTRACE" => "0"}.merge(env))
   end
 
-  def self.ruby(*flags)
-    config = Tempfile.create(["sidekiq", ".yml"])
-    config.write(":poll_interval_average: 0.2\n")
-    config.close
-    new("sidekiq", ["ruby", "-S", "sidekiq", "-r", File.expand_path("../../ruby-fixtures/jobs.rb", __dir__), "-C", config.path, *flags], {})
+  # With a configuration file of one's own, it must say how often to look at the schedule.
+  def self.ruby(*flags, env: {})
+    flags = ["-C", config_file(":poll_interval_average: 0.2\n"), *flags] unless flags.include?("-C")
+    new("sidekiq", ["ruby", "-S", "sidekiq", "-r", File.expand_path("../../ruby-fixtures/jobs.rb", __dir__), *flags], env)
+  end
+
+  # Its path.
+  def self.config_file(text)
+    file = Tempfile.create(["sidekiq", ".yml"])
+    file.write(text)
+    file.close
+    file.path
   end
 
   # Runs a command to its end: what it said, and its exit code.

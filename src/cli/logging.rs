@@ -55,6 +55,14 @@ struct Parts {
 enum Piece {
     Text(String),
     Number(String),
+    List(Vec<String>),
+}
+
+impl Piece {
+    /// Tags come as the payload has them: a JSON array.
+    fn tags(json: String) -> Self {
+        serde_json::from_str(&json).map_or(Self::Text(json), Self::List)
+    }
 }
 
 impl Parts {
@@ -62,6 +70,7 @@ impl Parts {
         match (field.name(), piece) {
             ("message", Piece::Text(text) | Piece::Number(text)) => self.message = text,
             ("tid", Piece::Text(text) | Piece::Number(text)) => self.tid = text,
+            ("tags", Piece::Text(json)) => self.context.push(("tags", Piece::tags(json))),
             (name, piece) => self.context.push((name, piece)),
         }
     }
@@ -119,8 +128,10 @@ impl Lines {
             write!(out, " tid={}", parts.tid)?;
         }
         for (key, piece) in &parts.context {
-            let (Piece::Text(value) | Piece::Number(value)) = piece;
-            write!(out, " {key}={}", Clean(value))?;
+            match piece {
+                Piece::Text(value) | Piece::Number(value) => write!(out, " {key}={}", Clean(value))?,
+                Piece::List(values) => write!(out, " {key}={}", Clean(&values.join(",")))?,
+            }
         }
         writeln!(out, ": {}", Clean(&parts.message))
     }
@@ -134,6 +145,9 @@ impl Lines {
             match piece {
                 Piece::Text(value) => write!(out, "{}:{}", text(key), text(value))?,
                 Piece::Number(value) => write!(out, "{}:{value}", text(key))?,
+                Piece::List(values) => {
+                    write!(out, "{}:{}", text(key), serde_json::to_string(values).unwrap_or_default())?;
+                }
             }
         }
         out.write_str(if parts.context.is_empty() { "}\n" } else { "}}\n" })
@@ -209,16 +223,20 @@ mod tests {
         let parts = Parts {
             tid: "6kk".into(),
             message: "done".into(),
-            context: vec![("jid", Piece::Text("c1".into())), ("elapsed", Piece::Number("0.0".into()))],
+            context: vec![
+                ("jid", Piece::Text("c1".into())),
+                ("tags", Piece::tags(r#"["a","b, c"]"#.into())),
+                ("elapsed", Piece::Number("0.0".into())),
+            ],
         };
         let mut text = String::new();
         lines.text(&mut Writer::new(&mut text), Level::INFO, &parts).unwrap();
-        assert_eq!(text, "INFO  pid=7 tid=6kk jid=c1 elapsed=0.0: done\n");
+        assert_eq!(text, "INFO  pid=7 tid=6kk jid=c1 tags=a,b, c elapsed=0.0: done\n");
 
         let mut json = String::new();
         lines.json(&mut Writer::new(&mut json), Level::WARN, &parts).unwrap();
         assert!(json.ends_with(
-            ",\"pid\":7,\"tid\":\"6kk\",\"lvl\":\"WARN\",\"msg\":\"done\",\"ctx\":{\"jid\":\"c1\",\"elapsed\":0.0}}\n"
+            ",\"pid\":7,\"tid\":\"6kk\",\"lvl\":\"WARN\",\"msg\":\"done\",\"ctx\":{\"jid\":\"c1\",\"tags\":[\"a\",\"b, c\"],\"elapsed\":0.0}}\n"
         ), "{json}");
         serde_json::from_str::<serde_json::Value>(&json).unwrap();
     }

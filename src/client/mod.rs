@@ -138,6 +138,27 @@ impl Client {
         Self::builder().build()
     }
 
+    /// The same client, its middleware and its stamps, for another Redis: a shard. As `Sidekiq::Client.via`. It has a connection of
+    /// its own, so make it once and keep it.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for options that cannot be used.
+    pub fn via(&self, redis: RedisOptions) -> Result<Self> {
+        let Shared { sink, chain, stamps, asked } = &*self.0;
+        let sink = match sink {
+            Sink::Redis(_) => Sink::Redis(Store::new(redis)?),
+            #[cfg(feature = "testing")]
+            Sink::Test(sink) => Sink::Test(Arc::clone(sink)),
+        };
+        // Who asks the processes asks those of the other Redis.
+        let (stamps, asked) = match asked {
+            Some(_) => (Stamps::default(), Some(Mutex::default())),
+            None => (stamps.clone(), None),
+        };
+        Ok(Self(Arc::new(Shared { sink, chain: chain.clone(), stamps, asked })))
+    }
+
     /// A client of a server, which minds the stamps.
     #[cfg(feature = "server")]
     pub(crate) fn over(store: Store, chain: Chain, stamps: Stamps) -> Self {

@@ -14,6 +14,7 @@ struct Line<'a> {
     jid: String,
     class: String,
     bid: Option<String>,
+    /// A JSON array.
     tags: Option<String>,
 }
 
@@ -22,14 +23,13 @@ impl<'a> JobLog<'a> {
         if !tracing::enabled!(Level::INFO) {
             return Self(None);
         }
-        let tags = payload.contains_key("tags").then(|| payload.tags().join(","));
         let line = Line {
             started: Instant::now(),
             tid,
             jid: payload.jid().to_owned(),
             class: payload.display_class().to_owned(),
             bid: payload.bid().map(str::to_owned),
-            tags,
+            tags: payload.get("tags").map(str::to_owned),
         };
         tracing::info!(tid, jid = line.jid, class = line.class, bid = line.bid, tags = line.tags, "start");
         Self(Some(line))

@@ -28,6 +28,8 @@ pub(crate) struct Launcher {
     /// The poller and the search for dead processes: both end when the server is quieted.
     helpers: Vec<JoinHandle<()>>,
     acknowledger: JoinHandle<()>,
+    /// Tells who wants to know that the server was quieted, when it is: by a signal, the Web UI, or the stop.
+    quiet_teller: JoinHandle<()>,
 }
 
 impl Launcher {
@@ -45,6 +47,11 @@ impl Launcher {
         core.store.register(&core.identity).await?;
         core.hooks.fire(Event::Startup).await;
         let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules)?;
+        let quieted = Arc::clone(&core);
+        let quiet_teller = tokio::spawn(async move {
+            quieted.handle.quieted().await;
+            quieted.hooks.fire(Event::Quiet).await;
+        });
         let private = Private::of(&core.identity);
         let acknowledger = tokio::spawn(Acknowledger::new(core.store.clone(), private.clone(), acknowledgements).run());
         let mut helpers = vec![tokio::spawn(poller::run(Arc::clone(&core)))];
@@ -56,7 +63,7 @@ impl Launcher {
             .into_iter()
             .map(|capsule| Manager::start(&core, capsule, private.clone(), Arc::clone(&numbers)))
             .collect();
-        Ok(Self { core, heartbeat, managers, helpers, acknowledger })
+        Ok(Self { core, heartbeat, managers, helpers, acknowledger, quiet_teller })
     }
 
     /// 1. quiet: nothing more is fetched or promoted
@@ -65,10 +72,10 @@ impl Launcher {
     /// 4. acknowledge what is done
     /// 5. leave the registry, then the Busy page
     pub(crate) async fn stop(self) -> Stopped {
-        let Self { core, heartbeat, mut managers, helpers, acknowledger } = self;
+        let Self { core, heartbeat, mut managers, helpers, acknowledger, quiet_teller } = self;
         core.handle.quiet();
         core.stop.trigger();
-        core.hooks.fire(Event::Quiet).await;
+        let _ = quiet_teller.await;
         core.hooks.fire(Event::Shutdown).await;
 
         let deadline = Instant::now() + core.config.timeout;
