@@ -35,6 +35,9 @@ class Browser
     accept
   end
 
+  # Types into what a CSS selector finds first, and presses Enter.
+  def type(selector, text) = call(:post, "/element/#{find(selector)}/value", {text: "#{text}\uE007"})
+
   def has?(selector) = !call(:post, "/elements", {using: "css selector", value: selector}).empty?
 
   def script(source) = call(:post, "/execute/sync", {script: source, args: []})
@@ -45,7 +48,11 @@ class Browser
 
   private
 
-  def find(selector) = call(:post, "/element", {using: "css selector", value: selector}).fetch(ELEMENT)
+  # The first that a person sees; a narrow screen has menus of its own.
+  def find(selector)
+    found = call(:post, "/elements", {using: "css selector", value: selector}).map { |element| element.fetch(ELEMENT) }
+    found.find { |element| call(:get, "/element/#{element}/displayed") } || found.first || raise("nothing on this page is #{selector}")
+  end
 
   # "Are you sure?"
   def accept
