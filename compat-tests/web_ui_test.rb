@@ -1,26 +1,11 @@
 # frozen_string_literal: true
 
 require_relative "helper"
-require "rack/test"
-require "securerandom"
-require "sidekiq/web"
-begin
-  require "rack/session"
-rescue LoadError
-  # Older racks bring sessions themselves.
-  require "rack/session/cookie"
-end
+require_relative "support/web_ui"
 
 describe "the Web UI" do
   include Compat
-  include Rack::Test::Methods
-
-  APP = Rack::Builder.new {
-    use Rack::Session::Cookie, secret: SecureRandom.hex(32), same_site: true
-    run Sidekiq::Web
-  }.to_app
-
-  def app = APP
+  include WebUi
 
   def page(path)
     get path
@@ -41,8 +26,6 @@ describe "the Web UI" do
     return page("/retries?substr=#{text}") if Sidekiqs::MAJOR >= 8
     Sidekiq::RetrySet.new.scan("*#{text}*").map(&:klass).join(" ")
   end
-
-  def routed(entry) = "#{entry.score}-#{entry.jid}"
 
   it "renders every page with what Rust wrote" do
     hostile = "<script>alert('x')</script> \u0000 \u202e #{"long " * 2000}"

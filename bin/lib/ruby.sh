@@ -111,7 +111,7 @@ exec_ruby() {
       mkdir -p "$target"
       # Mounts live in a name space of the process's own: nothing is left when it ends.
       exec unshare --mount --propagation private "$root/bin/lib/enter-chroot" "$(chroot_of "$major")" \
-        "$root" "$target" "$PWD" "$@"
+        "$root" "$target" "$cache" "$PWD" "$@"
       ;;
     *) die "there is no Ruby Sidekiq $major: run bin/setup --sidekiq $major" ;;
   esac

@@ -7,58 +7,18 @@ use ferrokiq::{Context, Payload, Server};
 
 use crate::support::{Redis, Running, eventually, nothing};
 
-const KEYS: [&str; 26] = [
-    "class",
-    "args",
-    "jid",
-    "queue",
-    "retry",
-    "created_at",
-    "enqueued_at",
-    "at",
-    "retry_count",
-    "failed_at",
-    "retried_at",
-    "error_message",
-    "error_class",
-    "error_backtrace",
-    "backtrace",
-    "retry_queue",
-    "retry_for",
-    "dead",
-    "tags",
-    "wrapped",
-    "display_class",
-    "bid",
-    "cattr",
-    "locale",
-    "log_level",
-    "encrypt",
-];
-
-const VALUES: [&str; 16] = [
-    "null",
-    "true",
-    "false",
-    "0",
-    "-1",
-    "1.5",
-    "1e400",
-    "123456789012345678901234",
-    "1795408384695",
-    "\"\"",
-    "\"x\"",
-    "\"7\"",
-    "\"\\u0000\\u001b\"",
-    "[]",
-    "[1,[2]]",
-    "{\"a\":{}}",
-];
+/// Every known key, and every kind of value as JSON; the Ruby half of the suite reads the same.
+#[derive(serde::Deserialize)]
+struct Corpus {
+    keys: Vec<String>,
+    values: Vec<String>,
+}
 
 /// 416 payloads: one key wrong in each.
 fn payloads(class: &str) -> Vec<String> {
+    let Corpus { keys, values } = serde_json::from_str(include_str!("../../ruby-fixtures/hostile.json")).unwrap();
     let mut payloads = Vec::new();
-    for (number, (key, value)) in KEYS.iter().flat_map(|key| VALUES.iter().map(move |value| (key, value))).enumerate() {
+    for (number, (key, value)) in keys.iter().flat_map(|key| values.iter().map(move |value| (key, value))).enumerate() {
         let base = [
             ("class", format!("\"{class}\"")),
             ("args", "[]".into()),
