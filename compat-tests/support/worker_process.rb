@@ -19,6 +19,14 @@ class WorkerProcess
     new("sidekiq", ["ruby", "-S", "sidekiq", "-r", File.expand_path("../../ruby-fixtures/jobs.rb", __dir__), *flags], env)
   end
 
+  # A command under the Sidekiq of another major version; nil where there is none.
+  def self.beside(major, *command)
+    in_ruby = File.expand_path("../../bin/lib/in-ruby", __dir__)
+    command = [in_ruby, "--sidekiq", major.to_s, "--", *command]
+    (@beside ||= {})[major] = system(in_ruby, "--sidekiq", major.to_s, "--", "true", out: IO::NULL, err: IO::NULL) unless @beside&.key?(major)
+    command if @beside[major]
+  end
+
   # Its path.
   def self.config_file(text)
     file = Tempfile.create(["sidekiq", ".yml"])
