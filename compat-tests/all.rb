@@ -2,31 +2,35 @@
 
 # The whole suite: bin/test compat, or WORKER=... FERROKIQ=... ruby compat-tests/all.rb [-j N] [arguments for minitest]
 #
-# Each file runs in a process of its own with a Redis of its own. They mostly wait for things to happen, so several run at a
-# time.
+# Each file runs in three processes, some of its tests in each, with a Redis of their own. They mostly wait for things to happen,
+# so many run at a time.
 
 require "etc"
 require "open3"
 
-jobs = (at = ARGV.index("-j")) ? ARGV.slice!(at, 2).last.to_i : Etc.nprocessors * 2
-files = Dir[File.join(__dir__, "*_test.rb")].sort_by { |file| (File.basename(file) == "crash_test.rb") ? "" : file }
+jobs = (at = ARGV.index("-j")) ? ARGV.slice!(at, 2).last.to_i : Etc.nprocessors * 6
+SHARDS = 3
+# The slowest first.
+slow = %w[crash_test browser_test process_test data_api_test settings_test signals_test web_ui_test mixed_fleet_test heartbeat_test].each_with_index.to_h
+files = Dir[File.join(__dir__, "*_test.rb")].sort_by { |file| [slow.fetch(File.basename(file, ".rb"), slow.size), file] }
 totals = Hash.new(0)
 lock = Mutex.new
 work = Queue.new
-files.each { |file| work << file }
+files.each { |file| SHARDS.times { |shard| work << [file, shard] } }
 work.close
 
 threads = Array.new(jobs) do
   Thread.new do
-    while (file = work.pop)
-      said, status = Open3.capture2e("ruby", file, *ARGV)
+    while (file, shard = work.pop)
+      began = Process.clock_gettime(Process::CLOCK_MONOTONIC)
+      said, status = Open3.capture2e({"SHARD" => "#{shard}/#{SHARDS}"}, "ruby", file, *ARGV)
       lock.synchronize do
         counts = said[/^\d+ runs, .*$/].to_s.scan(/(\d+) (\w+)/).to_h { |number, what| [what, number.to_i] }
         # A file that broke before it could count.
         counts = {"runs" => 1, "errors" => 1} if counts.empty? || (!status.success? && counts.values_at("failures", "errors").sum.zero?)
         counts.each { |what, number| totals[what] += number }
         bad = counts.values_at("failures", "errors").compact.sum
-        warn "#{File.basename(file)}: #{counts["runs"]} runs, #{bad} bad, #{counts["skips"].to_i} skipped"
+        warn "#{File.basename(file)} #{shard + 1}/#{SHARDS}: #{counts["runs"]} runs, #{bad} bad, #{counts["skips"].to_i} skipped, #{(Process.clock_gettime(Process::CLOCK_MONOTONIC) - began).round} s"
         puts said unless status.success?
         puts said.scan(/^.*\[SKIP\].*$|^ +\d+\) Skipped:\n.*\n.*$/) if counts["skips"].to_i.positive?
       end

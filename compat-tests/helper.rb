@@ -4,6 +4,7 @@
 # `redis`. WORKER is the Rust worker, FERROKIQ the operator's tool; bin/test builds and names both.
 
 require "minitest/autorun"
+require "zlib"
 require_relative "support/redis_server"
 require_relative "support/worker_process"
 
@@ -89,6 +90,14 @@ module Compat
     worker
   end
 end
+
+# One part of the tests of a file, where all.rb divides them.
+module Shard
+  NUMBER, OF = ENV.fetch("SHARD", "0/1").split("/").map(&:to_i)
+
+  def runnable_methods = super.select { |method| Zlib.crc32("#{name} #{method}") % OF == NUMBER }
+end
+Minitest::Test.singleton_class.prepend(Shard)
 
 # Shows what the workers said where a test failed, and notes every result for the matrix where it is asked for.
 module Minitest

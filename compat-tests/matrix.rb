@@ -17,11 +17,15 @@ cell = ->(results) {
   reasons = results.filter_map { |result| result["skipped"] || nil }.uniq
   reasons.any? ? "#{ran.size} (#{reasons.map { |reason| reason.sub(/^Sidekiq \S+ /, "") }.join(", ")})" : ran.size.to_s
 }
-lines = ["| | #{columns.map { |sidekiq, server| "#{sidekiq}, #{server}" }.join(" | ")} |", "|---|#{"---|" * columns.size}"]
+bad = results.count { |result| !result["skipped"] && !result["passed"] }
+ran = results.count { |result| !result["skipped"] }
+lines = ["<details>", "<summary>#{rows.size} features on #{columns.size} pairs of Sidekiq and server: #{ran - bad} tests passed, #{bad} failed</summary>", "",
+  "| | #{columns.map { |sidekiq, server| "#{sidekiq}<br>#{server}" }.join(" | ")} |", "|---|#{"---|" * columns.size}"]
 rows.each do |feature, of_feature|
   cells = columns.map { |column| cell.call(of_feature.select { |result| result.values_at("sidekiq", "server") == column }) }
   lines << "| #{feature} | #{cells.join(" | ")} |"
 end
+lines << "" << "</details>"
 text = File.read(readme)
 updated = text.sub(/(<!-- matrix -->\n).*(<!-- end of matrix -->)/m) { "#{$1}#{lines.join("\n")}\n#{$2}" }
 File.write(readme, updated) unless updated == text

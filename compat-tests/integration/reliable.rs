@@ -123,3 +123,35 @@ async fn takes_identical_payloads_for_two_jobs() {
     let processed: usize = redis.call("GET", &["stat:processed"]).await;
     assert_eq!(processed, 50);
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn runs_a_queue_in_order_where_there_is_one_slot() {
+    let redis = Redis::start().await;
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&ran);
+    let builder = Server::builder().concurrency(1).queues(["default", "other"]).register_fn(
+        "Numbered",
+        move |_cx: Context, (number, slow): (usize, bool)| {
+            told.lock().unwrap().push(number);
+            // Longer than a job that was fetched ahead may lie: what lies goes back, in its order.
+            let pause = std::time::Duration::from_millis(if slow { 8 } else { 0 });
+            async move {
+                tokio::time::sleep(pause).await;
+                Ok(())
+            }
+        },
+    );
+    let server = Running::start(&redis, builder);
+    let client = redis.client();
+    for number in 0..800_usize {
+        client.push(Payload::new("Numbered", [number.into(), (number % 97 == 0).into()])).await.unwrap();
+        // Now and then the server has just caught up: it asks what else there is, and begins to wait.
+        let caught_up = std::time::Instant::now() + crate::support::DEADLINE;
+        while number % 3 == 0 && ran.lock().unwrap().len() <= number && std::time::Instant::now() < caught_up {
+            tokio::task::yield_now().await;
+        }
+    }
+    eventually("all ran", async || ran.lock().unwrap().len() >= 800).await;
+    server.stop().await;
+    assert_eq!(*ran.lock().unwrap(), (0..800).collect::<Vec<_>>());
+}

@@ -2,13 +2,14 @@
 
 require "fileutils"
 require "openssl"
+require "shellwords"
 require "socket"
 require "tmpdir"
 
 # A server of one's own on a free port, or on a socket; ended by its own process id.
 class RedisServer
-  # redis-server or valkey-server.
-  PROGRAM = ENV.fetch("REDIS_SERVER", "redis-server")
+  # redis-server or valkey-server, or how to get at one.
+  PROGRAM = Shellwords.split(ENV.fetch("REDIS_SERVER", "redis-server"))
 
   attr_reader :port, :pid, :dir
 
@@ -27,7 +28,7 @@ class RedisServer
     @over = over
     @dir = Dir.mktmpdir("ferrokiq-redis")
     @port = self.class.free_port
-    @pid = spawn(PROGRAM, *listening, "--save", "", "--dir", @dir, *arguments, out: log, err: [:child, :out], pgroup: true)
+    @pid = spawn(*PROGRAM, *listening, "--save", "", "--dir", @dir, *arguments, out: log, err: [:child, :out], pgroup: true)
     wait
   end
 
@@ -103,7 +104,7 @@ class RedisServer
     begin
       (@over == :unix) ? UNIXSocket.open(socket) {} : TCPSocket.open("127.0.0.1", @port) {}
     rescue SystemCallError
-      raise "#{PROGRAM} does not answer:\n#{File.read(log)}" if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
+      raise "#{PROGRAM.join(" ")} does not answer:\n#{File.read(log)}" if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
       IO.select(nil, nil, nil, 0.02)
       retry
     end

@@ -29,11 +29,37 @@ pub(crate) struct Reliable {
 }
 
 /// Whether waiters should wait, and whether one of them brought something.
+///
+/// A queue is either waited at or claimed from, never both: two answers on two connections may overtake each other, and a capsule with
+/// one slot runs a queue in order.
 #[derive(Debug, Default)]
 struct Idle {
     wait: AtomicBool,
     changed: Notify,
     stirred: Notify,
+    /// By queue: whether its waiter has asked Redis and not yet handed over what came.
+    asked: Vec<AtomicBool>,
+}
+
+impl Idle {
+    /// Whether the waiter of a queue may ask now. If so, nobody claims from it until [`answered`](Self::answered).
+    fn ask(&self, queue: usize) -> bool {
+        self.asked[queue].store(true, Ordering::SeqCst);
+        // Whoever claims says so first and looks at `asked` after; this is the other way round, so one of both sees the other.
+        let may = self.wait.load(Ordering::SeqCst);
+        if !may {
+            self.answered(queue);
+        }
+        may
+    }
+
+    fn answered(&self, queue: usize) {
+        self.asked[queue].store(false, Ordering::SeqCst);
+    }
+
+    fn is_asked(&self, queue: usize) -> bool {
+        self.asked.get(queue).is_some_and(|asked| asked.load(Ordering::SeqCst))
+    }
 }
 
 /// Waiters, and so connections, a capsule has at most.
@@ -47,13 +73,14 @@ const LONG_NAP: Duration = Duration::from_secs(5);
 
 impl Reliable {
     pub(super) fn new(source: Source) -> Self {
-        let queues =
+        let queues: Vec<_> =
             source.capsule.weights().iter().map(|(name, _)| (Arc::from(name.as_str()), queue_key(name))).collect();
+        let asked = queues.iter().take(MAX_WAITERS).map(|_| AtomicBool::new(false)).collect();
         Self {
             source,
             queues,
             order: Vec::new(),
-            idle: Arc::default(),
+            idle: Arc::new(Idle { asked, ..Idle::default() }),
             waiters: JoinSet::new(),
             complained: Vec::new(),
             nap: NAP.0,
@@ -61,9 +88,9 @@ impl Reliable {
     }
 
     pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
+        self.idle.wait.store(false, Ordering::SeqCst);
         let batches = self.claim(want.min(MAX_CLAIM)).await?;
         if !batches.is_empty() {
-            self.idle.wait.store(false, Ordering::Release);
             self.nap = NAP.0;
             return Ok(batches);
         }
@@ -75,6 +102,10 @@ impl Reliable {
         self.source.order(&mut self.order);
         if self.order.is_empty() {
             self.source.rest().await;
+            return Ok(Vec::new());
+        }
+        self.order.retain(|queue| !self.idle.is_asked(*queue));
+        if self.order.is_empty() {
             return Ok(Vec::new());
         }
         let queues: Vec<(&str, &str)> =
@@ -104,10 +135,11 @@ impl Reliable {
     async fn wait(&mut self) {
         let waited_for = self.queues.len().min(MAX_WAITERS);
         if self.waiters.is_empty() {
-            for (name, key) in &self.queues[..waited_for] {
+            for (number, (name, key)) in self.queues[..waited_for].iter().enumerate() {
                 let waiter = Waiter {
                     source: self.source.clone(),
                     idle: Arc::clone(&self.idle),
+                    number,
                     queue: Arc::clone(name),
                     key: key.clone(),
                     list: None,
@@ -115,9 +147,8 @@ impl Reliable {
                 self.waiters.spawn(waiter.run());
             }
         }
-        if !self.idle.wait.swap(true, Ordering::AcqRel) {
-            self.idle.changed.notify_waiters();
-        }
+        self.idle.wait.store(true, Ordering::SeqCst);
+        self.idle.changed.notify_waiters();
         let nap = if waited_for == self.queues.len() { LONG_NAP } else { self.nap };
         self.nap = (self.nap * 2).min(NAP.1);
         tokio::select! {
@@ -137,6 +168,8 @@ impl Reliable {
 struct Waiter {
     source: Source,
     idle: Arc<Idle>,
+    /// The place of the queue in the capsule.
+    number: usize,
     queue: Arc<str>,
     key: String,
     /// A private list that is on the index and, as far as is known, empty.
@@ -148,7 +181,9 @@ impl Waiter {
         let mut wire = None;
         let mut pause = Duration::from_millis(50);
         while self.may_wait().await {
-            match self.wait(&mut wire).await {
+            let outcome = self.wait(&mut wire).await;
+            self.idle.answered(self.number);
+            match outcome {
                 Ok(()) => pause = Duration::from_millis(50),
                 Err(error) => {
                     tracing::debug!(queue = &*self.queue, %error, "waiting for a job failed");
@@ -161,7 +196,7 @@ impl Waiter {
         }
     }
 
-    /// Until the capsule is idle and has a free slot; `false` when the server was quieted.
+    /// Until the capsule is idle and has a free slot; then nobody else claims from the queue. `false` when the server was quieted.
     async fn may_wait(&self) -> bool {
         loop {
             let changed = self.idle.changed.notified();
@@ -169,13 +204,13 @@ impl Waiter {
                 return false;
             }
             let may = !self.source.paused.contains(&self.queue) && self.source.intake.has_room();
-            if self.idle.wait.load(Ordering::Acquire) && may {
+            if may && self.idle.ask(self.number) {
                 return true;
             }
             // A slot that frees itself while the capsule is idle tells nobody; look again soon.
             tokio::select! {
                 () = changed => {}
-                () = tokio::time::sleep(Duration::from_millis(5)), if self.idle.wait.load(Ordering::Acquire) => {}
+                () = tokio::time::sleep(Duration::from_millis(5)), if self.idle.wait.load(Ordering::SeqCst) => {}
             }
         }
     }
@@ -208,6 +243,8 @@ impl Waiter {
     }
 
     fn deliver(&self, list: String, jobs: Vec<Vec<u8>>) {
+        // What came first goes in first; only then may somebody claim what comes next.
+        self.idle.wait.store(false, Ordering::SeqCst);
         self.source.intake.push(&[Batch::new(list, Arc::clone(&self.queue), jobs)]);
         self.idle.stirred.notify_one();
     }
