@@ -19,7 +19,7 @@ describe "kill -9" do
     eventually(within: 70) { assert_equal [0, 12], [private_jobs, Sidekiq::Queue.new.size] }
     assert_operator Process.clock_gettime(Process::CLOCK_MONOTONIC) - killed_at, :<, 60
     assert_equal jids.sort, Sidekiq::Queue.new.map(&:jid).sort
-    assert_match(/put back the jobs of a process that died/, survivor.said)
+    eventually { assert_match(/put back the jobs of a process that died/, survivor.said) }
     survivor.stop
   end
 

@@ -31,7 +31,7 @@ module Cases
     "bulk" => {"call" => "push_bulk", "item" => {"class" => "EchoJob", "queue" => "many", "args" => [[1], [2], [3]]}},
     "bulk_at" => {"call" => "push_bulk", "item" => {"class" => "EchoJob", "args" => [[1], [2]], "at" => [2_000_000_000, 2_000_000_001.5]}},
     "bulk_one_time" => {"call" => "push_bulk", "item" => {"class" => "EchoJob", "args" => [[1], [2]], "at" => 2_000_000_000.25}},
-    "bulk_spread" => {"call" => "push_bulk", "item" => {"class" => "EchoJob", "args" => [[1], [1]], "spread_interval" => 60}},
+    "bulk_spread" => {"call" => "push_bulk", "item" => {"class" => "EchoJob", "args" => [[1]], "spread_interval" => 60}},
     "bulk_spread_shortest" => {"call" => "push_bulk", "item" => {"class" => "EchoJob", "args" => [[1]], "spread_interval" => 1}},
     "carried" => {"call" => "push", "item" => {"class" => "X", "args" => [], "expires_in" => 3600, "bid" => "B1", "encrypt" => true, "cattr" => {"x" => 1}, "locale" => "de", "display_class" => "Shown", "log_level" => "debug", "wrapped" => "Inner"}},
     "bulk_empty" => {"call" => "push_bulk", "item" => {"class" => "EchoJob", "args" => []}},
@@ -94,6 +94,7 @@ module Cases
     "duplicate_keys" => %q({"retry":true,"queue":"default","args":["boom"],"class":"NoSuchJob","class":"FailJob","jid":"a6","created_at":1795408384695}),
     "seconds" => %q({"retry":true,"queue":"default","args":["boom"],"class":"FailJob","jid":"a6","created_at":1795408384.695}),
     "float_spelling" => %q({"retry":true,"queue":"default","args":["boom"],"class":"FailJob","jid":"a6","created_at":1795408384695,"f":1.10,"g":1.0e+20,"s":"\u00e9\/"}),
+    "log_level" => %q({"retry":true,"queue":"default","args":["boom"],"class":"FailJob","jid":"a6","created_at":1795408384695,"log_level":"debug"}),
     "log_level_invalid" => %q({"retry":true,"queue":"default","args":["boom"],"class":"FailJob","jid":"a6","created_at":1795408384695,"log_level":"loud"}),
     "infinite_argument" => %q({"retry":true,"queue":"default","args":["boom"],"class":"FailJob","jid":"a6","created_at":1795408384695,"x":1e400}),
     "args_object" => %q({"retry":true,"queue":"default","args":{"a":1},"class":"StrictJob","jid":"a6","created_at":1795408384695})

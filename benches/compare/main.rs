@@ -1,7 +1,12 @@
-//! `bin/bench`: the same work for ferrokiq and real Sidekiq, interleaved in one run, each on a Redis of its own.
+//! `bin/bench`: the same work for ferrokiq, real Sidekiq, rusty-sidekiq and bare Redis, interleaved in one run, each time on a
+//! Redis of its own.
 
 #![expect(clippy::print_stdout, reason = "its report is its purpose")]
 
+mod goals;
+mod measurements;
+mod programs;
+mod proxy;
 mod redis_server;
 mod report;
 
@@ -9,114 +14,78 @@ use std::collections::BTreeMap;
 use std::error::Error;
 use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 
 use clap::Parser;
 
-use redis_server::RedisServer;
+use measurements::measurements;
+use programs::Programs;
 use report::Report;
 
-/// Measure ferrokiq beside real Sidekiq. Prints a table and writes benches/RESULTS.md.
+/// Measure ferrokiq beside real Sidekiq, rusty-sidekiq and bare Redis. Prints a table and writes benches/RESULTS.md.
 #[derive(Debug, Parser)]
 #[command(name = "bin/bench")]
 struct Arguments {
     /// Print one JSON line instead, and write nothing
     #[arg(long)]
     json: bool,
-    /// Fewer jobs and rounds: an idea in three minutes
+    /// Fewer workloads, jobs and rounds: an idea in three minutes
     #[arg(long)]
     quick: bool,
     /// Rounds, of which the median counts
-    #[arg(long, default_value_t = 5)]
+    #[arg(long, default_value_t = 3)]
     rounds: usize,
+    /// Only what has this in its name, `drain_noop` or `.sidekiq.` say; writes nothing
+    #[arg(long, value_name = "TEXT")]
+    only: Option<String>,
+    /// A Ruby to run Sidekiq with, one with YJIT say; it must find the gem
+    #[arg(long, value_name = "PATH")]
+    ruby: Option<PathBuf>,
+    /// Print ratios to a run that was saved with --json
+    #[arg(long, value_name = "FILE")]
+    compare: Option<PathBuf>,
     /// Given by cargo
     #[arg(long, hide = true)]
     bench: bool,
 }
 
-/// Something that drains a queue.
-struct System {
-    name: &'static str,
-    setting: usize,
-    jobs: u64,
-    how: How,
-}
-
-enum How {
-    Ferrokiq { fetch: &'static str },
-    Sidekiq,
-}
-
-fn systems(quick: bool) -> Vec<System> {
-    let (ours, theirs) = if quick { (200_000, 20_000) } else { (500_000, 100_000) };
-    let ferrokiq = |fetch, name, setting| System { name, setting, jobs: ours, how: How::Ferrokiq { fetch } };
-    vec![
-        ferrokiq("reliable", "ferrokiq_reliable", 10),
-        System { name: "sidekiq", setting: 10, jobs: theirs, how: How::Sidekiq },
-        ferrokiq("reliable", "ferrokiq_reliable", 50),
-        ferrokiq("basic", "ferrokiq_basic", 10),
-        ferrokiq("basic", "ferrokiq_basic", 50),
-        System { name: "sidekiq", setting: 5, jobs: theirs, how: How::Sidekiq },
-    ]
-}
-
 fn main() -> Result<(), Box<dyn Error>> {
     let arguments = Arguments::parse();
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let rounds = if arguments.quick { 3 } else { arguments.rounds };
+    let rounds = if arguments.quick { 2 } else { arguments.rounds };
+    let base = arguments.compare.as_deref().map(report::read).transpose()?;
+    let programs = Programs::new(root, arguments.ruby.clone())?;
     let mut figures: BTreeMap<String, Vec<f64>> = BTreeMap::new();
-    let systems = systems(arguments.quick);
+    let chosen: Vec<_> = measurements(arguments.quick)
+        .into_iter()
+        .filter(|one| arguments.only.as_ref().is_none_or(|text| one.title().contains(text)))
+        .collect();
     for round in 1..=rounds {
-        for system in &systems {
-            let key = format!("drain_noop.{}.{}", system.name, system.setting);
+        for (number, one) in chosen.iter().filter(|one| round == 1 || !one.once).enumerate() {
+            let progress = format!("round {round} of {rounds}, {} of {}: {}", number + 1, chosen.len(), one.title());
             if std::io::stderr().is_terminal() {
-                eprint!("\r\x1b[Kround {round} of {rounds}: {key}");
+                eprint!("\r\x1b[K{progress}");
             } else {
-                eprintln!("round {round} of {rounds}: {key}");
+                eprintln!("{progress}");
             }
-            figures.entry(key).or_default().push(drain(root, system)?);
+            for (key, value) in programs.measure(one)? {
+                figures.entry(key).or_default().push(value);
+            }
         }
     }
     if std::io::stderr().is_terminal() {
         eprint!("\r\x1b[K");
     }
     let report = Report::new(figures);
-    if arguments.json {
+    if let Some(base) = base {
+        println!("{}", report.ratios(&base));
+    } else if arguments.json {
         println!("{}", report.json());
-        return Ok(());
+    } else {
+        let text = report.text(&programs.machine(), rounds);
+        println!("{text}");
+        if !arguments.quick && arguments.only.is_none() {
+            std::fs::write(root.join("benches/RESULTS.md"), text)?;
+        }
     }
-    let table = report.table(root);
-    println!("{table}");
-    std::fs::write(root.join("benches/RESULTS.md"), table)?;
     Ok(())
-}
-
-/// Jobs per second of one drain.
-fn drain(root: &Path, system: &System) -> Result<f64, Box<dyn Error>> {
-    let redis = RedisServer::start()?;
-    let mut command = match system.how {
-        How::Ferrokiq { fetch } => {
-            let mut command = Command::new(load_program()?);
-            command.args(["--fetch", fetch]);
-            command
-        }
-        How::Sidekiq => {
-            let mut command = Command::new(root.join("bin/lib/in-ruby"));
-            command.args(["--sidekiq", "8", "--", "ruby"]).arg(root.join("benches/load.rb"));
-            command
-        }
-    };
-    let output = command
-        .args(["--jobs", &system.jobs.to_string(), "--concurrency", &system.setting.to_string()])
-        .env("REDIS_URL", redis.url())
-        .current_dir(root)
-        .output()?;
-    let said = String::from_utf8_lossy(&output.stdout);
-    let rate = said.lines().find_map(|line| line.strip_suffix(" jobs/sec")?.rsplit(' ').next()?.parse().ok());
-    rate.ok_or_else(|| format!("{} said: {said}{}", system.name, String::from_utf8_lossy(&output.stderr)).into())
-}
-
-/// `bin/bench` has built it and says where.
-fn load_program() -> Result<PathBuf, Box<dyn Error>> {
-    std::env::var_os("LOAD").map(PathBuf::from).ok_or_else(|| "LOAD is not set: run bin/bench".into())
 }

@@ -35,8 +35,8 @@ impl RedisServer {
         stream.read_exact(&mut [0; 5])
     }
 
-    pub(crate) fn url(&self) -> String {
-        format!("redis://127.0.0.1:{}/0", self.port)
+    pub(crate) fn port(&self) -> u16 {
+        self.port
     }
 }
 

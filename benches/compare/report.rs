@@ -1,13 +1,18 @@
 use std::collections::BTreeMap;
+use std::error::Error;
 use std::fmt::Write;
 use std::path::Path;
-use std::process::Command;
+
+use crate::goals::{ALONE, Bound, GOALS, Goal};
 
 /// Figures of every round, by `workload.system.setting`.
 pub(crate) struct Report(BTreeMap<String, Vec<f64>>);
 
-/// What others are measured against.
-const YARDSTICK: &str = "drain_noop.sidekiq.10";
+/// Medians of a run that was saved.
+pub(crate) fn read(path: &Path) -> Result<BTreeMap<String, f64>, Box<dyn Error>> {
+    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    Ok(serde_json::from_str(&text).map_err(|error| format!("{}: {error}; save a run with --json", path.display()))?)
+}
 
 impl Report {
     pub(crate) fn new(mut figures: BTreeMap<String, Vec<f64>>) -> Self {
@@ -17,28 +22,65 @@ impl Report {
         Self(figures)
     }
 
-    /// One flat object of medians.
-    pub(crate) fn json(&self) -> String {
-        let medians: BTreeMap<&str, f64> =
-            self.0.iter().map(|(key, rounds)| (key.as_str(), median(rounds).round())).collect();
-        serde_json::to_string(&medians).unwrap_or_default()
+    fn medians(&self) -> BTreeMap<&str, f64> {
+        self.0.iter().map(|(key, rounds)| (key.as_str(), rounded(median(rounds)))).collect()
     }
 
-    /// What was measured, where, with what.
-    pub(crate) fn table(&self, root: &Path) -> String {
-        let yardstick = self.0.get(YARDSTICK).map_or(f64::NAN, |rounds| median(rounds));
-        let mut text = format!(
-            "# Measured\n\n{}\n\nNo-op jobs per second, median of {} rounds (least to most), systems interleaved in one run.\n\n\
-             | workload.system.slots | jobs/s | least – most | times Sidekiq at 10 threads |\n|---|---:|---:|---:|\n",
-            machine(root),
-            self.0.values().next().map_or(0, Vec::len),
-        );
-        for (key, rounds) in &self.0 {
-            let (least, most) = (rounds.first().copied().unwrap_or(0.0), rounds.last().copied().unwrap_or(0.0));
-            let middle = median(rounds);
-            let _ = writeln!(text, "| {key} | {middle:.0} | {least:.0} – {most:.0} | {:.1} |", middle / yardstick);
+    /// One flat object of medians.
+    pub(crate) fn json(&self) -> String {
+        serde_json::to_string(&self.medians()).unwrap_or_default()
+    }
+
+    /// This run to another.
+    pub(crate) fn ratios(&self, base: &BTreeMap<String, f64>) -> String {
+        let mut text = String::from("| figure | then | now | now to then |\n|---|---:|---:|---:|\n");
+        for (key, now) in self.medians() {
+            if let Some(then) = base.get(key) {
+                let _ = writeln!(text, "| {key} | {then} | {now} | {:.2} |", now / then);
+            }
         }
         text
+    }
+
+    /// What was measured, where, with what, and what was to be reached.
+    pub(crate) fn text(&self, machine: &str, rounds: usize) -> String {
+        let mut text = format!(
+            "# Measured\n\n`bin/bench`: {machine}\n\nMedians of {rounds} rounds, systems interleaved in one run on the same machine; only ratios count. \
+             ferrokiq is measured with the reliable fetcher, which is the default, unless a line says basic.\n\n\
+             ## Goals\n\n| what | goal | reached | |\n|---|---:|---:|---|\n"
+        );
+        for goal in &GOALS {
+            if let Some(reached) = self.reached(goal) {
+                let (sign, bound, held) = match goal.bound {
+                    Bound::AtLeast(least) => ('≥', least, reached >= least),
+                    Bound::AtMost(most) => ('≤', most, reached <= most),
+                };
+                let unit = if goal.over == ALONE { "" } else { " ×" };
+                let verdict = if held { "" } else { "**missed**" };
+                let _ =
+                    writeln!(text, "| {} | {sign} {bound}{unit} | {}{unit} | {verdict} |", goal.what, rounded(reached));
+            }
+        }
+        text.push_str("\n## Figures\n\nJobs or pushes per second unless the name says µs, KB or s.\n\n| workload.system.setting | median | least – most |\n|---|---:|---:|\n");
+        for (key, rounds) in &self.0 {
+            let (least, most) = (rounds.first().copied().unwrap_or(0.0), rounds.last().copied().unwrap_or(0.0));
+            let _ = writeln!(text, "| {key} | {} | {} – {} |", rounded(median(rounds)), rounded(least), rounded(most));
+        }
+        text
+    }
+
+    fn reached(&self, goal: &Goal) -> Option<f64> {
+        let figure = self.figure(goal.figure)?;
+        Some(if goal.over == ALONE { figure } else { figure / self.figure(goal.over)? })
+    }
+
+    /// A figure by its key; `.best` is the best of all settings, `ideal.` is followed by a number.
+    fn figure(&self, key: &str) -> Option<f64> {
+        if let Some(number) = key.strip_prefix("ideal.") {
+            return number.parse().ok();
+        }
+        let Some(all) = key.strip_suffix("best") else { return self.0.get(key).map(|rounds| median(rounds)) };
+        self.0.iter().filter(|(key, _)| key.starts_with(all)).map(|(_, rounds)| median(rounds)).max_by(f64::total_cmp)
     }
 }
 
@@ -46,24 +88,7 @@ fn median(sorted: &[f64]) -> f64 {
     sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Cores, versions, date.
-fn machine(root: &Path) -> String {
-    let said = |program: &Path, arguments: &[&str]| {
-        let output = Command::new(program).args(arguments).current_dir(root).output();
-        output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned()).unwrap_or_default()
-    };
-    let cores = std::thread::available_parallelism().map_or(0, usize::from);
-    let redis = said(Path::new("redis-server"), &["--version"]);
-    let redis = redis.split_whitespace().find_map(|word| word.strip_prefix("v=")).unwrap_or("?").to_owned();
-    let ruby = said(
-        &root.join("bin/lib/in-ruby"),
-        &[
-            "--",
-            "ruby",
-            "-e",
-            "require 'sidekiq'; print \"Sidekiq #{Sidekiq::VERSION}, Ruby #{RUBY_VERSION}\"; print(defined?(RubyVM::YJIT) ? ' with YJIT at hand' : ' without YJIT')",
-        ],
-    );
-    let date = said(Path::new("date"), &["-u", "+%Y-%m-%d"]);
-    format!("{date}, {cores} cores, Redis {redis}, {ruby}, ferrokiq {}.", env!("CARGO_PKG_VERSION"))
+/// As many digits as mean something.
+fn rounded(value: f64) -> f64 {
+    if value.abs() >= 100.0 { value.round() } else { (value * 100.0).round() / 100.0 }
 }

@@ -1,0 +1,59 @@
+//! Redis without a worker.
+
+use std::error::Error;
+use std::time::Instant;
+
+use redis::aio::MultiplexedConnection;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{Outcome, Setting, drain, tell_rate};
+
+/// A connection of the bench's own, beside those of what it measures.
+pub(crate) async fn connection() -> Result<MultiplexedConnection, Box<dyn Error>> {
+    let url = std::env::var("REDIS_URL")?;
+    Ok(redis::Client::open(url)?.get_multiplexed_async_connection().await?)
+}
+
+/// Seconds Redis has computed so far.
+pub(crate) async fn cpu(redis: &mut MultiplexedConnection) -> Result<f64, Box<dyn Error>> {
+    let said: String = redis::cmd("INFO").arg("cpu").query_async(redis).await?;
+    let seconds = |name: &str| said.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<f64>().ok());
+    Ok(seconds("used_cpu_sys:").unwrap_or(0.0) + seconds("used_cpu_user:").unwrap_or(0.0))
+}
+
+/// Commands Redis has answered so far.
+pub(crate) async fn commands(redis: &mut MultiplexedConnection) -> Result<f64, Box<dyn Error>> {
+    let said: String = redis::cmd("INFO").arg("stats").query_async(redis).await?;
+    let count = said.lines().find_map(|line| line.strip_prefix("total_commands_processed:")?.trim().parse().ok());
+    count.ok_or_else(|| "Redis counts no commands".into())
+}
+
+/// What a worker must at least read of a job.
+#[derive(Deserialize)]
+struct Job<'a> {
+    class: &'a str,
+    jid: &'a str,
+    #[serde(borrow)]
+    args: &'a RawValue,
+}
+
+pub(crate) async fn ceiling(setting: &Setting) -> Outcome {
+    drain::fill(setting, "LoadJob").await?;
+    let mut redis = connection().await?;
+    let (began, mut jobs, mut bytes) = (Instant::now(), 0, 0);
+    loop {
+        let mut pop = redis::cmd("LMPOP");
+        pop.arg(1).arg("queue:default").arg("RIGHT").arg("COUNT").arg(50);
+        let popped: Option<(String, Vec<Vec<u8>>)> = pop.query_async(&mut redis).await?;
+        let Some((_, batch)) = popped else { break };
+        for raw in &batch {
+            let job: Job<'_> = serde_json::from_slice(raw)?;
+            bytes += job.class.len() + job.jid.len() + job.args.get().len();
+        }
+        jobs += batch.len();
+    }
+    assert!(bytes > jobs, "every job was read");
+    tell_rate(jobs, began.elapsed());
+    Ok(())
+}
