@@ -50,29 +50,40 @@ impl Private {
 impl Store {
     /// Moves up to `n` jobs of `queues`, asked in this order, into private lists. `None` if this process is not
     /// registered.
+    ///
+    /// After an error the jobs may have been moved all the same: claim `again` with the same number, and they are told.
     pub(crate) async fn claim(
         &self,
         private: &Private,
-        number: u64,
+        (number, again): (u64, bool),
         n: usize,
         queues: &[(&str, &str)],
     ) -> Result<Option<Claimed>> {
         let prefix = format!("{}{number}|", private.prefix);
         let mut claim = scripts::CLAIM.key(keys::REGISTRY);
         claim.key(&private.index);
-        claim.arg(&private.identity).arg(n).arg(&prefix);
+        claim.arg(&private.identity).arg(n).arg(&prefix).arg(u8::from(again));
         for (name, key) in queues {
             claim.key(*key).arg(*name);
         }
-        let answer: Value = self.eval("claim", &claim).await?;
-        let Value::Array(parts) = answer else { return Ok(None) };
+        // The first queue usually has enough: what it gave is read in the same round trip, on the same connection.
+        let guess = queues.first().map(|(name, _)| format!("{prefix}{name}")).unwrap_or_default();
+        let (answer, guessed) =
+            tokio::join!(self.link.eval::<Value>("claim", &claim), self.private_jobs(&guess, usize::MAX));
+        let Value::Array(parts) = answer? else { return Ok(None) };
+        let mut guessed = Some(guessed?);
         let mut parts = parts.into_iter();
         let wrong_type = parts.next().map(strings).unwrap_or_default();
         let mut lists = Vec::with_capacity(parts.len() / 2);
-        while let (Some(queue), Some(Value::Array(jobs))) = (parts.next(), parts.next()) {
+        while let (Some(queue), Some(Value::Int(count))) = (parts.next(), parts.next()) {
             let queue = string(queue);
             let key = format!("{prefix}{queue}");
-            lists.push(ClaimedList { queue, key, jobs: jobs.into_iter().map(bytes).collect() });
+            let guessed = guessed.take_if(|jobs| key == guess && i64::try_from(jobs.len()) == Ok(count));
+            let jobs = match guessed {
+                Some(jobs) => jobs,
+                None => self.private_jobs(&key, usize::MAX).await?,
+            };
+            lists.push(ClaimedList { queue, key, jobs });
         }
         Ok(Some(Claimed { lists, wrong_type }))
     }

@@ -96,7 +96,7 @@ impl Store {
     /// Up to `n` jobs of a private list, the one to run first first.
     pub(crate) async fn private_jobs(&self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
         let mut lrange = cmd("LRANGE");
-        lrange.arg(list).arg(-isize::try_from(n).unwrap_or(isize::MAX)).arg(-1);
+        lrange.arg(list).arg(isize::try_from(n).map_or(0, |n| -n)).arg(-1);
         let mut jobs: Vec<Vec<u8>> = self.link.query("read a private list", &lrange).await?;
         jobs.reverse();
         Ok(jobs)

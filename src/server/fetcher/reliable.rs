@@ -19,6 +19,8 @@ pub(crate) struct Reliable {
     source: Source,
     /// Name and key, in the order of the capsule's weights.
     queues: Vec<(Arc<str>, String)>,
+    /// The number of a claim whose answer was lost: it is asked for again.
+    unanswered: Option<u64>,
     /// The order of this claim, kept to save the allocation.
     order: Vec<usize>,
     idle: Arc<Idle>,
@@ -79,6 +81,7 @@ impl Reliable {
         Self {
             source,
             queues,
+            unanswered: None,
             order: Vec::new(),
             idle: Arc::new(Idle { asked, ..Idle::default() }),
             waiters: JoinSet::new(),
@@ -99,19 +102,28 @@ impl Reliable {
     }
 
     async fn claim(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
-        self.source.order(&mut self.order);
-        if self.order.is_empty() {
-            self.source.rest().await;
-            return Ok(Vec::new());
-        }
-        self.order.retain(|queue| !self.idle.is_asked(*queue));
-        if self.order.is_empty() {
-            return Ok(Vec::new());
+        let again = self.unanswered.is_some();
+        if again {
+            // It may have moved jobs of any queue.
+            self.order.clear();
+            self.order.extend(0..self.queues.len());
+        } else {
+            self.source.order(&mut self.order);
+            if self.order.is_empty() {
+                self.source.rest().await;
+                return Ok(Vec::new());
+            }
+            self.order.retain(|queue| !self.idle.is_asked(*queue));
+            if self.order.is_empty() {
+                return Ok(Vec::new());
+            }
         }
         let queues: Vec<(&str, &str)> =
             self.order.iter().map(|at| (&*self.queues[*at].0, self.queues[*at].1.as_str())).collect();
-        let number = self.source.numbers.fetch_add(1, Ordering::Relaxed);
-        let Some(claimed) = self.source.store.claim(&self.source.private, number, want, &queues).await? else {
+        let number = *self.unanswered.get_or_insert_with(|| self.source.numbers.fetch_add(1, Ordering::Relaxed));
+        let claimed = self.source.store.claim(&self.source.private, (number, again), want, &queues).await?;
+        self.unanswered = None;
+        let Some(claimed) = claimed else {
             return Err(Error::new(ErrorKind::Redis, "this process is no longer registered"));
         };
         for key in claimed.wrong_type {

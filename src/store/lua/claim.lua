@@ -1,46 +1,55 @@
 #!lua flags=allow-oom
--- Moves up to n jobs into private lists of this process, oldest first, from the queues in the given order.
+-- Moves up to n jobs into private lists of this process, oldest first, from the queues in the given order. The jobs themselves do not
+-- pass through here: Redis copies a range of a list far faster than Lua holds it. They are read from the private lists.
 -- KEYS  1 registry of processes, 2 index of this process's private lists, 3.. queues
--- ARGV  1 identity, 2 n, 3 what the names of this claim's private lists begin with, 4.. names of the queues
+-- ARGV  1 identity, 2 n, 3 what the names of this claim's private lists begin with, 4 '1' if this claim was made before and its
+--       answer was lost: what it moved is told again, and nothing more is moved; 5.. names of the queues
 -- Returns -1 if this process is not registered (any more), else { wrong-typed queue keys,
---         name of a queue, { its jobs }, ... }
+--         name of a queue, how many of its jobs, ... }
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   return -1
 end
-local n, at, last = tonumber(ARGV[2]), 3, #KEYS
-local wrong, out = {}, {}
-local function take(first, upto)
-  local call = { 'LMPOP', upto - first + 1 }
-  for key = first, upto do call[#call + 1] = KEYS[key] end
-  call[#call + 1] = 'RIGHT'
-  call[#call + 1] = 'COUNT'
-  call[#call + 1] = n
-  return redis.pcall(unpack(call))
+local n, wrong, out = tonumber(ARGV[2]), {}, {}
+local function moved(name, count)
+  out[#out + 1] = name
+  out[#out + 1] = count
 end
-while n > 0 and at <= last do
-  local got = take(at, last)
-  if got and got.err then
-    -- One of the keys is no list: find out which, without holding up the others.
-    got = take(at, at)
-    if got and got.err then
-      wrong[#wrong + 1] = KEYS[at]
-      got = false
-    end
-    at = at + 1
-  elseif not got then
-    break
+local function move(queue, private, size)
+  if size <= n then
+    local renamed = redis.pcall('RENAME', queue, private)
+    if not renamed.err then return size end
   else
-    while KEYS[at] ~= got[1] do at = at + 1 end
-    at = at + 1
+    local sorted = redis.pcall('SORT', queue, 'BY', 'nosort', 'LIMIT', size - n, n, 'STORE', private)
+    if type(sorted) == 'number' then
+      redis.call('LTRIM', queue, 0, size - n - 1)
+      return sorted
+    end
   end
-  if got then
-    local name, jobs = ARGV[at], got[2]
-    local private = ARGV[3] .. name
-    redis.call('LPUSH', private, unpack(jobs))
-    redis.call('SADD', KEYS[2], private)
-    out[#out + 1] = name
-    out[#out + 1] = jobs
-    n = n - #jobs
+  -- Neither is allowed to every user.
+  local jobs = redis.call('LMPOP', 1, queue, 'RIGHT', 'COUNT', n)[2]
+  redis.call('LPUSH', private, unpack(jobs))
+  return #jobs
+end
+if ARGV[4] == '1' then
+  for at = 3, #KEYS do
+    local name = ARGV[at + 2]
+    local size = redis.call('LLEN', ARGV[3] .. name)
+    if size > 0 then moved(name, size) end
+  end
+else
+  for at = 3, #KEYS do
+    local size = redis.pcall('LLEN', KEYS[at])
+    if type(size) ~= 'number' then
+      wrong[#wrong + 1] = KEYS[at]
+    elseif size > 0 then
+      local name = ARGV[at + 2]
+      local private = ARGV[3] .. name
+      local count = move(KEYS[at], private, size)
+      redis.call('SADD', KEYS[2], private)
+      moved(name, count)
+      n = n - count
+      if n == 0 then break end
+    end
   end
 end
 table.insert(out, 1, wrong)
