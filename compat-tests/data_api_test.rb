@@ -149,6 +149,56 @@ describe "the Data API" do
     assert_equal [0, []], [Sidekiq::Queue.new.size, Sidekiq::Queue.all]
   end
 
+  it "moves all at once as Sidekiq moves them" do
+    sides = {"ruby" => ->(set, what) { set.public_send(what) }, "rust" => ->(set, what) { inspect_rust(set.name, what) }}
+    left = sides.transform_values do |act|
+      redis("FLUSHDB")
+      120.times { |n| redis("ZADD", "retry", 1000 + n, %({"class":"EchoJob","args":[#{n}],"jid":"r#{n}","queue":"default","retry":true,"retry_count":#{n},"created_at":#{(Sidekiqs::STAMP == Integer) ? 1_795_408_384_695 : 1_795_408_384.5}})) }
+      act[Sidekiq::RetrySet.new, "retry_all"]
+      queued = redis("LRANGE", "queue:default", 0, -1).map { |raw| JSON.parse(raw).values_at("jid", "retry_count") }.sort
+      60.times { |n| redis("ZADD", "retry", 1000 + n, %({"class":"EchoJob","args":[#{n}],"jid":"k#{n}"})) }
+      act[Sidekiq::RetrySet.new, "kill_all"]
+      [queued, redis("ZRANGE", "dead", 0, -1).sort, redis("ZCARD", "retry")]
+    end
+    assert_equal left["ruby"], left["rust"]
+    assert_equal [120, 60, 0], [left["rust"][0].size, left["rust"][1].size, left["rust"][2]]
+  end
+
+  it "shows a job as Sidekiq shows it" do
+    jobs = [
+      {"class" => "EchoJob", "args" => [1, "two"]},
+      {"class" => "EchoJob", "display_class" => "Shown", "args" => []},
+      {"class" => "EchoJob", "encrypt" => true, "args" => [1, "secret"]},
+      {"class" => "Sidekiq::ActiveJob::Wrapper", "wrapped" => "GreetJob", "args" => [{"job_class" => "GreetJob", "arguments" => [1, {"_aj_globalid" => "gid://app/User/1"}, {"a" => [{"b" => 2, "_aj_symbol_keys" => ["b"]}], "_aj_ruby2_keywords" => ["a"]}]}]},
+      {"class" => "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper", "wrapped" => "ActionMailer::MailDeliveryJob", "args" => [{"job_class" => "ActionMailer::MailDeliveryJob", "arguments" => ["UserMailer", "welcome", "deliver_now", {"params" => {"x" => 1}, "args" => [7]}]}]},
+      {"class" => "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper", "wrapped" => "ActionMailer::DeliveryJob", "args" => [{"job_class" => "ActionMailer::DeliveryJob", "arguments" => ["UserMailer", "welcome", "deliver_now", 5]}]}
+    ]
+    # Sidekiq 6 and 7 know the new wrapper as a class like any other.
+    jobs.reject! { |job| job["class"] == "Sidekiq::ActiveJob::Wrapper" } if Sidekiq::VERSION < "7.3.3"
+    # Sidekiq 6 shows the last argument of the newer mails alone.
+    jobs.reject! { |job| job["wrapped"] == "ActionMailer::MailDeliveryJob" } if Sidekiqs::MAJOR < 7
+    jobs.each_with_index { |job, n| redis("LPUSH", "queue:shown", JSON.generate(job.merge("jid" => n.to_s))) }
+    redis("LPUSH", "queue:shown", "no payload")
+    ruby = Sidekiq::Queue.new("shown").map { |job| [job.display_class.to_s, job.display_args] }
+    assert_equal ruby, inspect_rust("shown", "shown").lines.map { |line| JSON.parse(line) }
+  end
+
+  it "finds what runs, who leads and what is due when, and forgets counts" do
+    jid = SlowJob.perform_async(30)
+    redis("SET", "dear-leader", "somebody")
+    3.times { |n| redis("ZADD", "schedule", 100 + n, %({"class":"EchoJob","args":[],"jid":"s#{n}"})) }
+    redis("MSET", "stat:processed", 7, "stat:failed", 3)
+    with_worker("-t", "1", "-q", "default", env: {"POLL_INTERVAL" => "600"}) do
+      assert_equal Sidekiq::ScheduledSet.new.fetch(101..102).map(&:jid), JSON.parse(inspect_rust("schedule", "fetch", "101", "102"))
+      assert_equal %w[s1 s2], JSON.parse(inspect_rust("schedule", "fetch", "101", "102"))
+      eventually { assert_equal "default\n", inspect_rust("work", jid) }
+      assert_equal "somebody\n", inspect_rust("leader")
+      assert_equal "\n", inspect_rust("work", "nobody")
+    end
+    inspect_rust("stats", "reset")
+    assert_equal [0, 0], [Sidekiq::Stats.new.processed, Sidekiq::Stats.new.failed]
+  end
+
   it "keeps what is no payload, and can delete it" do
     redis("ZADD", "dead", 5, "no json abcdef")
     said, code = WorkerProcess.run(INSPECT, "dead", "retry", "abcdef")

@@ -46,6 +46,27 @@ async fn main() -> Result<(), Box<dyn Error>> {
             });
             println!("{}", json!(states.collect::<Vec<_>>()));
         }
+        ["stats", "reset"] => {
+            api.reset_processed().await?;
+            api.reset_failed().await?;
+        }
+        ["work", jid] => println!("{}", api.find_work(jid).await?.map_or(String::new(), |work| work.queue)),
+        ["leader"] => println!("{}", api.leader().await?.unwrap_or_default()),
+        ["shown", queue] => {
+            let mut pages = api.queue(queue).pages();
+            while let Some(page) = pages.next().await? {
+                for record in page {
+                    println!("{}", json!([record.display_class(), record.display_args()]));
+                }
+            }
+        }
+        [set, "fetch", from, to] => {
+            let (from, to) = (EpochSecs(from.parse()?), EpochSecs(to.parse()?));
+            let found = named(&api, set).fetch(from, to).await?;
+            println!("{}", json!(found.iter().map(|entry| entry.record.jid()).collect::<Vec<_>>()));
+        }
+        [set, "retry_all"] => println!("{}", named(&api, set).retry_all().await?),
+        [set, "kill_all"] => println!("{}", named(&api, set).kill_all().await?),
         [set, "clear"] => named(&api, set).clear().await?,
         [name, what, jid] => {
             let set = named(&api, name);

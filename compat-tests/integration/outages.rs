@@ -72,3 +72,27 @@ async fn registers_again_when_redis_forgot_everything() {
         .await;
     server.stop().await;
 }
+
+#[tokio::test]
+async fn leaves_no_claim_behind_when_connections_are_cut() {
+    let redis = Redis::start().await;
+    let client = redis.client();
+    let jobs = ferrokiq::client::Bulk::new(Payload::new("Nothing", []), (0..5_000).map(|_| ((),))).unwrap();
+    client.push_bulk(jobs).await.unwrap();
+    let server = Running::start(&redis, Server::builder().register_fn("Nothing", nothing).concurrency(4));
+    // While it works: an answer that was on its way is lost, a script may have run all the same.
+    for round in 1..=20 {
+        let left = redis.size("queue:default").await;
+        redis.call::<i64>("CLIENT", &["KILL", "TYPE", "normal", "SKIPME", "yes"]).await;
+        eventually(&format!("it works again after cut {round}"), async || {
+            let now = redis.size("queue:default").await;
+            now < left || now == 0
+        })
+        .await;
+    }
+    eventually("all are claimed", async || redis.size("queue:default").await == 0).await;
+    eventually("nothing lies in a private list", async || redis.private_jobs().await == 0).await;
+    assert_eq!(redis.size("retry").await + redis.size("dead").await, 0);
+    server.stop().await;
+    assert_eq!(redis.size("queue:default").await, 0);
+}

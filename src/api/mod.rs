@@ -129,6 +129,42 @@ impl Api {
         process::work(&self.store).await
     }
 
+    /// What works on a job; looks at all that runs.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn find_work(&self, jid: &str) -> Result<Option<Work>> {
+        Ok(self.work().await?.into_iter().find(|work| work.record.jid() == jid))
+    }
+
+    /// The identity of the leader, which Sidekiq Enterprise elects; `None` elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn leader(&self) -> Result<Option<String>> {
+        self.store.leader().await
+    }
+
+    /// Sets the counter of jobs processed since ever to 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn reset_processed(&self) -> Result<()> {
+        self.store.reset_total("processed").await
+    }
+
+    /// Sets the counter of jobs failed since ever to 0.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn reset_failed(&self) -> Result<()> {
+        self.store.reset_total("failed").await
+    }
+
     /// What the jobs of every class took.
     ///
     /// ```no_run

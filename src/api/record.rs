@@ -1,5 +1,7 @@
 use std::time::Duration;
 
+use serde_json::Value;
+
 use crate::payload::{Malformed, Payload, unpack_backtrace};
 use crate::time::EpochSecs;
 
@@ -31,6 +33,60 @@ impl JobRecord {
         self.payload().map_or("", Payload::class)
     }
 
+    /// The class people know the job by, as `JobRecord#display_class`: `display_class`, what ActiveJob wrapped, or `class`; of a mail
+    /// `Mailer#method`.
+    pub fn display_class(&self) -> String {
+        if let Some(shown) = self.payload().and_then(|payload| payload.decode("display_class")) {
+            return shown;
+        }
+        let Some(wrapped) = self.wrapped() else { return self.class().to_owned() };
+        if !MAILERS.contains(&&*wrapped) {
+            return wrapped;
+        }
+        let arguments = self.wrapped_arguments();
+        arguments.iter().take(2).map(|part| part.as_str().unwrap_or_default()).collect::<Vec<_>>().join("#")
+    }
+
+    /// The arguments as people may see them, as `JobRecord#display_args`: what was encrypted is hidden, and what ActiveJob wrapped is
+    /// unwrapped. What is no payload is its own only argument. For showing: numbers of more than 64 bits lose digits.
+    pub fn display_args(&self) -> Vec<Value> {
+        let Some(payload) = self.payload() else { return vec![String::from_utf8_lossy(&self.bytes).into()] };
+        let Some(wrapped) = self.wrapped() else {
+            let mut args: Vec<Value> = payload.decode("args").unwrap_or_default();
+            let is_encrypted = payload.get("encrypt").is_some_and(|encrypt| !matches!(encrypt, "false" | "null"));
+            if let Some(last) = args.last_mut().filter(|_| is_encrypted) {
+                *last = "[encrypted data]".into();
+            }
+            return args;
+        };
+        // Without `wrapped`, older versions show none.
+        if !payload.contains_key("wrapped") {
+            return Vec::new();
+        }
+        let mut arguments = self.wrapped_arguments().into_iter().map(unwrapped);
+        match &*wrapped {
+            // Mailer, method and `deliver_now` come first.
+            "ActionMailer::DeliveryJob" => arguments.skip(3).collect(),
+            "ActionMailer::MailDeliveryJob" => {
+                let named = arguments.nth(3).unwrap_or_default();
+                ["params", "args"].map(|name| named.get(name).cloned().unwrap_or_default()).to_vec()
+            }
+            _ => arguments.collect(),
+        }
+    }
+
+    /// The class ActiveJob wrapped.
+    fn wrapped(&self) -> Option<String> {
+        let payload = self.payload().filter(|payload| WRAPPERS.contains(&payload.class()))?;
+        let first = || payload.decode::<Vec<Value>>("args")?.first()?.as_str().map(str::to_owned);
+        payload.decode("wrapped").or_else(first)
+    }
+
+    fn wrapped_arguments(&self) -> Vec<Value> {
+        let args: Vec<Value> = self.payload().and_then(|payload| payload.decode("args")).unwrap_or_default();
+        args.first().and_then(|job| job.get("arguments")?.as_array().cloned()).unwrap_or_default()
+    }
+
     /// `jid`; empty for what is no payload.
     pub fn jid(&self) -> &str {
         self.payload().map_or("", Payload::jid)
@@ -54,6 +110,27 @@ impl JobRecord {
     pub fn error_backtrace(&self) -> Vec<String> {
         let packed: Option<String> = self.payload().and_then(|payload| payload.decode("error_backtrace"));
         packed.and_then(|packed| unpack_backtrace(&packed).ok()).unwrap_or_default()
+    }
+}
+
+/// What ActiveJob's adapters call themselves, now and formerly.
+const WRAPPERS: [&str; 2] = ["Sidekiq::ActiveJob::Wrapper", "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"];
+const MAILERS: [&str; 2] = ["ActionMailer::DeliveryJob", "ActionMailer::MailDeliveryJob"];
+
+/// An argument of ActiveJob without its serializer's marks; a record is its `GlobalID`.
+fn unwrapped(argument: Value) -> Value {
+    match argument {
+        Value::Array(items) => items.into_iter().map(unwrapped).collect(),
+        Value::Object(mut pairs) if pairs.len() == 1 && pairs.contains_key("_aj_globalid") => {
+            pairs.remove("_aj_globalid").unwrap_or_default()
+        }
+        Value::Object(pairs) => pairs
+            .into_iter()
+            .filter(|(key, _)| !key.starts_with("_aj_"))
+            .map(|(key, value)| (key, unwrapped(value)))
+            .collect::<serde_json::Map<_, _>>()
+            .into(),
+        plain => plain,
     }
 }
 

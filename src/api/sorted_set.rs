@@ -1,7 +1,7 @@
 use std::collections::HashSet;
 
 use super::{Api, JobRecord, PAGE};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::payload::Payload;
 use crate::store::sets::{DeadLimits, Promotion, WaitingSet};
 use crate::time::{EpochSecs, StampForm};
@@ -126,6 +126,59 @@ impl SortedSet {
     /// As [`size`](Self::size).
     pub async fn reschedule(&self, entry: &SortedEntry, at: EpochSecs) -> Result<bool> {
         self.api.store.reschedule(self.set, entry.record.bytes(), &at.to_string()).await
+    }
+
+    /// Entries whose time is in this range, both ends included.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn fetch(&self, from: EpochSecs, to: EpochSecs) -> Result<Vec<SortedEntry>> {
+        let found = self.api.store.set_range(self.set, &from.to_string(), &to.to_string()).await?;
+        Ok(found.into_iter().map(|(bytes, score)| entry(bytes, score)).collect())
+    }
+
+    /// [Retries](Self::retry) all, page by page; returns how many. What is no payload stays.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size); those before have been retried.
+    pub async fn retry_all(&self) -> Result<usize> {
+        let (mut done, mut stay) = (0, 0);
+        loop {
+            let page = self.api.store.set_page(self.set, stay, PAGE).await?;
+            if page.is_empty() {
+                return Ok(done);
+            }
+            for (bytes, score) in page {
+                match self.retry(&entry(bytes, score)).await {
+                    Ok(moved) => done += usize::from(moved),
+                    Err(error) if error.kind() == ErrorKind::Payload => stay += 1,
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+    }
+
+    /// [Kills](Self::kill) all, page by page; returns how many. The dead stay where they are.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size); those before are dead.
+    pub async fn kill_all(&self) -> Result<usize> {
+        let mut done = 0;
+        if self.set == WaitingSet::Dead {
+            return Ok(done);
+        }
+        loop {
+            let page = self.api.store.set_page(self.set, 0, PAGE).await?;
+            if page.is_empty() {
+                return Ok(done);
+            }
+            for (bytes, score) in page {
+                done += usize::from(self.kill(&entry(bytes, score)).await?);
+            }
+        }
     }
 
     /// Deletes all.

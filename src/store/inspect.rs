@@ -98,6 +98,16 @@ impl Store {
         Ok(Totals { processed, failed, scheduled, retry, dead, processes })
     }
 
+    /// Sets a counter of all time to 0.
+    pub(crate) async fn reset_total(&self, name: &str) -> Result<()> {
+        self.link.query("reset statistics", cmd("SET").arg(format!("stat:{name}")).arg(0)).await
+    }
+
+    /// Who leads, where Sidekiq Enterprise elects one.
+    pub(crate) async fn leader(&self) -> Result<Option<String>> {
+        self.link.query("ask for the leader", cmd("GET").arg("dear-leader")).await
+    }
+
     /// Processed and failed of days, each `YYYY-MM-DD`.
     pub(crate) async fn history(&self, days: &[String]) -> Result<Vec<(u64, u64)>> {
         if days.is_empty() {
@@ -119,6 +129,13 @@ impl Store {
     pub(crate) async fn set_page(&self, set: WaitingSet, skip: usize, n: usize) -> Result<Vec<(Vec<u8>, f64)>> {
         let mut zrange = cmd("ZRANGE");
         zrange.arg(set.key()).arg(skip).arg(skip + n - 1).arg("REV").arg("WITHSCORES");
+        self.link.query("read a set", &zrange).await
+    }
+
+    /// Members whose score is in a range, lowest first.
+    pub(crate) async fn set_range(&self, set: WaitingSet, from: &str, to: &str) -> Result<Vec<(Vec<u8>, f64)>> {
+        let mut zrange = cmd("ZRANGE");
+        zrange.arg(set.key()).arg(from).arg(to).arg("BYSCORE").arg("WITHSCORES");
         self.link.query("read a set", &zrange).await
     }
 
