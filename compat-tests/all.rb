@@ -8,7 +8,7 @@
 require "etc"
 require "open3"
 
-jobs = (at = ARGV.index("-j")) ? ARGV.slice!(at, 2).last.to_i : Etc.nprocessors * 6
+jobs = (at = ARGV.index("-j")) ? ARGV.slice!(at, 2).last.to_i : Etc.nprocessors * 4
 SHARDS = 3
 # The slowest first.
 slow = %w[crash_test browser_test process_test data_api_test settings_test signals_test web_ui_test mixed_fleet_test heartbeat_test].each_with_index.to_h

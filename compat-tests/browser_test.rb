@@ -58,7 +58,7 @@ describe "a browser" do
           browser.screenshot(File.join(SHOTS, "#{Sidekiqs::MAJOR}#{path[/\A\/\w*/].tr("/", "-")}.png"))
         end
         browser.visit(url("/busy"))
-        assert_includes browser.text, worker.identity.split(":")[0, 2].join(":")
+        eventually { assert_includes browser.text, worker.identity.split(":")[0, 2].join(":") }
       end
     end
   end

@@ -37,7 +37,8 @@ describe "the heartbeat" do
       assert_match(/\A[0-9a-z]+\z/, work.tid)
       assert_equal ["default", "SlowJob", [30]], [work.queue, work.klass, work.args]
       assert_in_delta Time.now.to_f, work.run_at.to_f, 20
-      assert_equal 1, Sidekiq::ProcessSet.new.find { |process| process.identity == worker.identity }["busy"]
+      # Written after the work set, by the same beat.
+      eventually { assert_equal 1, Sidekiq::ProcessSet.new.find { |process| process.identity == worker.identity }["busy"] }
       assert_equal 1, Sidekiq::Stats.new.workers_size
     end
     assert_empty busy_jobs

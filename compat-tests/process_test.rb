@@ -92,6 +92,7 @@ describe "lifecycle events" do
       identity = process.identity
       redis("DEL", identity)
       eventually { assert_equal 1, redis("EXISTS", identity) }
+      eventually { assert_equal 2, proofs("events").count { |_, event| event == "heartbeat" } } unless process.title == "sidekiq"
       process.signal("TSTP")
       eventually { assert_includes proofs("events").map(&:last), "quiet" }
       process.stop

@@ -80,6 +80,8 @@ async fn leaves_no_claim_behind_when_connections_are_cut() {
     let jobs = ferrokiq::client::Bulk::new(Payload::new("Nothing", []), (0..5_000).map(|_| ((),))).unwrap();
     client.push_bulk(jobs).await.unwrap();
     let server = Running::start(&redis, Server::builder().register_fn("Nothing", nothing).concurrency(4));
+    // A start without Redis is an error; it is up once it works.
+    eventually("it works", async || redis.size("queue:default").await < 5_000).await;
     // While it works: an answer that was on its way is lost, a script may have run all the same.
     for round in 1..=20 {
         let left = redis.size("queue:default").await;
