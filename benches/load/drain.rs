@@ -56,7 +56,7 @@ async fn run(
     }
     let server = builder.build()?;
     let mut redis = raw::connection().await?;
-    let cpu = raw::cpu(&mut redis).await?;
+    let (cpu, own_cpu) = (raw::cpu(&mut redis).await?, raw::own_cpu());
     let began = Instant::now();
     let (tell_span, span) = tokio::sync::oneshot::channel();
     let over = async move {
@@ -65,6 +65,7 @@ async fn run(
     };
     server.run(over).await?;
     let span = span.await?;
+    tell("own_cpu_us", (raw::own_cpu() - own_cpu) / setting.jobs as f64 * 1e6);
     tell("redis_cpu_us", (raw::cpu(&mut redis).await? - cpu) / setting.jobs as f64 * 1e6);
     Ok(span)
 }

@@ -43,8 +43,8 @@ struct Pace {
     ahead: usize,
 }
 
-/// Jobs fetched ahead at most.
-const MAX_AHEAD: usize = 100;
+/// Jobs fetched ahead at most: what goes in a millisecond while jobs take no time at all.
+const MAX_AHEAD: usize = 400;
 /// How long a job that was fetched ahead may lie here before it is put back for somebody else.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
 
