@@ -45,8 +45,8 @@ impl Worker<(String, u64, Value)> for LoadJob {
 struct LatencyJob(Board);
 
 #[async_trait]
-impl Worker<(u64,)> for LatencyJob {
-    async fn perform(&self, (pushed,): (u64,)) -> Result<()> {
+impl Worker<u64> for LatencyJob {
+    async fn perform(&self, pushed: u64) -> Result<()> {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros() as u64;
         self.0.waited.lock().expect("nobody panicked with it").push(now.saturating_sub(pushed));
         self.0.one();
