@@ -1,7 +1,8 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
-use ferrokiq::{Context, Payload, Server};
+use ferrokiq::{Context, Payload, Server, ServerBuilder};
 
 use crate::support::{Redis, Running, eventually, nothing};
 
@@ -17,6 +18,11 @@ async fn leave_a_dead_process(redis: &Redis, name: &str, jobs: &[&str]) {
     redis.call::<()>("SET", &[format!("ferrokiq:suspect:{name}").as_str(), "1"]).await;
 }
 
+/// Serves nothing of interest and is quick to judge.
+fn recoverer() -> ServerBuilder {
+    Server::builder().queues(["default"]).liveness(Duration::from_millis(1_500))
+}
+
 #[tokio::test]
 async fn puts_back_the_jobs_of_a_dead_process_and_leaves_a_living_one_alone() {
     let redis = Redis::start().await;
@@ -24,7 +30,7 @@ async fn puts_back_the_jobs_of_a_dead_process_and_leaves_a_living_one_alone() {
     leave_a_dead_process(&redis, "host:2:alive", &["mine"]).await;
     redis.call::<()>("SET", &["ferrokiq:alive:host:2:alive", "1"]).await;
     redis.call::<()>("LPUSH", &["queue:low", "newer"]).await;
-    let server = Running::start(&redis, Server::builder().queues(["default"]));
+    let server = Running::start(&redis, recoverer());
     eventually("they are back", async || redis.size("queue:low").await == 3).await;
     let queue: Vec<String> = redis.call("LRANGE", &["queue:low", "0", "-1"]).await;
     assert_eq!(queue, ["newer", "second", "first"], "the oldest is fetched next");
@@ -48,7 +54,7 @@ async fn buries_a_job_that_keeps_killing_processes() {
             // The innocent one did not lie there before.
             redis.call::<()>("DEL", &[format!("ferrokiq:poison:{}", sha1("innocent"))]).await;
         }
-        let server = Running::start(&redis, Server::builder().queues(["default"]));
+        let server = Running::start(&redis, recoverer());
         eventually("they are gone from the list", async || redis.private_jobs().await == 0).await;
         server.stop().await;
         assert_eq!(redis.size("queue:low").await, if round == 3 { 1 } else { 2 }, "round {round}");

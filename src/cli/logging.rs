@@ -1,5 +1,5 @@
 use std::fmt;
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 
 use clap::ValueEnum;
 use tracing::field::{Field, Visit};
@@ -36,6 +36,11 @@ pub fn init(format: LogFormat, verbose: bool) {
         pid: std::process::id(),
     };
     let _ = tracing_subscriber::fmt().with_env_filter(filter).event_format(lines).try_init();
+}
+
+/// Writes out what was logged, before the process ends without ado.
+pub(super) fn flush() {
+    let _ = std::io::stdout().flush();
 }
 
 struct Lines {

@@ -27,7 +27,8 @@ use settings::Settings;
 /// Reads the command line, the environment and `config/sidekiq.yml` as `sidekiq` does. What they say goes before what the
 /// program said; a flag goes before the file, the file before the environment.
 ///
-/// TERM and INT stop: running jobs get the timeout to end, the rest goes back to its queue; a second one does not wait.
+/// TERM and INT stop: running jobs get the timeout to end, the rest goes back to its queue; a second one does not wait, a third ends the
+/// process at once. Jobs that block every thread are put back and the process ends three seconds after the timeout.
 /// TSTP quiets. TTIN logs what runs. Call it once, from `main`, on a multi-threaded runtime:
 ///
 /// ```no_run
@@ -71,14 +72,12 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<()> {
     let server = build(&flags, settings, builder)?;
     tracing::info!("Booted ferrokiq {}: {}", env!("CARGO_PKG_VERSION"), server.describe());
     tracing::info!("Starting processing, hit Ctrl-C to stop");
-    let handle = server.handle();
-    let listening = tokio::spawn(signals.obey(handle));
+    signals.obey(&server)?;
     let stopped = server.run(std::future::pending()).await?;
-    listening.abort();
     tracing::info!("Bye!");
     if stopped.cut_off > 0 {
         // A job that blocks its thread may go on, and would keep the runtime, and so the process, from ending.
-        let _ = std::io::stdout().flush();
+        logging::flush();
         std::process::exit(0);
     }
     Ok(())

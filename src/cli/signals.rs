@@ -1,7 +1,8 @@
+use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::error::{Error, Result};
-use crate::server::Handle;
+use crate::server::{Handle, Server};
 
 /// The signals Sidekiq takes.
 pub(super) struct Signals {
@@ -29,8 +30,32 @@ impl Signals {
         })
     }
 
-    /// Does what they say, for ever.
-    pub(super) async fn obey(mut self, handle: Handle) {
+    /// Does what they say on a thread of its own, which no job can block, and ends the process if the server does not stop in time.
+    pub(super) fn obey(self, server: &Server) -> Result<()> {
+        let (handle, last_resort) = (server.handle(), server.last_resort());
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .map_err(|error| Error::config("the thread for signals has no runtime").because(error))?;
+        let listen = move || {
+            runtime.block_on(async {
+                tokio::select! {
+                    () = self.listen(handle) => {}
+                    () = last_resort.due() => {}
+                }
+            });
+            tracing::error!("jobs block every thread and cannot be ended; what runs was put back, the process ends");
+            super::logging::flush();
+            std::process::exit(0);
+        };
+        std::thread::Builder::new()
+            .name("ferrokiq-signals".to_owned())
+            .spawn(listen)
+            .map(drop)
+            .map_err(|error| Error::config("the thread for signals cannot be started").because(error))
+    }
+
+    async fn listen(mut self, handle: Handle) {
         loop {
             tokio::select! {
                 _ = self.term.recv() => stop(&handle),
@@ -46,7 +71,12 @@ impl Signals {
 }
 
 fn stop(handle: &Handle) {
-    if handle.is_stopping() {
+    if handle.is_stopping_now() {
+        // What runs stays in the private lists; another process puts it back.
+        tracing::warn!("Told to stop a third time: gone");
+        super::logging::flush();
+        std::process::exit(130);
+    } else if handle.is_stopping() {
         tracing::warn!("Told to stop again: not waiting for running jobs");
         handle.stop_now();
     } else {

@@ -13,10 +13,11 @@ use crate::server::config::{Config, DEFAULT_CAPSULE, FetchMode, RemoteSignals, U
 use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
 use crate::server::dialect::Dialect;
 use crate::server::events::{Event, Hooks};
-use crate::server::fetcher::Settler;
+use crate::server::fetcher::{Holdings, Settler};
 use crate::server::handle::Handle;
 use crate::server::identity::identity;
 use crate::server::iterating::Iterating;
+use crate::server::liveness::Liveness;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::{AnyServerMiddleware, ServerMiddleware};
 use crate::server::paused::Paused;
@@ -239,6 +240,16 @@ impl ServerBuilder {
         self
     }
 
+    /// How long a process counts as alive without a sign of life, 30 s unless said; a second at least.
+    ///
+    /// A sign goes out every sixth of it. A process that could not give one for two thirds of it fetches nothing more, and the jobs of one
+    /// that died are back in their queues after 52/30 of it. All processes of a Redis should say the same. Shorter finds dead processes
+    /// sooner and takes more live ones for dead when the network or the machine falters; their jobs run twice then.
+    pub fn liveness(mut self, span: Duration) -> Self {
+        self.config.liveness = span;
+        self
+    }
+
     /// How long an [iterable job](IterableJob) may run before it makes way for others; until it is through unless said.
     pub fn max_iteration_runtime(mut self, span: Duration) -> Self {
         self.config.max_iteration_runtime = Some(span);
@@ -258,9 +269,10 @@ impl ServerBuilder {
         let registry = self.registrations.build(&metrics)?;
         let stamps = Stamps::default();
         let (acknowledger, acknowledgements) = mpsc::unbounded_channel();
-        let work = WorkState::default();
+        let (identity, work) = (identity(), WorkState::default());
         let core = Core {
-            identity: identity(),
+            settler: Settler::new(store.clone(), &identity, acknowledger),
+            identity,
             registry,
             middleware: self.server_chain.into(),
             death_handlers: self.death_handlers,
@@ -268,7 +280,9 @@ impl ServerBuilder {
             hooks: self.hooks,
             client: Client::over(store.clone(), self.client_chain, stamps.clone()),
             dialect: Dialect::new(self.config.wire_version, stamps),
-            settler: Settler::new(store.clone(), acknowledger),
+            holdings: Holdings::default(),
+            isolation: Arc::default(),
+            liveness: Arc::new(Liveness::new(self.config.liveness)),
             store,
             counters: Counters::default(),
             metrics,

@@ -82,6 +82,7 @@ pub struct Config {
     pub(crate) unknown_classes: UnknownClasses,
     pub(crate) remote_signals: RemoteSignals,
     pub(crate) max_payload: usize,
+    pub(crate) liveness: Duration,
     pub(crate) max_iteration_runtime: Option<Duration>,
 }
 
@@ -109,6 +110,7 @@ impl Default for Config {
             unknown_classes: UnknownClasses::Fail,
             remote_signals: RemoteSignals::All,
             max_payload: 16 * 1024 * 1024,
+            liveness: Duration::from_secs(30),
             max_iteration_runtime: None,
         }
     }
@@ -127,6 +129,12 @@ impl Config {
     pub(crate) fn build_capsules(&self) -> Result<Vec<Capsule>> {
         if self.timeout.is_zero() {
             return Err(Error::config("timeout: 0 is not a valid value"));
+        }
+        if self.liveness < Duration::from_secs(1) {
+            return Err(Error::config(format!(
+                "liveness: {:?} is too short: a second at least, or processes that live are taken for dead",
+                self.liveness
+            )));
         }
         self.capsules
             .iter()

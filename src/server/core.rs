@@ -9,8 +9,10 @@ use crate::payload::Payload;
 use crate::server::config::Config;
 use crate::server::dialect::Dialect;
 use crate::server::events::Hooks;
-use crate::server::fetcher::Settler;
+use crate::server::fetcher::{Holdings, Settler};
 use crate::server::handle::Handle;
+use crate::server::isolation::Isolation;
+use crate::server::liveness::Liveness;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::AnyServerMiddleware;
 use crate::server::paused::Paused;
@@ -47,6 +49,9 @@ pub(crate) struct Core {
     pub(crate) client: Client,
     pub(crate) store: Store,
     pub(crate) settler: Settler,
+    pub(crate) holdings: Holdings,
+    pub(crate) isolation: Arc<Isolation>,
+    pub(crate) liveness: Arc<Liveness>,
     pub(crate) counters: Counters,
     pub(crate) metrics: Metrics,
     pub(crate) work: WorkState,

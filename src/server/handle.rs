@@ -67,6 +67,11 @@ impl Handle {
         self.is(Phase::Stopping)
     }
 
+    /// Whether it was told not to wait for running jobs.
+    pub fn is_stopping_now(&self) -> bool {
+        self.is(Phase::Now)
+    }
+
     /// One line for each job that runs: processor, class, jid, queue, seconds. Sidekiq's TTIN shows threads; tasks have
     /// no stack to show.
     pub fn dump(&self) -> String {

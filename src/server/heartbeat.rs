@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use tokio::runtime::{Builder, Handle as RuntimeHandle};
@@ -16,14 +16,13 @@ use crate::server::events::Event;
 use crate::server::identity::hostname;
 use crate::server::os::{procline_of, rss_kb, set_procline};
 use crate::server::outage::Outage;
+use crate::server::reconcile;
 use crate::store::Store;
 use crate::store::beat::Beat;
 use crate::time::{EpochSecs, Utc};
 
 /// Between two beats.
 const PERIOD: Duration = Duration::from_secs(10);
-/// Between two renewals of the alive key.
-const ALIVE: Duration = Duration::from_secs(5);
 /// A round trip longer than this, five times in a row, is worth a warning: 50 ms.
 const SLOW: Duration = Duration::from_millis(50);
 
@@ -159,7 +158,7 @@ struct Beater {
 impl Beater {
     async fn run(mut self, mut stop: oneshot::Receiver<()>) {
         let mut beats = tokio::time::interval(PERIOD);
-        let mut alive = tokio::time::interval(ALIVE);
+        let mut alive = tokio::time::interval(self.core.liveness.period());
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
@@ -176,19 +175,34 @@ impl Beater {
     }
 
     async fn stay_alive(&mut self) {
-        match self.store.stay_alive(&self.core.identity).await {
-            Ok(true) => self.alive_outage.over(),
-            Ok(false) => {
+        let (core, sent) = (&self.core, Instant::now());
+        let signed = match self.store.stay_alive(&core.identity, core.liveness.span()).await {
+            Ok(false) => self.join_again().await,
+            signed => signed.map(drop),
+        };
+        match signed {
+            Ok(()) => {
+                self.core.liveness.seen(sent);
                 self.alive_outage.over();
-                // Taken for dead, or Redis forgot everything. Claims are refused until this process is known again;
-                // what it held was put back by others, and its settlements find nothing.
-                tracing::warn!("this process was no longer registered; registering again");
-                if let Err(error) = self.store.register(&self.core.identity).await {
-                    tracing::error!(%error, "registering failed");
-                }
             }
-            Err(error) => self.alive_outage.note("renewing the alive key failed", &error),
+            Err(error) => {
+                self.core.liveness.missed();
+                self.alive_outage.note("no sign of life reached Redis", &error);
+            }
         }
+    }
+
+    /// Taken for dead, or forgotten with everything else. Claims were refused since.
+    async fn join_again(&self) -> Result<()> {
+        let core = &self.core;
+        if self.store.register(&core.identity, core.liveness.span()).await? {
+            tracing::warn!(
+                "others took this process for dead and may have put its jobs back; it goes on with what is left to it"
+            );
+            return Ok(());
+        }
+        tracing::warn!("Redis had forgotten this process; it is registered again");
+        reconcile::hold_everything_again(core, &self.store).await
     }
 
     async fn beat(&mut self) -> Result<()> {

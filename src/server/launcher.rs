@@ -13,11 +13,11 @@ use crate::server::capsule::Capsule;
 use crate::server::config::{FetchMode, WireVersion};
 use crate::server::core::Core;
 use crate::server::events::Event;
-use crate::server::fetcher::{Acknowledger, Batch};
+use crate::server::fetcher::{Acknowledger, Batch, Settler};
 use crate::server::handle::Stopped;
 use crate::server::heartbeat::Heartbeat;
 use crate::server::manager::Manager;
-use crate::server::{poller, recovery};
+use crate::server::{poller, reconcile, recovery};
 use crate::store::claims::Private;
 
 /// The parts of a running server.
@@ -44,7 +44,9 @@ impl Launcher {
             core.adapt_to(&core.store).await?;
         }
         core.paused.set(core.store.paused_queues().await?);
-        core.store.register(&core.identity).await?;
+        let sent = std::time::Instant::now();
+        core.store.register(&core.identity, core.liveness.span()).await?;
+        core.liveness.seen(sent);
         core.hooks.fire(Event::Startup).await;
         let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules)?;
         let quieted = Arc::clone(&core);
@@ -53,10 +55,13 @@ impl Launcher {
             quieted.hooks.fire(Event::Quiet).await;
         });
         let private = Private::of(&core.identity);
-        let acknowledger = tokio::spawn(Acknowledger::new(core.store.clone(), private.clone(), acknowledgements).run());
+        let acknowledger = tokio::spawn(
+            Acknowledger::new(core.store.clone(), private.clone(), core.holdings.clone(), acknowledgements).run(),
+        );
         let mut helpers = vec![tokio::spawn(poller::run(Arc::clone(&core)))];
         if core.config.fetch == FetchMode::Reliable {
             helpers.push(tokio::spawn(recovery::run(Arc::clone(&core))));
+            helpers.push(tokio::spawn(reconcile::run(Arc::clone(&core))));
         }
         let numbers = Arc::new(AtomicU64::new(0));
         let managers = capsules
@@ -84,7 +89,7 @@ impl Launcher {
             () = core.handle.now() => managers.len(),
         };
         if running > 0 {
-            put_back_running(&core).await;
+            put_back(&core, &core.settler).await;
         }
         let mut cut_off = 0;
         for manager in managers {
@@ -113,15 +118,15 @@ async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {
     running
 }
 
-/// The bytes go back first, the tasks are ended after: a crash in between runs a job twice, never not at all.
-async fn put_back_running(core: &Core) {
+/// Puts back every job that runs. The bytes go back first, the tasks are ended after: a crash in between runs a job twice, never not at all.
+pub(crate) async fn put_back(core: &Core, settler: &Settler) {
     let running = core.work.running();
     tracing::warn!(jobs = running.len(), "Terminating busy jobs: they go back to their queues");
     let mut units: Vec<_> = running.into_iter().map(|(_, work)| work.unit).collect();
     // What lies in one private list goes back in one script.
     units.sort_by_key(|unit| Arc::as_ptr(unit.batch()) as usize);
     for _ in 0..5 {
-        match core.settler.requeue(&units).await {
+        match settler.requeue(&units).await {
             Ok(moved) => {
                 // Counted as Sidekiq counts jobs it interrupts.
                 for _ in 0..moved {
@@ -140,6 +145,10 @@ async fn put_back_running(core: &Core) {
 async fn leave(core: &Core) -> usize {
     let mut held = 0;
     let patience = Instant::now() + Duration::from_secs(5);
+    // What a command moved whose answer never came.
+    if let Err(error) = reconcile::put_back_all_strangers(core).await {
+        tracing::error!(%error, "looking through the private lists failed");
+    }
     while Instant::now() < patience {
         match core.store.bye(&core.identity).await {
             Ok(0) => return 0,

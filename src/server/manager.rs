@@ -37,6 +37,9 @@ impl Manager {
             intake,
             handle: core.handle.clone(),
             paused: core.paused.clone(),
+            holdings: core.holdings.clone(),
+            isolation: Arc::clone(&core.isolation),
+            liveness: Arc::clone(&core.liveness),
             numbers,
         };
         let fetching = tokio::spawn(fetch(Arc::clone(core), source));
@@ -80,6 +83,11 @@ async fn fetch(core: Arc<Core>, source: Source) {
     let mut outage = Outage::default();
     let mut round_trip = Duration::from_micros(100);
     while !handle.is_quiet() {
+        if core.liveness.is_silent() {
+            // Others may put this process's jobs back any moment: it must not take more.
+            wait_for_a_sign(&core).await;
+            continue;
+        }
         let want = intake.wanted(round_trip);
         if want == 0 {
             wait_for_room(&core, &intake).await;
@@ -108,6 +116,17 @@ async fn fetch(core: Arc<Core>, source: Source) {
     intake.close();
     fetcher.close().await;
     give_back(&core, &intake.take_ready()).await;
+}
+
+/// Waits until Redis took a sign of life again.
+async fn wait_for_a_sign(core: &Core) {
+    tracing::error!("no sign of life reached Redis for long: nothing is fetched until one does");
+    while core.liveness.is_silent() && !core.handle.is_quiet() {
+        tokio::select! {
+            () = tokio::time::sleep(Duration::from_millis(100)) => {}
+            () = core.handle.quieted() => {}
+        }
+    }
 }
 
 /// Waits until a processor is free. Jobs that were fetched ahead and lie still meanwhile go back: another process may be

@@ -14,9 +14,13 @@ mod handle;
 mod heartbeat;
 mod identity;
 mod intake;
+mod isolation;
 mod iterating;
 mod job_log;
+#[cfg(feature = "cli")]
+mod last_resort;
 mod launcher;
+mod liveness;
 mod manager;
 mod metrics;
 mod middleware;
@@ -25,6 +29,7 @@ mod outage;
 mod paused;
 mod poller;
 mod processor;
+mod reconcile;
 mod recovery;
 mod registry;
 pub(crate) mod retry;
@@ -88,6 +93,12 @@ impl Server {
     /// A client for the same Redis, with the same middleware.
     pub fn client(&self) -> Client {
         self.core.client.clone()
+    }
+
+    /// What ends the process if the stop does not.
+    #[cfg(feature = "cli")]
+    pub(crate) fn last_resort(&self) -> last_resort::LastResort {
+        last_resort::LastResort::new(Arc::clone(&self.core))
     }
 
     /// Where Redis is, the capsules, the number of registered classes: for a line at boot.

@@ -19,6 +19,7 @@ use crate::server::config::UnknownClasses;
 use crate::server::core::Core;
 use crate::server::fetcher::{Destination, Settled, UnitOfWork};
 use crate::server::intake::Intake;
+use crate::server::isolation::Admitted;
 use crate::server::job_log::JobLog;
 use crate::server::metrics::ClassCounters;
 use crate::server::middleware::{BoxFuture, Next, Performs};
@@ -45,12 +46,27 @@ impl Processor {
     pub(crate) async fn run(self) {
         let mut finished = 0;
         while let Some(unit) = self.intake.next(finished).await {
+            finished = 1;
+            if self.core.isolation.is_alert() {
+                self.run_if_admitted(&unit).await;
+                continue;
+            }
             self.slot.begin(&unit);
             self.process(&unit).await;
             self.slot.end();
-            finished = 1;
             tokio::task::consume_budget().await;
         }
+    }
+
+    /// While there are jobs that may kill the process, one of those runs alone.
+    async fn run_if_admitted(&self, unit: &UnitOfWork) {
+        let Some(admitted) = self.core.admit(unit).await else { return };
+        self.slot.begin(unit);
+        match admitted {
+            Admitted::Ordinary => self.process(unit).await,
+            Admitted::Suspect(alone) => alone.run(self.process(unit)).await,
+        }
+        self.slot.end();
     }
 
     async fn process(&self, unit: &UnitOfWork) {

@@ -1,17 +1,14 @@
 //! Puts back the jobs of processes that died.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use crate::error::Result;
 use crate::server::core::Core;
 use crate::server::outage::Outage;
 use crate::store::Store;
+use crate::store::claims::{Moved, Owned};
 use crate::time::EpochSecs;
 
-/// Between two looks: with the life of the alive key (30 s), a look that marks, the grace (10 s) and the look after it, a dead
-/// process's jobs are back within 52 s.
-const PERIOD: Duration = Duration::from_secs(5);
 /// Jobs one look at a private list takes.
 const BATCH: usize = 100;
 /// A payload that lay with so many dying processes within 72 h is taken for their killer.
@@ -26,14 +23,14 @@ pub(crate) async fn run(core: Arc<Core>) {
             Err(error) => outage.note("looking for dead processes failed", &error),
         }
         tokio::select! {
-            () = tokio::time::sleep(PERIOD.mul_f64(0.9 + rand::random::<f64>() / 5.0)) => {}
+            () = tokio::time::sleep(core.liveness.period().mul_f64(0.9 + rand::random::<f64>() / 5.0)) => {}
             () = core.handle.quieted() => return,
         }
     }
 }
 
 async fn recover(core: &Core) -> Result<()> {
-    for identity in core.store.dead_processes(&core.identity).await? {
+    for identity in core.store.dead_processes(&core.identity, core.liveness.grace(), core.liveness.is_steady()).await? {
         let (mut recovered, mut convicted) = (0, 0);
         let lists = core.store.private_lists(&identity).await?;
         for (list, queue) in &lists {
@@ -41,11 +38,11 @@ async fn recover(core: &Core) -> Result<()> {
             if *list != convicts {
                 recovered += put_back(core, &identity, list, queue).await?;
             }
-            convicted += bury_convicts(core, &convicts).await?;
+            convicted += bury_convicts(core, &identity, &convicts).await?;
         }
         if !lists.is_empty() {
-            let emptied: Vec<String> = lists.into_iter().map(|(list, _)| list).collect();
-            core.store.forget_lists(&identity, &emptied).await?;
+            let looked_at: Vec<String> = lists.into_iter().map(|(list, _)| list).collect();
+            core.store.forget_lists(&identity, &looked_at).await?;
         }
         if recovered + convicted > 0 {
             tracing::warn!(identity, recovered, convicted, "put back the jobs of a process that died");
@@ -65,15 +62,17 @@ async fn put_back(core: &Core, identity: &str, list: &str, queue: &str) -> Resul
     }
 }
 
-async fn bury_convicts(core: &Core, convicts: &str) -> Result<usize> {
+/// Moves the convicted jobs of a process to the dead set.
+pub(crate) async fn bury_convicts(core: &Core, identity: &str, convicts: &str) -> Result<usize> {
     let mut buried = 0;
     loop {
         let jobs = core.store.private_jobs(convicts, BATCH).await?;
         for job in &jobs {
             let now = EpochSecs::now();
             let bytes = convicted(job, core, now);
-            buried +=
-                usize::from(core.store.bury(convicts, job, &bytes, &now.to_string(), core.dead_limits(now)).await?);
+            let of = Owned { identity, list: convicts, raw: job };
+            let moved = core.store.bury(of, &bytes, &now.to_string(), core.dead_limits(now)).await?;
+            buried += usize::from(moved == Moved::Yes);
         }
         if jobs.len() < BATCH {
             return Ok(buried);

@@ -16,6 +16,8 @@ const BLOCK: Duration = Duration::from_secs(2);
 pub(crate) struct Claimed {
     /// Queue, private list, jobs oldest first.
     pub(crate) lists: Vec<ClaimedList>,
+    /// SHA-1 of the payloads that must run alone.
+    pub(crate) suspects: Vec<String>,
     /// Keys that should be queues and are something else.
     pub(crate) wrong_type: Vec<String>,
 }
@@ -26,6 +28,37 @@ pub(crate) struct ClaimedList {
     /// The private list the jobs lie in; empty for a claim that leaves nothing behind.
     pub(crate) key: String,
     pub(crate) jobs: Vec<Vec<u8>>,
+}
+
+/// A job in a private list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Owned<'a> {
+    /// The process whose list it is.
+    pub(crate) identity: &'a str,
+    pub(crate) list: &'a str,
+    pub(crate) raw: &'a [u8],
+}
+
+/// What came of moving a job out of a private list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moved {
+    /// It is where it belongs.
+    Yes,
+    /// It was no longer in the list: moved before, or put back by somebody.
+    NotOurs,
+    /// It was not in the list, and the process is not registered: nobody can tell yet whose it is.
+    Unknown,
+}
+
+impl Moved {
+    /// What a script answered.
+    pub(super) fn told(answer: i8) -> Self {
+        match answer {
+            1 => Self::Yes,
+            0 => Self::NotOurs,
+            _ => Self::Unknown,
+        }
+    }
 }
 
 /// The keys of a process that never change.
@@ -68,9 +101,14 @@ impl Store {
         }
         // The first queue usually has enough: what it gave is read in the same round trip, on the same connection.
         let guess = queues.first().map(|(name, _)| format!("{prefix}{name}")).unwrap_or_default();
-        let (answer, guessed) =
-            tokio::join!(self.link.eval::<Value>("claim", &claim), self.private_jobs(&guess, usize::MAX));
+        let suspects = cmd("SMEMBERS").arg(keys::SUSPECTS).take();
+        let (answer, guessed, suspects) = tokio::join!(
+            self.link.eval::<Value>("claim", &claim),
+            self.private_jobs(&guess, usize::MAX),
+            self.link.query::<Vec<String>>("look for suspects", &suspects),
+        );
         let Value::Array(parts) = answer? else { return Ok(None) };
+        let suspects = suspects?;
         let mut guessed = Some(guessed?);
         let mut parts = parts.into_iter();
         let wrong_type = parts.next().map(strings).unwrap_or_default();
@@ -85,7 +123,7 @@ impl Store {
             };
             lists.push(ClaimedList { queue, key, jobs });
         }
-        Ok(Some(Claimed { lists, wrong_type }))
+        Ok(Some(Claimed { lists, suspects, wrong_type }))
     }
 
     /// Takes away private lists whose jobs are all done. Returns how many of them were still there.
@@ -118,11 +156,12 @@ impl Store {
         self.eval("requeue", &requeue).await
     }
 
-    /// Moves a job out of its private list to the end of a queue. `false` if this process no longer owned it.
-    pub(crate) async fn again(&self, list: &str, queue: &str, raw: &[u8], bytes: &[u8]) -> Result<bool> {
-        let mut again = scripts::AGAIN.key(list);
-        again.key(keys::queue(queue)).key(keys::QUEUES).arg(queue).arg(raw).arg(bytes);
-        self.eval("enqueue again", &again).await
+    /// Moves a job out of its private list to the end of a queue.
+    pub(crate) async fn again(&self, of: Owned<'_>, queue: &str, bytes: &[u8]) -> Result<Moved> {
+        let mut again = scripts::AGAIN.key(of.list);
+        again.key(keys::queue(queue)).key(keys::QUEUES).key(keys::REGISTRY);
+        again.arg(of.identity).arg(queue).arg(of.raw).arg(bytes);
+        self.eval("enqueue again", &again).await.map(Moved::told)
     }
 
     /// Adds to the end of a queue a job that lies in no private list.
@@ -187,13 +226,18 @@ impl BlockingWire {
         self.id.map(ConnectionId)
     }
 
-    /// Waits for a job of `queue` and moves it into `list`, which is put on the index first.
-    pub(crate) async fn move_one(&mut self, private: &Private, queue_key: &str, list: &str) -> Result<Option<Vec<u8>>> {
-        let mut pipeline = Pipeline::with_capacity(2);
+    /// Waits for a job of `queue` and moves it into `list`, which is put on the index first. Tells of suspects, too.
+    pub(crate) async fn move_one(
+        &mut self,
+        private: &Private,
+        queue_key: &str,
+        list: &str,
+    ) -> Result<(Option<Vec<u8>>, Vec<String>)> {
+        let mut pipeline = Pipeline::with_capacity(3);
         pipeline.cmd("SADD").arg(&private.index).arg(list).ignore();
         pipeline.cmd("BLMOVE").arg(queue_key).arg(list).arg("RIGHT").arg("LEFT").arg(BLOCK.as_secs());
-        let (job,): (Option<Vec<u8>>,) = self.wire.pipe("wait for a job", &pipeline).await?;
-        Ok(job)
+        pipeline.cmd("SMEMBERS").arg(keys::SUSPECTS);
+        self.wire.pipe("wait for a job", &pipeline).await
     }
 
     /// Waits for up to `n` jobs of one of the queues and takes them out of Redis.

@@ -1,35 +1,36 @@
 //! The processes that share this Redis: who is alive, and what the dead ones left behind.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use redis::{Pipeline, cmd};
 
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
-/// Milliseconds the alive key of a process outlives its last beat.
-const ALIVE_MS: u64 = 30_000;
-/// Seconds a process must be without its alive key, seen twice, before its jobs are put back.
-const GRACE_SECS: u64 = 10;
 /// Seconds fenced processes are looked through again, in case one wakes up and claims once more.
 const FENCED_SECS: u64 = 24 * 60 * 60;
 /// Seconds the recoveries of a payload are counted over: 72 h.
 const POISON_TTL: u64 = 72 * 60 * 60;
 
+fn millis(span: Duration) -> u64 {
+    u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
 impl Store {
-    /// Enters a process into the registry, so that it may claim.
-    pub(crate) async fn register(&self, identity: &str) -> Result<()> {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.atomic();
-        pipeline.cmd("SET").arg(keys::alive(identity)).arg(1).arg("PX").arg(ALIVE_MS).ignore();
-        pipeline.cmd("SADD").arg(keys::REGISTRY).arg(identity).ignore();
-        self.link.pipe("register", &pipeline).await
+    /// Enters a process into the registry for as long as `span` without a sign of life, so that it may claim. From then on nobody puts its
+    /// jobs back. Returns whether it was fenced: then somebody may have done so before.
+    pub(crate) async fn register(&self, identity: &str, span: Duration) -> Result<bool> {
+        let mut register = scripts::REGISTER.key(keys::REGISTRY);
+        register.key(keys::FENCED).key(keys::alive(identity)).key(keys::suspect(identity));
+        register.arg(identity).arg(millis(span));
+        self.link.eval("register", &register).await
     }
 
-    /// Renews the alive key. Never registers: a process that was fenced must notice. Returns whether it is registered.
-    pub(crate) async fn stay_alive(&self, identity: &str) -> Result<bool> {
+    /// A sign of life that lasts for `span`. Never registers: a process that was fenced must notice. Returns whether it is registered.
+    pub(crate) async fn stay_alive(&self, identity: &str, span: Duration) -> Result<bool> {
         let mut pipeline = Pipeline::with_capacity(3);
-        pipeline.cmd("SET").arg(keys::alive(identity)).arg(1).arg("PX").arg(ALIVE_MS).ignore();
+        pipeline.cmd("SET").arg(keys::alive(identity)).arg(1).arg("PX").arg(millis(span)).ignore();
         // A mark of an earlier absence must not shorten the grace of a later one.
         pipeline.cmd("DEL").arg(keys::suspect(identity)).ignore();
         pipeline.cmd("SISMEMBER").arg(keys::REGISTRY).arg(identity);
@@ -45,13 +46,14 @@ impl Store {
     }
 
     /// Identities whose private lists may hold jobs of nobody: registered processes that turn out dead, and ones that
-    /// were fenced within a day.
-    pub(crate) async fn dead_processes(&self, own: &str) -> Result<Vec<String>> {
+    /// were fenced within a day. Whoever is missed is marked; `may_fence` those that were marked `grace` ago.
+    pub(crate) async fn dead_processes(&self, own: &str, grace: Duration, may_fence: bool) -> Result<Vec<String>> {
         let registered: Vec<String> = self.link.query("list processes", cmd("SMEMBERS").arg(keys::REGISTRY)).await?;
         let mut dead = Vec::new();
         for identity in self.without_alive_key(registered).await?.into_iter().filter(|identity| identity != own) {
             let mut fence = scripts::FENCE.key(keys::alive(&identity));
-            fence.key(keys::suspect(&identity)).key(keys::REGISTRY).key(keys::FENCED).arg(&identity).arg(GRACE_SECS);
+            fence.key(keys::suspect(&identity)).key(keys::REGISTRY).key(keys::FENCED).arg(&identity);
+            fence.arg(millis(grace)).arg(u8::from(may_fence));
             if self.eval::<u8>("fence", &fence).await? == 1 {
                 dead.push(identity);
             }
@@ -117,9 +119,26 @@ impl Store {
             .key(keys::queue(queue))
             .key(keys::QUEUES)
             .key(keys::convicts(identity, queue))
-            .key(keys::batches(identity));
-        recover.arg(queue).arg(n).arg(convicting).arg(POISON_TTL);
+            .key(keys::batches(identity))
+            .key(keys::REGISTRY)
+            .key(keys::SUSPECTS);
+        recover.arg(queue).arg(n).arg(convicting).arg(POISON_TTL).arg(identity);
         self.eval("recover", &recover).await
+    }
+
+    /// A payload, by its SHA-1, did not kill the process it ran alone in.
+    pub(crate) async fn acquit(&self, fingerprint: &str) -> Result<()> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.cmd("SREM").arg(keys::SUSPECTS).arg(fingerprint).ignore();
+        pipeline.cmd("UNLINK").arg(keys::poison(fingerprint)).ignore();
+        self.link.pipe("acquit a job", &pipeline).await
+    }
+
+    /// Writes a private list anew that Redis forgot, with these jobs, oldest first. `false` if it is there.
+    pub(crate) async fn hold_again(&self, identity: &str, list: &str, jobs: &[&[u8]]) -> Result<bool> {
+        let mut hold = scripts::HOLD_AGAIN.key(list);
+        hold.key(keys::batches(identity)).arg(jobs);
+        self.link.eval("write a private list anew", &hold).await
     }
 
     /// The list that jobs convicted by [`recover`](Self::recover) wait in for their burial.
@@ -127,9 +146,14 @@ impl Store {
         keys::convicts(identity, queue)
     }
 
-    /// Takes empty private lists off the index of a process.
+    /// Takes those of the private lists that are empty off the index of a process that is dead.
     pub(crate) async fn forget_lists(&self, identity: &str, lists: &[String]) -> Result<()> {
-        self.link.query("forget private lists", cmd("SREM").arg(keys::batches(identity)).arg(lists)).await
+        let mut forget = scripts::FORGET.key(keys::batches(identity));
+        forget.key(keys::REGISTRY);
+        for list in lists {
+            forget.key(list);
+        }
+        self.link.eval("forget private lists", forget.arg(identity)).await
     }
 
     /// Queues from which nothing is to be fetched.

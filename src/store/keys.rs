@@ -69,6 +69,14 @@ mod server {
     /// Processes whose jobs were put back, with the time: looked through again for a day, in case one wakes up.
     pub(in crate::store) const FENCED: &str = "ferrokiq:fenced";
 
+    /// SHA-1 of payloads that two processes died with: they are to run alone.
+    pub(in crate::store) const SUSPECTS: &str = "ferrokiq:suspects";
+
+    /// How many processes died with a payload.
+    pub(in crate::store) fn poison(fingerprint: &str) -> String {
+        format!("ferrokiq:poison:{fingerprint}")
+    }
+
     /// Exists while a process lives.
     pub(in crate::store) fn alive(identity: &str) -> String {
         format!("ferrokiq:alive:{identity}")

@@ -31,10 +31,16 @@ mod server {
         DUE = "due";
         /// Moves due members out of a sorted set.
         PROMOTE = "promote";
+        /// Enters a process into the registry.
+        REGISTER = "register";
+        /// Writes a forgotten private list anew.
+        HOLD_AGAIN = "hold_again";
         /// Decides whether a process is dead, and fences it.
         FENCE = "fence";
         /// Puts back the jobs of a dead process.
         RECOVER = "recover";
+        /// Takes empty private lists of a dead process off its index.
+        FORGET = "forget";
         /// Takes a process off the registry if it holds nothing.
         BYE = "bye";
     }

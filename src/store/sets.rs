@@ -2,6 +2,7 @@
 
 use redis::Pipeline;
 
+use super::claims::{Moved, Owned};
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
@@ -50,24 +51,19 @@ pub(crate) enum Promotion<'a> {
 }
 
 impl Store {
-    /// Moves a job out of its private list into `retry`. `false` if this process no longer owned it. Asking again after
-    /// silence changes nothing.
-    pub(crate) async fn retry(&self, list: &str, raw: &[u8], bytes: &[u8], score: &str) -> Result<bool> {
-        self.eval("retry", scripts::SETTLE.key(list).key(keys::RETRY).arg(raw).arg(bytes).arg(score)).await
+    /// Moves a job out of its private list into `retry`. Asking again after silence changes nothing.
+    pub(crate) async fn retry(&self, of: Owned<'_>, bytes: &[u8], score: &str) -> Result<Moved> {
+        let mut settle = scripts::SETTLE.key(of.list);
+        settle.key(keys::RETRY).key(keys::REGISTRY).arg(of.identity).arg(of.raw).arg(bytes).arg(score);
+        self.eval("retry", &settle).await.map(Moved::told)
     }
 
     /// Moves a job out of its private list into `dead`; see [`retry`](Self::retry).
-    pub(crate) async fn bury(
-        &self,
-        list: &str,
-        raw: &[u8],
-        bytes: &[u8],
-        score: &str,
-        limits: DeadLimits,
-    ) -> Result<bool> {
-        let mut settle = scripts::SETTLE.key(list);
-        settle.key(keys::DEAD).arg(raw).arg(bytes).arg(score).arg(limits.before).arg(limits.rank());
-        self.eval("bury", &settle).await
+    pub(crate) async fn bury(&self, of: Owned<'_>, bytes: &[u8], score: &str, limits: DeadLimits) -> Result<Moved> {
+        let mut settle = scripts::SETTLE.key(of.list);
+        settle.key(keys::DEAD).key(keys::REGISTRY).arg(of.identity).arg(of.raw).arg(bytes).arg(score);
+        settle.arg(limits.before).arg(limits.rank());
+        self.eval("bury", &settle).await.map(Moved::told)
     }
 
     /// Adds to `retry` a job that lies in no private list.

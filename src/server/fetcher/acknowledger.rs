@@ -4,7 +4,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
-use super::{Batch, UnitOfWork};
+use super::{Batch, Holdings, UnitOfWork};
 use crate::store::Store;
 use crate::store::claims::Private;
 
@@ -18,6 +18,7 @@ const LISTS: usize = 64;
 pub(crate) struct Acknowledger {
     store: Store,
     private: Private,
+    holdings: Holdings,
     inbox: mpsc::UnboundedReceiver<Arc<Batch>>,
     /// Batches that are partly done.
     partial: Vec<(Instant, Arc<Batch>)>,
@@ -25,8 +26,13 @@ pub(crate) struct Acknowledger {
 
 impl Acknowledger {
     /// Batches come through `inbox` twice: when their first job is done, and when the last is.
-    pub(crate) fn new(store: Store, private: Private, inbox: mpsc::UnboundedReceiver<Arc<Batch>>) -> Self {
-        Self { store, private, inbox, partial: Vec::new() }
+    pub(crate) fn new(
+        store: Store,
+        private: Private,
+        holdings: Holdings,
+        inbox: mpsc::UnboundedReceiver<Arc<Batch>>,
+    ) -> Self {
+        Self { store, private, holdings, inbox, partial: Vec::new() }
     }
 
     /// Runs until every sender is gone and everything is acknowledged.
@@ -74,6 +80,7 @@ impl Acknowledger {
                 }
             }
         };
+        closed.iter().for_each(|batch| self.holdings.remove(batch));
         if sure && there < expected {
             tracing::warn!(
                 batches = expected - there,

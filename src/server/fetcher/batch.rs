@@ -36,6 +36,7 @@ impl Batch {
         Arc::new(Self { list, queue, jobs, open, watched: AtomicBool::new(false) })
     }
 
+    /// Its private list.
     pub(crate) fn list(&self) -> &str {
         &self.list
     }
@@ -53,8 +54,24 @@ impl Batch {
         self.jobs.iter().all(|job| job.state.load(Ordering::Acquire) == GONE)
     }
 
+    /// How many of its jobs are in the private list, this one left out.
+    pub(super) fn held_but(&self, unit: &UnitOfWork) -> usize {
+        let held = |at: usize, job: &Held| {
+            job.state.load(Ordering::Acquire) != GONE && !(at == unit.at && std::ptr::eq(self, &*unit.batch))
+        };
+        self.jobs.iter().enumerate().filter(|(at, job)| held(*at, job)).count()
+    }
+
+    /// The bytes of the jobs that are not done and ought to be in the private list, oldest first.
+    pub(crate) fn unfinished(&self) -> impl Iterator<Item = &[u8]> {
+        self.jobs
+            .iter()
+            .filter(|job| matches!(job.state.load(Ordering::Acquire), HELD | MOVING))
+            .map(|job| job.bytes.as_slice())
+    }
+
     /// The jobs that are done and still in the private list.
-    pub(super) fn done(self: &Arc<Self>) -> impl Iterator<Item = UnitOfWork> {
+    pub(crate) fn done(self: &Arc<Self>) -> impl Iterator<Item = UnitOfWork> {
         self.units().filter(|unit| unit.state().load(Ordering::Acquire) == DONE)
     }
 }

@@ -7,6 +7,7 @@
 mod acknowledger;
 mod basic;
 mod batch;
+mod holdings;
 mod reliable;
 mod settler;
 
@@ -16,6 +17,7 @@ use std::time::Duration;
 
 pub(crate) use acknowledger::Acknowledger;
 pub(crate) use batch::{Batch, UnitOfWork};
+pub(crate) use holdings::Holdings;
 pub(crate) use settler::{Destination, Settled, Settler};
 
 use crate::error::Result;
@@ -23,6 +25,8 @@ use crate::server::capsule::Capsule;
 use crate::server::config::FetchMode;
 use crate::server::handle::Handle;
 use crate::server::intake::Intake;
+use crate::server::isolation::Isolation;
+use crate::server::liveness::Liveness;
 use crate::server::paused::Paused;
 use crate::store::Store;
 use crate::store::claims::{ConnectionId, Private};
@@ -43,6 +47,9 @@ pub(crate) struct Source {
     pub(crate) intake: Arc<Intake>,
     pub(crate) handle: Handle,
     pub(crate) paused: Paused,
+    pub(crate) holdings: Holdings,
+    pub(crate) isolation: Arc<Isolation>,
+    pub(crate) liveness: Arc<Liveness>,
     /// Numbers the private lists of this process.
     pub(crate) numbers: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -52,6 +59,13 @@ impl Source {
     fn order(&self, order: &mut Vec<usize>) {
         self.capsule.order(&mut rand::rng(), order);
         order.retain(|at| !self.paused.contains(&self.capsule.weights()[*at].0));
+    }
+
+    /// Jobs that now lie in a private list of this process.
+    fn hold(&self, list: String, queue: Arc<str>, jobs: Vec<Vec<u8>>) -> Arc<Batch> {
+        let batch = Batch::new(list, queue, jobs);
+        self.holdings.add(&batch);
+        batch
     }
 
     /// Waits a little: every queue is paused.

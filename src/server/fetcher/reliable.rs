@@ -126,13 +126,18 @@ impl Reliable {
         let Some(claimed) = claimed else {
             return Err(Error::new(ErrorKind::Redis, "this process is no longer registered"));
         };
+        self.source.isolation.learn(claimed.suspects);
         for key in claimed.wrong_type {
             if !self.complained.contains(&key) {
                 tracing::error!(key, "this key is no list: no job of that queue can be fetched until it is removed");
                 self.complained.push(key);
             }
         }
-        Ok(claimed.lists.into_iter().map(|list| Batch::new(list.key, self.name(&list.queue), list.jobs)).collect())
+        Ok(claimed
+            .lists
+            .into_iter()
+            .map(|list| self.source.hold(list.key, self.name(&list.queue), list.jobs))
+            .collect())
     }
 
     /// The shared name of a queue of this capsule.
@@ -215,7 +220,9 @@ impl Waiter {
             if self.source.handle.is_quiet() {
                 return false;
             }
-            let may = !self.source.paused.contains(&self.queue) && self.source.intake.has_room();
+            let may = !self.source.paused.contains(&self.queue)
+                && !self.source.liveness.is_silent()
+                && self.source.intake.has_room();
             if may && self.idle.ask(self.number) {
                 return true;
             }
@@ -247,7 +254,9 @@ impl Waiter {
         };
         let list = self.list.get_or_insert_with(|| private.list(numbers.fetch_add(1, Ordering::Relaxed), &self.queue));
         let id = wire.id();
-        if let Some(job) = self.source.until_quiet(id, wire.move_one(private, &self.key, list)).await? {
+        let (job, suspects) = self.source.until_quiet(id, wire.move_one(private, &self.key, list)).await?;
+        if let Some(job) = job {
+            self.source.isolation.learn(suspects);
             let list = self.list.take().unwrap_or_default();
             self.deliver(list, vec![job]);
         }
@@ -257,7 +266,7 @@ impl Waiter {
     fn deliver(&self, list: String, jobs: Vec<Vec<u8>>) {
         // What came first goes in first; only then may somebody claim what comes next.
         self.idle.wait.store(false, Ordering::SeqCst);
-        self.source.intake.push(&[Batch::new(list, Arc::clone(&self.queue), jobs)]);
+        self.source.intake.push(&[self.source.hold(list, Arc::clone(&self.queue), jobs)]);
         self.idle.stirred.notify_one();
     }
 

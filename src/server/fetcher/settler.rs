@@ -4,8 +4,9 @@ use std::sync::atomic::Ordering;
 use tokio::sync::mpsc;
 
 use super::{Batch, UnitOfWork};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
+use crate::store::claims::{Moved, Owned};
 use crate::store::sets::DeadLimits;
 
 /// Tells Redis what became of a job: done, to be retried, dead, or put back.
@@ -15,6 +16,8 @@ use crate::store::sets::DeadLimits;
 #[derive(Clone, Debug)]
 pub(crate) struct Settler {
     store: Store,
+    /// Whose the private lists are.
+    identity: Arc<str>,
     acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
 }
 
@@ -47,8 +50,14 @@ pub(crate) enum Destination<'a> {
 }
 
 impl Settler {
-    pub(crate) fn new(store: Store, acknowledger: mpsc::UnboundedSender<Arc<Batch>>) -> Self {
-        Self { store, acknowledger }
+    pub(crate) fn new(store: Store, identity: &str, acknowledger: mpsc::UnboundedSender<Arc<Batch>>) -> Self {
+        Self { store, identity: identity.into(), acknowledger }
+    }
+
+    /// The same through other connections.
+    #[cfg(feature = "cli")]
+    pub(crate) fn over(&self, store: Store) -> Self {
+        Self { store, ..self.clone() }
     }
 
     /// The job is done. Never waits: the acknowledgement goes out with those of its batch.
@@ -64,9 +73,13 @@ impl Settler {
             return Ok(Settled::NotOurs);
         }
         match self.send(unit, to).await {
+            Ok(Moved::Unknown) => {
+                unit.stay();
+                Err(Error::new(ErrorKind::Redis, "this process is no longer registered"))
+            }
             Ok(moved) => {
                 self.left(unit);
-                Ok(if moved { Settled::Moved } else { Settled::NotOurs })
+                Ok(if moved == Moved::Yes { Settled::Moved } else { Settled::NotOurs })
             }
             Err(error) => {
                 unit.stay();
@@ -75,21 +88,21 @@ impl Settler {
         }
     }
 
-    async fn send(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Result<bool> {
-        let (store, list, raw) = (&self.store, unit.batch().list(), unit.bytes());
+    async fn send(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Result<Moved> {
+        let store = &self.store;
+        let of = Owned { identity: &self.identity, list: unit.batch().list(), raw: unit.bytes() };
+        if of.list.is_empty() {
+            match *to {
+                Destination::Retry { bytes, score } => store.retry_unowned(bytes, score).await,
+                Destination::Dead { bytes, score, limits } => store.bury_unowned(bytes, score, limits).await,
+                Destination::Queue { bytes, queue } => store.again_unowned(queue, bytes).await,
+            }?;
+            return Ok(Moved::Yes);
+        }
         match *to {
-            Destination::Retry { bytes, score } if list.is_empty() => {
-                store.retry_unowned(bytes, score).await.map(|()| true)
-            }
-            Destination::Retry { bytes, score } => store.retry(list, raw, bytes, score).await,
-            Destination::Dead { bytes, score, limits } if list.is_empty() => {
-                store.bury_unowned(bytes, score, limits).await.map(|()| true)
-            }
-            Destination::Dead { bytes, score, limits } => store.bury(list, raw, bytes, score, limits).await,
-            Destination::Queue { bytes, queue } if list.is_empty() => {
-                store.again_unowned(queue, bytes).await.map(|()| true)
-            }
-            Destination::Queue { bytes, queue } => store.again(list, queue, raw, bytes).await,
+            Destination::Retry { bytes, score } => store.retry(of, bytes, score).await,
+            Destination::Dead { bytes, score, limits } => store.bury(of, bytes, score, limits).await,
+            Destination::Queue { bytes, queue } => store.again(of, queue, bytes).await,
         }
     }
 

@@ -1,15 +1,15 @@
 #!lua flags=allow-oom
 -- Moves one job out of a private list to the end of a queue, as new bytes, if this process still owns it.
--- KEYS  1 private list, 2 queue, 3 set of queue names
--- ARGV  1 name of the queue, 2 bytes as fetched, 3 bytes to push
--- Returns 1, or 0 if the job was not there (any more)
+-- KEYS  1 private list, 2 queue, 3 set of queue names, 4 registry
+-- ARGV  1 identity of the process, 2 name of the queue, 3 bytes as fetched, 4 bytes to push
+-- Returns 1; 0 if the job was not there (any more), -1 if it was not and the process is not registered: Redis may have forgotten both
 local kind = redis.call('TYPE', KEYS[2]).ok
 if kind ~= 'list' and kind ~= 'none' then
   return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is no list')
 end
-if redis.call('LREM', KEYS[1], -1, ARGV[2]) == 0 then
-  return 0
+if redis.call('LREM', KEYS[1], -1, ARGV[3]) == 0 then
+  return redis.call('SISMEMBER', KEYS[4], ARGV[1]) - 1
 end
-redis.call('SADD', KEYS[3], ARGV[1])
-redis.call('LPUSH', KEYS[2], ARGV[3])
+redis.call('SADD', KEYS[3], ARGV[2])
+redis.call('LPUSH', KEYS[2], ARGV[4])
 return 1

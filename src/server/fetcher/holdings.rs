@@ -1,0 +1,36 @@
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use super::{Batch, UnitOfWork};
+
+/// The batches of this process whose jobs lie in private lists, by list: what ought to be in Redis, to be held against what is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holdings(Arc<Mutex<HashMap<String, Arc<Batch>>>>);
+
+impl Holdings {
+    fn batches(&self) -> MutexGuard<'_, HashMap<String, Arc<Batch>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, batch: &Arc<Batch>) {
+        self.batches().insert(batch.list().to_owned(), Arc::clone(batch));
+    }
+
+    pub(super) fn remove(&self, batch: &Batch) {
+        self.batches().remove(batch.list());
+    }
+
+    /// Whether a private list is known.
+    pub(crate) fn has(&self, list: &str) -> bool {
+        self.batches().contains_key(list)
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Batch>> {
+        self.batches().values().cloned().collect()
+    }
+
+    /// Whether no other job than this one lies in a private list.
+    pub(crate) fn only(&self, unit: &UnitOfWork) -> bool {
+        self.batches().values().all(|batch| batch.held_but(unit) == 0)
+    }
+}

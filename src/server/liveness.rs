@@ -1,0 +1,91 @@
+//! How long a process counts as alive without a sign of life, and what follows from it.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Signs of life of this process, and the times that depend on how long one lasts.
+///
+/// With the default of 30 s: a sign every 5 s, nothing more is fetched 20 s after the last one, others look every 5 s and put its jobs back
+/// 10 s after they first missed it, which is 52 s after its death at the latest.
+#[derive(Debug)]
+pub(crate) struct Liveness {
+    span: Duration,
+    since: Instant,
+    /// Milliseconds from `since` to the last sign that Redis took; 0 for none yet.
+    last: AtomicU64,
+    /// The same to the first of an unbroken row of signs.
+    row: AtomicU64,
+}
+
+impl Liveness {
+    pub(crate) fn new(span: Duration) -> Self {
+        Self { span, since: Instant::now(), last: AtomicU64::new(0), row: AtomicU64::new(0) }
+    }
+
+    /// How long a sign lasts.
+    pub(crate) fn span(&self) -> Duration {
+        self.span
+    }
+
+    /// Between two signs, and between two looks at the others.
+    pub(crate) fn period(&self) -> Duration {
+        self.span / 6
+    }
+
+    /// How long a process must have been missed before its jobs are put back.
+    pub(crate) fn grace(&self) -> Duration {
+        self.span / 3
+    }
+
+    fn now(&self) -> u64 {
+        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+    }
+
+    /// Redis took a sign of life that was sent at `sent`: it counts from then.
+    pub(crate) fn seen(&self, sent: Instant) {
+        let sent = u64::try_from(sent.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX).max(1);
+        self.last.store(sent, Ordering::Relaxed);
+        let _ = self.row.compare_exchange(0, sent, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// A sign of life did not get through.
+    pub(crate) fn missed(&self) {
+        self.row.store(0, Ordering::Relaxed);
+    }
+
+    /// Whether the last sign is so long ago that this process must fetch nothing more: it may be taken for dead.
+    pub(crate) fn is_silent(&self) -> bool {
+        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+        Duration::from_millis(self.now()).saturating_sub(last) > self.span * 2 / 3
+    }
+
+    /// Whether signs got through for a while without a gap. Only such a process may judge others: when Redis itself was away, everybody is
+    /// missed at once.
+    pub(crate) fn is_steady(&self) -> bool {
+        let row = self.row.load(Ordering::Relaxed);
+        row > 0 && !self.is_silent() && Duration::from_millis(self.now() - row.min(self.now())) >= self.period() * 2
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn falls_silent_without_signs_and_is_steady_only_after_a_row_of_them() {
+        let liveness =
+            Liveness { since: Instant::now() - Duration::from_secs(100), ..Liveness::new(Duration::from_secs(30)) };
+        let ago = |secs| Instant::now() - Duration::from_secs(secs);
+        assert!(liveness.is_silent() && !liveness.is_steady(), "there was no sign yet");
+        liveness.seen(ago(21));
+        assert!(liveness.is_silent());
+        liveness.seen(ago(19));
+        assert!(!liveness.is_silent() && liveness.is_steady());
+        liveness.missed();
+        assert!(!liveness.is_silent() && !liveness.is_steady(), "one is missing, the last is not old yet");
+        liveness.seen(ago(5));
+        assert!(!liveness.is_steady(), "a new row has begun");
+        liveness.seen(ago(0));
+        assert!(!liveness.is_steady());
+    }
+}
