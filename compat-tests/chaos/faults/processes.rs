@@ -1,0 +1,360 @@
+//! What happens to worker processes.
+
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use ferrokiq::{Client, Context, Payload, RedisOptions, Server};
+use rand::RngExt;
+
+use crate::Failure;
+use crate::proxy::{Moment, Proxy};
+use crate::stage::Stage;
+
+pub(crate) async fn recovery_at_defaults(stage: &mut Stage) -> Result<(), Failure> {
+    // What `ServerBuilder::liveness` is unless told otherwise.
+    stage.orders.alive = Duration::from_secs(30);
+    stage.push(500, 100.0, 0).await?;
+    stage.start_all(2).await?;
+    stage.wait_runs(40).await?;
+    stage.kill(0).await?;
+    stage.settle(Duration::from_secs(75)).await?;
+    stage.stop_all().await?;
+    Ok(())
+}
+
+pub(crate) async fn worker_sigkill(stage: &mut Stage) -> Result<(), Failure> {
+    let (jobs, kills, workers) = stage.scale((60_000, 25, 3), (1_000_000, 220, 6));
+    stage.push(jobs, 1.0, 0).await?;
+    stage.push(jobs / 50, 2.0, 1).await?;
+    stage.start_all(workers).await?;
+    while stage.kills < kills {
+        let pause = stage.rng.random_range(100..500);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let at = stage.rng.random_range(0..workers);
+        stage.kill(at).await?;
+        stage.replace(at)?;
+        // The kills are to meet work.
+        if stage.open_jobs().await?[0] < 2_000 {
+            stage.push(2_000, 1.0, 0).await?;
+        }
+    }
+    let patience = stage.scale(60, 900);
+    stage.settle(Duration::from_secs(patience)).await?;
+    stage.stop_all().await
+}
+
+/// Every command by which a job changes its place, as its bytes begin on the wire.
+fn commands() -> Vec<(&'static str, String)> {
+    let sha = |name, text: &str| (name, redis::Script::new(text).get_hash().to_owned());
+    vec![
+        sha("claim", include_str!("../../../src/store/lua/claim.lua")),
+        sha("settle", include_str!("../../../src/store/lua/settle.lua")),
+        sha("requeue", include_str!("../../../src/store/lua/requeue.lua")),
+        sha("promote", include_str!("../../../src/store/lua/promote.lua")),
+        sha("recover", include_str!("../../../src/store/lua/recover.lua")),
+        sha("bye", include_str!("../../../src/store/lua/bye.lua")),
+        ("acknowledge", "UNLINK\r\n".to_owned()),
+        ("acknowledge some", "LREM\r\n".to_owned()),
+        ("read a private list", "LRANGE\r\n".to_owned()),
+        ("wait for a job", "BLMOVE\r\n".to_owned()),
+        ("stay alive", "ferrokiq:alive:".to_owned()),
+        ("heartbeat", "rtt_us".to_owned()),
+    ]
+}
+
+pub(crate) async fn abort_points(stage: &mut Stage) -> Result<(), Failure> {
+    let rounds = stage.scale(1, 14);
+    let survivor = stage.start()?;
+    stage.wait_registered(survivor).await?;
+    let mut sprung = 0;
+    let mut never = Vec::new();
+    for round in 0..rounds {
+        for (name, pattern) in commands() {
+            for moment in [Moment::Before, Moment::After, Moment::Answered] {
+                let proxy = Proxy::start(stage.redis.port)?;
+                stage.push(60, 3.0, 0).await?;
+                stage.push(15, 1.0, 1).await?;
+                let (tell, told) = mpsc::channel();
+                let nth = stage.rng.random_range(1..=3 + round);
+                proxy.trap(&pattern, nth, moment, move || {
+                    let _ = tell.send(());
+                });
+                let direct = std::mem::replace(&mut stage.orders.url, proxy.url());
+                let at = stage.start()?;
+                stage.orders.url = direct;
+                // A stop is what some commands are for.
+                let deadline = Instant::now() + Duration::from_millis(1_500);
+                let mut stopping = false;
+                let hit = loop {
+                    if told.try_recv().is_ok() {
+                        break true;
+                    }
+                    if Instant::now() > deadline {
+                        break false;
+                    }
+                    if !stopping
+                        && matches!(name, "requeue" | "bye")
+                        && Instant::now() + Duration::from_millis(900) > deadline
+                    {
+                        stopping = stage.workers[at].signal("TERM").is_ok();
+                    }
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                };
+                stage.kill(at).await?;
+                proxy.disarm();
+                if hit { sprung += 1 } else { never.push(name) }
+            }
+        }
+    }
+    stage.settle(Duration::from_secs(60)).await?;
+    never.dedup();
+    stage.expect(sprung >= 20 * rounds as usize, || format!("only {sprung} points were met; not always: {never:?}"));
+    stage.remark(format!("{sprung} times at the very point; not always met: {}", never.join(", ")));
+    stage.workers.truncate(1);
+    stage.stop_all().await
+}
+
+pub(crate) async fn rolling_restart(stage: &mut Stage) -> Result<(), Failure> {
+    let (jobs, restarts, workers) = stage.scale((40_000, 16, 3), (1_000_000, 200, 6));
+    stage.push(jobs, 2.0, 0).await?;
+    stage.push(jobs / 400, 300.0, 0).await?;
+    stage.start_all(workers).await?;
+    for number in 0..restarts {
+        let at = number % workers;
+        let pause = stage.rng.random_range(100..900);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        stage.workers[at].signal("TERM")?;
+        let status = stage.workers[at].exit(Duration::from_secs(30)).await;
+        stage.expect(status.is_some_and(|status| status.success()), || format!("a stopped worker ended as {status:?}"));
+        stage.replace(at)?;
+        if stage.open_jobs().await?[0] < 1_000 {
+            stage.push(1_000, 2.0, 0).await?;
+        }
+    }
+    let patience = stage.scale(60, 900);
+    stage.settle(Duration::from_secs(patience)).await?;
+    stage.stop_all().await
+}
+
+pub(crate) async fn term_over_timeout(stage: &mut Stage) -> Result<(), Failure> {
+    stage.orders.timeout = 1;
+    stage.push(10, 4_000.0, 0).await?;
+    stage.start_all(1).await?;
+    for round in 1..=stage.scale(2, 20) {
+        stage.wait_runs(10 * round).await?;
+        let asked = Instant::now();
+        // What was cut off runs again.
+        stage.is_broken(0);
+        stage.workers[0].signal("TERM")?;
+        let status = stage.workers[0].exit(Duration::from_secs(10)).await;
+        let took = asked.elapsed();
+        stage.expect(status.is_some_and(|status| status.success()), || format!("ended as {status:?}"));
+        stage.expect(took < Duration::from_secs(4), || format!("a stop with a timeout of 1 s took {took:?}"));
+        let open = stage.open_jobs().await?;
+        stage.expect(open == [10, 0, 0, 0], || format!("after the stop jobs lie as {open:?}"));
+        stage.replace(0)?;
+    }
+    stage.orders.timeout = 25;
+    stage.settle(Duration::from_secs(30)).await?;
+    stage.stop_all().await
+}
+
+pub(crate) async fn term_then_kill(stage: &mut Stage) -> Result<(), Failure> {
+    let cycles = stage.scale(10, 500);
+    stage.orders.timeout = 1;
+    stage.start_all(2).await?;
+    for number in 0..cycles {
+        let at = number % 2;
+        stage.push(200, 20.0, 0).await?;
+        stage.push(10, 1_500.0, 0).await?;
+        let pause = stage.rng.random_range(50..400);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        stage.workers[at].signal("TERM")?;
+        let pause = stage.rng.random_range(0..1_500);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        stage.kill(at).await?;
+        stage.replace(at)?;
+    }
+    stage.orders.timeout = 25;
+    stage.settle(Duration::from_secs(120)).await?;
+    stage.stop_all().await
+}
+
+pub(crate) async fn shutdown_race(stage: &mut Stage) -> Result<(), Failure> {
+    let races = stage.scale(300, 10_000);
+    let options: RedisOptions = stage.redis.url().parse()?;
+    let client = Client::builder().redis(options.clone()).build()?;
+    let (mut ran_before, mut left) = (0, 0);
+    for _ in 0..races {
+        let ran = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let counter = std::sync::Arc::clone(&ran);
+        let server = Server::builder()
+            .redis(options.clone())
+            .concurrency(2)
+            .register_fn("Once", move |_cx: Context, _args: ()| {
+                counter.fetch_add(1, std::sync::atomic::Ordering::SeqCst);
+                async { Ok(()) }
+            })
+            .build()?;
+        let handle = server.handle();
+        let running = tokio::spawn(server.run(std::future::pending()));
+        tokio::time::sleep(Duration::from_micros(stage.rng.random_range(3_000..8_000))).await;
+        let wait = Duration::from_micros(stage.rng.random_range(0..1_500));
+        let pushing = tokio::spawn({
+            let client = client.clone();
+            async move { client.push(Payload::new("Once", [])).await }
+        });
+        tokio::time::sleep(wait).await;
+        handle.stop();
+        running.await??;
+        pushing.await??;
+        let [queued, held, ..] = stage.open_jobs().await?;
+        let ran = ran.load(std::sync::atomic::Ordering::SeqCst);
+        stage.expect(queued + ran == 1 && held == 0, || format!("one job: {ran} ran, {queued} queued, {held} held"));
+        ran_before += ran;
+        left += queued;
+        let _: () = stage.redis.call("DEL", &["queue:default"]).await?;
+    }
+    stage.expect(ran_before > 0 && left > 0, || format!("no race: {ran_before} ran, {left} were left"));
+    stage.remark(format!("{races} races: {ran_before} ran before the stop, {left} were left in the queue"));
+    Ok(())
+}
+
+pub(crate) async fn pause_short(stage: &mut Stage) -> Result<(), Failure> {
+    stage.push(3_000, 20.0, 0).await?;
+    stage.start_all(2).await?;
+    for _ in 0..stage.scale(3, 100) {
+        stage.workers[0].signal("STOP")?;
+        tokio::time::sleep(Duration::from_millis(1_500)).await;
+        stage.workers[0].signal("CONT")?;
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        stage.push(500, 20.0, 0).await?;
+    }
+    stage.settle(Duration::from_secs(60)).await?;
+    stage.stop_all().await
+}
+
+pub(crate) async fn pause_long(stage: &mut Stage) -> Result<(), Failure> {
+    stage.start_all(2).await?;
+    for _ in 0..stage.scale(1, 100) {
+        stage.push(300, 50.0, 0).await?;
+        let runs = stage.runs()?;
+        stage.wait_runs(runs + 60).await?;
+        stage.is_broken(0);
+        let identity = stage.wait_registered(0).await?;
+        stage.workers[0].signal("STOP")?;
+        tokio::time::sleep(Duration::from_secs(8)).await;
+        let held: usize = stage.redis.call("SCARD", &[&format!("ferrokiq:batches:{identity}")]).await?;
+        stage.expect(held == 0, || format!("{held} private lists of the sleeper were left alone"));
+        stage.workers[0].signal("CONT")?;
+        stage.settle(Duration::from_secs(60)).await?;
+        // It works again, under whatever name.
+        stage.push(200, 20.0, 0).await?;
+        stage.settle(Duration::from_secs(30)).await?;
+    }
+    stage.stop_all().await
+}
+
+pub(crate) async fn starved_runtime(stage: &mut Stage) -> Result<(), Failure> {
+    // Longer than it counts as alive, on every thread.
+    let block = stage.scale(8_000, 120_000);
+    if block > 100_000 {
+        stage.orders.alive = Duration::from_secs(30);
+    }
+    let direct = stage.orders.clone();
+    stage.orders.environment.push(("TOKIO_WORKER_THREADS".to_owned(), "2".to_owned()));
+    stage.push_jobs(6, "Harm", &format!(r#"["block",{block}]"#), "").await?;
+    stage.start_all(1).await?;
+    stage.wait_runs(2).await?;
+    stage.orders = direct;
+    let watcher = stage.start()?;
+    stage.wait_registered(watcher).await?;
+    stage.settle(Duration::from_secs(4 * block / 1_000 + 30)).await?;
+    let said = stage.workers[watcher].said();
+    stage.expect(!said.contains("put back the jobs"), || "a process that lives was taken for dead".to_owned());
+    stage.stop_all().await
+}
+
+pub(crate) async fn stubborn_jobs(stage: &mut Stage) -> Result<(), Failure> {
+    stage.orders.timeout = 1;
+    for _ in 0..stage.scale(2, 100) {
+        stage.push_jobs(2, "Harm", r#"["block",20000]"#, "").await?;
+        let at = stage.start()?;
+        let runs = stage.runs()?;
+        stage.wait_runs(runs + 1).await?;
+        stage.is_broken(at);
+        let asked = Instant::now();
+        stage.workers[at].signal("TERM")?;
+        let status = stage.workers[at].exit(Duration::from_secs(20)).await;
+        let took = asked.elapsed();
+        // One second of timeout, three to let go.
+        stage.expect(status.is_some() && took < Duration::from_secs(5), || format!("a stop took {took:?}: {status:?}"));
+        let _: () = stage.redis.call("DEL", &["queue:default"]).await?;
+        stage.accepted.clear();
+    }
+    Ok(())
+}
+
+pub(crate) async fn panics(stage: &mut Stage) -> Result<(), Failure> {
+    let jobs = stage.scale(3_000, 100_000);
+    stage.push_jobs(jobs, "Harm", r#"["panic",0]"#, r#""retry":0,"#).await?;
+    stage.orders.environment.push(("RUST_BACKTRACE".to_owned(), "0".to_owned()));
+    stage.start_all(1).await?;
+    stage.settle(Duration::from_secs(240)).await?;
+    let dead: usize = stage.redis.call("ZCARD", &["dead"]).await?;
+    stage.expect(dead == jobs, || format!("{dead} of {jobs} are dead"));
+    // Every slot still works: ten jobs of half a second take half a second.
+    let runs = stage.runs()?;
+    stage.push(10, 2_000.0, 0).await?;
+    stage.wait_runs(runs + 10).await?;
+    stage.settle(Duration::from_secs(10)).await?;
+    stage.stop_all().await
+}
+
+pub(crate) async fn file_limit(stage: &mut Stage) -> Result<(), Failure> {
+    stage.orders.wrapper = ["prlimit", "--nofile=24"].map(str::to_owned).to_vec();
+    stage.push(2_000, 2.0, 0).await?;
+    stage.push(50, 2.0, 1).await?;
+    stage.start_all(1).await?;
+    for _ in 0..5 {
+        let _: usize = stage.redis.call("CLIENT", &["KILL", "TYPE", "normal"]).await?;
+        tokio::time::sleep(Duration::from_millis(200)).await;
+    }
+    stage.settle(Duration::from_secs(60)).await?;
+    stage.stop_all().await
+}
+
+pub(crate) async fn closed_stdout(stage: &mut Stage) -> Result<(), Failure> {
+    // The reader ends after one line; from then on every write is an error.
+    stage.orders.wrapper =
+        ["sh", "-c", r#"{ "$0" "$@"; echo $? > status; } | head -n 1 > /dev/null; exit "$(cat status)""#]
+            .map(str::to_owned)
+            .to_vec();
+    stage.push(2_000, 1.0, 0).await?;
+    stage.start()?;
+    stage.settle(Duration::from_secs(30)).await?;
+    let mut redis = stage.redis.connection().await?;
+    let all: Vec<String> = redis::cmd("SMEMBERS").arg("ferrokiq:processes").query_async(&mut redis).await?;
+    let pid = all.first().and_then(|identity| identity.split(':').nth(1)?.parse().ok());
+    crate::fleet::signal(pid.ok_or("nobody is registered")?, "TERM")?;
+    let status = stage.workers[0].exit(Duration::from_secs(20)).await;
+    stage.expect(status.is_some_and(|status| status.success()), || format!("it ended as {status:?}"));
+    Ok(())
+}
+
+pub(crate) async fn thundering_start(stage: &mut Stage) -> Result<(), Failure> {
+    let workers = stage.scale(25, 100);
+    stage.push(5_000, 1.0, 0).await?;
+    stage.orders.concurrency = 2;
+    for _ in 0..workers {
+        stage.start()?;
+    }
+    let began = Instant::now();
+    for at in 0..workers {
+        stage.wait_registered(at).await?;
+    }
+    let took = began.elapsed();
+    stage.expect(took < Duration::from_secs(20), || format!("{workers} workers took {took:?} to start"));
+    stage.settle(Duration::from_secs(30)).await?;
+    stage.stop_all().await
+}

@@ -1,0 +1,83 @@
+//! The process under fault: the real worker with jobs that write down that they ran.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use ferrokiq::job::{RawArgs, RetryIn};
+use ferrokiq::{Context, Job, JobError, JobResult, Server};
+
+use crate::ledger::{Pen, Phase};
+
+/// What makes this program a worker: `life|directory of the ledgers|milliseconds a process counts as alive`.
+pub(crate) const LIFE: &str = "CHAOS_LIFE";
+
+/// Waits, as jobs do. Arguments: milliseconds, and how often it fails before it succeeds.
+struct Work(Arc<Pen>);
+
+impl Job for Work {
+    const CLASS: &'static str = "Work";
+    type Args = (f64, u32);
+
+    async fn perform(&self, cx: Context, (ms, failures): Self::Args) -> JobResult {
+        self.0.write(cx.jid(), Phase::Start);
+        if ms > 0.0 {
+            tokio::time::sleep(Duration::from_secs_f64(ms / 1_000.0)).await;
+        }
+        let fails = cx.failures() < failures;
+        self.0.write(cx.jid(), if fails { Phase::Failed } else { Phase::Done });
+        if fails { Err(JobError::new("RuntimeError", "it was told to fail")) } else { Ok(()) }
+    }
+
+    fn retry_in(&self, _count: u32, _error: &JobError) -> RetryIn {
+        RetryIn::After(Duration::from_secs(1))
+    }
+}
+
+/// What jobs do to the process they run in.
+async fn harm(cx: Context, pen: Arc<Pen>, (how, amount): (String, u64)) -> JobResult {
+    pen.write(cx.jid(), Phase::Start);
+    match how.as_str() {
+        "panic" => panic!("it was told to panic"),
+        "abort" => std::process::abort(),
+        "overflow" => {
+            std::hint::black_box(deeper(amount));
+        }
+        "allocate" => {
+            let mut hoard = Vec::new();
+            loop {
+                hoard.push(vec![1_u8; 1 << 20]);
+            }
+        }
+        "block" => std::thread::sleep(Duration::from_millis(amount)),
+        other => return Err(JobError::new("ArgumentError", format!("no harm called {other}"))),
+    }
+    pen.write(cx.jid(), Phase::Done);
+    Ok(())
+}
+
+#[expect(unconditional_recursion, reason = "the stack is to overflow")]
+fn deeper(depth: u64) -> u64 {
+    let page = std::hint::black_box([depth; 512]);
+    deeper(depth + 1) + page[7]
+}
+
+pub(crate) async fn main(life: &str) -> ExitCode {
+    let mut parts = life.splitn(3, '|');
+    let (Some(Ok(life)), Some(dir), Some(Ok(alive_ms))) =
+        (parts.next().map(str::parse), parts.next().map(PathBuf::from), parts.next().map(str::parse))
+    else {
+        return ExitCode::FAILURE;
+    };
+    let pen = Arc::new(Pen::open(&dir, life).expect("the ledger can be opened"));
+    let of_harm = Arc::clone(&pen);
+    let server = Server::builder()
+        .liveness(Duration::from_millis(alive_ms))
+        .poll_interval_average(Duration::from_millis(500))
+        .dead_max_jobs(10_000_000)
+        .register(Work(pen))
+        .register_fn("Harm", move |cx: Context, args: (String, u64)| harm(cx, Arc::clone(&of_harm), args))
+        .register_fn("Nothing", |_cx: Context, _args: RawArgs| async { Ok(()) });
+    ferrokiq::cli::run(server).await
+}
