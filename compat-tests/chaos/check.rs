@@ -78,7 +78,8 @@ impl Verdict {
     pub(crate) fn new(accepted: &[Jid], places: &Places, ledger: &Ledger, broken: &HashMap<u32, Broken>) -> Self {
         let (mut seen, mut doubled) = (HashSet::new(), 0);
         for job in places.all() {
-            doubled += usize::from(!seen.insert(*job));
+            // What has no jid is nobody's to count.
+            doubled += usize::from(!seen.insert(*job) && *job != Jid::default());
         }
         let done = accepted.iter().filter(|job| ledger.done(job)).count();
         let lost = accepted.iter().filter(|job| !ledger.done(job) && !seen.contains(*job)).count();

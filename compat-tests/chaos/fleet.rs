@@ -51,14 +51,15 @@ pub(crate) struct Orders {
     /// How long it counts as alive without a sign of life.
     pub(crate) alive: Duration,
     pub(crate) environment: Vec<(String, String)>,
+    /// Where it logs, if not to a file of its own.
+    pub(crate) log: Option<PathBuf>,
     /// Words of a command that comes before the program: `prlimit --nofile=64`, say.
     pub(crate) wrapper: Vec<String>,
 }
 
 impl Worker {
+    /// This program as a worker.
     pub(crate) fn start(dir: &Path, orders: &Orders) -> Result<Self, Error> {
-        let life = LIVES.fetch_add(1, Ordering::Relaxed);
-        let log = dir.join(format!("worker-{life}.log"));
         let program = std::env::current_exe()?;
         let mut command = match orders.wrapper.split_first() {
             Some((first, rest)) => {
@@ -72,7 +73,17 @@ impl Worker {
         for queue in &orders.queues {
             command.args(["-q", queue]);
         }
-        let out = File::create(&log)?;
+        Self::spawn(dir, orders, command)
+    }
+
+    /// Any command that becomes a worker and keeps its process id.
+    pub(crate) fn spawn(dir: &Path, orders: &Orders, mut command: Command) -> Result<Self, Error> {
+        let life = LIVES.fetch_add(1, Ordering::Relaxed);
+        let log = dir.join(format!("worker-{life}.log"));
+        let out = match &orders.log {
+            Some(elsewhere) => File::options().write(true).open(elsewhere)?,
+            None => File::create(&log)?,
+        };
         let child = command
             .env(LIFE, format!("{life}|{}|{}", dir.display(), orders.alive.as_millis()))
             .env("REDIS_URL", &orders.url)

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::fs::{File, OpenOptions};
 use std::io::{Error, Write};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 /// The 24 hexadecimal digits of a job.
 pub(crate) type Jid = [u8; 24];
@@ -28,13 +28,21 @@ pub(crate) enum Phase {
 const LENGTH: usize = 48;
 
 /// Where a worker writes.
-pub(crate) struct Pen(File);
+pub(crate) struct Pen {
+    file: File,
+    /// Microseconds since the machine started, when this was opened: no clock that is set, or lies, goes into the order of runs.
+    since_boot: u128,
+    opened: Instant,
+}
 
 impl Pen {
     /// `life` numbers the process, among all the driver ever started.
     pub(crate) fn open(dir: &Path, life: u32) -> Result<Self, Error> {
         let path = dir.join(format!("{life}.ledger"));
-        OpenOptions::new().append(true).create(true).open(path).map(Self)
+        let file = OpenOptions::new().append(true).create(true).open(path)?;
+        let uptime = std::fs::read_to_string("/proc/uptime")?;
+        let seconds: f64 = uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or_default();
+        Ok(Self { file, since_boot: Duration::from_secs_f64(seconds).as_micros(), opened: Instant::now() })
     }
 
     pub(crate) fn write(&self, job: &str, phase: Phase) {
@@ -45,15 +53,12 @@ impl Pen {
             Phase::Done => b'd',
             Phase::Failed => b'f',
         };
-        line[25..LENGTH - 1].copy_from_slice(format!("{:022}", now_us()).as_bytes());
+        line[25..LENGTH - 1]
+            .copy_from_slice(format!("{:022}", self.since_boot + self.opened.elapsed().as_micros()).as_bytes());
         line[LENGTH - 1] = b'\n';
         // One write: two of them, of two threads, never mix in a file that is appended to.
-        (&self.0).write_all(&line).expect("the ledger can be written");
+        (&self.file).write_all(&line).expect("the ledger can be written");
     }
-}
-
-fn now_us() -> u128 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_micros()
 }
 
 /// One run of a job.

@@ -75,13 +75,31 @@ async fn main() -> ExitCode {
         eprintln!("error: no fault is called {unknown}; --list names them");
         return ExitCode::FAILURE;
     }
-    match play(arguments).await {
+    let played = tokio::select! {
+        played = play(arguments) => played,
+        // What it started ends with it.
+        signal = interrupted() => Err(format!("{signal}: not played to the end").into()),
+    };
+    match played {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
             eprintln!("error: {error}");
             ExitCode::FAILURE
         }
+    }
+}
+
+/// Until somebody wants it to end.
+async fn interrupted() -> &'static str {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut interrupt), Ok(mut terminate)) = (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return std::future::pending().await;
+    };
+    tokio::select! {
+        _ = interrupt.recv() => "interrupted",
+        _ = terminate.recv() => "terminated",
     }
 }
 
@@ -95,10 +113,17 @@ struct Played {
 
 async fn play(arguments: Arguments) -> Result<bool, Failure> {
     let seed = arguments.seed.unwrap_or_else(rand::random);
-    let chosen: Vec<&'static Fault> = FAULTS
+    let mut chosen: Vec<&'static Fault> = FAULTS
         .iter()
         .filter(|fault| arguments.fault.is_empty() || arguments.fault.iter().any(|name| name == fault.name))
         .collect();
+    chosen.retain(|fault| match fault.needs.missing() {
+        None => true,
+        Some(what) => {
+            eprintln!("SKIPPED {}: it needs {what}", fault.name);
+            false
+        }
+    });
     let root = std::env::temp_dir().join(format!("ferrokiq-chaos-{}", std::process::id()));
     eprintln!("seed {seed}, {} faults, logs under {}", chosen.len(), root.display());
     let slots = Arc::new(Semaphore::new(arguments.jobs.max(1)));
@@ -225,7 +250,6 @@ impl Sum {
             "unexplained_duplicates": self.unexplained,
             "max_recovery_s": (self.max_recovery.as_secs_f64() * 10.0).round() / 10.0,
             "seed": self.seed,
-            "failed": self.failed,
         })
         .to_string()
     }

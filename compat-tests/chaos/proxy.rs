@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use crate::ledger::Jid;
+
 /// What happens to bytes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mode {
@@ -47,6 +49,8 @@ struct Shared {
     cut_requests: AtomicU64,
     cut_replies: AtomicU64,
     delay_us: AtomicU64,
+    /// Is told of every job in an answer.
+    record: Mutex<Option<Tell>>,
     open: Mutex<Vec<Connection>>,
 }
 
@@ -77,6 +81,7 @@ impl Proxy {
             cut_requests: AtomicU64::new(0),
             cut_replies: AtomicU64::new(0),
             delay_us: AtomicU64::new(0),
+            record: Mutex::new(None),
             open: Mutex::default(),
         });
         let of_thread = Arc::clone(&shared);
@@ -119,6 +124,11 @@ impl Proxy {
         }
     }
 
+    /// Tells of every job that Redis gives away on connections made from now on, whether or not anybody is left to take it.
+    pub(crate) fn record(&self, tell: impl Fn(Jid) + Send + Sync + 'static) {
+        *lock(&self.shared.record) = Some(Arc::new(tell));
+    }
+
     /// Cuts each connection made from now on after so many bytes; 0 for never.
     pub(crate) fn cut_after(&self, requests: u64, replies: u64) {
         self.shared.cut_requests.store(requests, Ordering::Relaxed);
@@ -152,6 +162,40 @@ impl Shared {
         let trap = slot.as_mut().filter(|trap| contains(piece, &trap.pattern))?;
         trap.left = trap.left.saturating_sub(1);
         if trap.left == 0 { slot.take() } else { None }
+    }
+}
+
+type Tell = Arc<dyn Fn(Jid) + Send + Sync>;
+
+/// Finds the jobs in a stream of answers.
+struct Witness {
+    tell: Tell,
+    /// What a job may have begun in.
+    rest: Vec<u8>,
+}
+
+impl Witness {
+    const MARK: &'static [u8] = br#""jid":""#;
+
+    fn new(tell: Tell) -> Self {
+        Self { tell, rest: Vec::new() }
+    }
+
+    fn see(&mut self, piece: &[u8]) {
+        self.rest.extend_from_slice(piece);
+        let whole = Self::MARK.len() + Jid::default().len();
+        let mut at = 0;
+        while at + whole <= self.rest.len() {
+            if self.rest[at..].starts_with(Self::MARK) {
+                let mut job = Jid::default();
+                job.copy_from_slice(&self.rest[at + Self::MARK.len()..at + whole]);
+                (self.tell)(job);
+                at += whole;
+            } else {
+                at += 1;
+            }
+        }
+        self.rest.drain(..at);
     }
 }
 
@@ -195,13 +239,22 @@ fn forward(shared: &Arc<Shared>, near: TcpStream, to: u16) -> Result<(), Error> 
                 }
                 requests -= passed as u64;
             }
-            let _ = (from.shutdown(Shutdown::Both), to.shutdown(Shutdown::Both));
+            // What Redis still gives away is to be seen by whoever records it.
+            let how = if lock(&shared.record).is_some() { Shutdown::Write } else { Shutdown::Both };
+            let _ = (from.shutdown(Shutdown::Both), to.shutdown(how));
         });
     }
     let (shared, mut from, mut to) = (Arc::clone(shared), far, near);
+    let mut witness = lock(&shared.record).clone().map(Witness::new);
     thread::spawn(move || {
         let mut buffer = vec![0; 64 * 1_024];
         while let Ok(read @ 1..) = from.read(&mut buffer) {
+            if let Some(witness) = &mut witness {
+                witness.see(&buffer[..read]);
+                // The one it was for may be gone: what comes is still to be seen.
+                let _ = to.write_all(&buffer[..read]);
+                continue;
+            }
             let delay = shared.delay_us.load(Ordering::Relaxed);
             if delay > 0 {
                 thread::sleep(Duration::from_micros(delay));

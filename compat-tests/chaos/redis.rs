@@ -68,6 +68,10 @@ impl Redis {
         false
     }
 
+    pub(crate) fn dir(&self) -> &Path {
+        &self.dir
+    }
+
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
     }

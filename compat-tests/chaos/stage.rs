@@ -47,6 +47,7 @@ impl Stage {
             queues: vec!["default".to_owned()],
             alive: ALIVE,
             environment: Vec::new(),
+            log: None,
             wrapper: Vec::new(),
         };
         Ok(Self {
@@ -265,6 +266,64 @@ impl Stage {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         Ok(())
+    }
+
+    /// Waits until each of so many accepted jobs, from the `first` on, has begun.
+    pub(crate) async fn wait_runs_of(&mut self, first: usize, jobs: usize) -> Result<(), Failure> {
+        let deadline = Instant::now() + Duration::from_secs(30);
+        loop {
+            let ledger = self.ledger()?;
+            if self.accepted[first..first + jobs].iter().all(|job| ledger.0.contains_key(job)) {
+                return Ok(());
+            }
+            if Instant::now() > deadline {
+                return Err(format!("not all of {jobs} jobs began in 30 s").into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Waits until every accepted job is done, whatever Redis knows of them.
+    pub(crate) async fn settle_all(&mut self, within: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + within;
+        loop {
+            let ledger = self.ledger()?;
+            let open = self.accepted.iter().filter(|job| !ledger.done(job)).count();
+            if open == 0 {
+                return self.settle(deadline.saturating_duration_since(Instant::now())).await;
+            }
+            if Instant::now() > deadline {
+                self.complaints.push(format!("{open} jobs are not done after {within:?}"));
+                return Ok(());
+            }
+            self.hurry_retries().await?;
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    /// Waits until a worker logged something.
+    pub(crate) async fn wait_said(&mut self, at: usize, what: &str, within: Duration) -> Result<(), Failure> {
+        let deadline = Instant::now() + within;
+        while !self.workers[at].said().contains(what) {
+            if Instant::now() > deadline {
+                self.expect(false, || format!("nothing was said of {what} within {within:?}"));
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    }
+
+    /// Complains if a worker has ended.
+    pub(crate) fn expect_alive(&mut self, at: usize) {
+        let ended = self.workers[at].exited();
+        self.expect(ended.is_none(), || format!("a worker ended: {ended:?}"));
+    }
+
+    /// Complains if a worker put back the jobs of another.
+    pub(crate) fn nobody_recovered(&mut self) {
+        let said: String = self.workers.iter().map(|worker| worker.said()).collect();
+        self.expect(!said.contains("put back the jobs"), || "a process that lives was taken for dead".to_owned());
     }
 
     /// Ends what still runs and counts.

@@ -6,12 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrokiq::job::{RawArgs, RetryIn};
-use ferrokiq::{Context, Job, JobError, JobResult, Server};
+use ferrokiq::{BlockingJob, Context, Job, JobError, JobResult, Server};
 
 use crate::ledger::{Pen, Phase};
 
 /// What makes this program a worker: `life|directory of the ledgers|milliseconds a process counts as alive`.
 pub(crate) const LIFE: &str = "CHAOS_LIFE";
+
+/// Has the worker serve its queue with a second capsule, too.
+pub(crate) const TWO_CAPSULES: &str = "CHAOS_TWO_CAPSULES";
 
 /// Waits, as jobs do. Arguments: milliseconds, and how often it fails before it succeeds.
 struct Work(Arc<Pen>);
@@ -40,6 +43,10 @@ async fn harm(cx: Context, pen: Arc<Pen>, (how, amount): (String, u64)) -> JobRe
     pen.write(cx.jid(), Phase::Start);
     match how.as_str() {
         "panic" => panic!("it was told to panic"),
+        "panic when dropped" => drop(Bomb),
+        "panic on a blocking thread" => {
+            tokio::task::spawn_blocking(|| panic!("it was told to panic")).await?;
+        }
         "abort" => std::process::abort(),
         "overflow" => {
             std::hint::black_box(deeper(amount));
@@ -57,6 +64,29 @@ async fn harm(cx: Context, pen: Arc<Pen>, (how, amount): (String, u64)) -> JobRe
     Ok(())
 }
 
+struct Bomb;
+
+impl Drop for Bomb {
+    fn drop(&mut self) {
+        panic!("it was told to panic");
+    }
+}
+
+/// Blocks a thread of those that are for it.
+struct Blocks(Arc<Pen>);
+
+impl BlockingJob for Blocks {
+    const CLASS: &'static str = "Blocks";
+    type Args = (u64,);
+
+    fn perform(&self, cx: Context, (ms,): Self::Args) -> JobResult {
+        self.0.write(cx.jid(), Phase::Start);
+        std::thread::sleep(Duration::from_millis(ms));
+        self.0.write(cx.jid(), Phase::Done);
+        Ok(())
+    }
+}
+
 #[expect(unconditional_recursion, reason = "the stack is to overflow")]
 fn deeper(depth: u64) -> u64 {
     let page = std::hint::black_box([depth; 512]);
@@ -72,11 +102,17 @@ pub(crate) async fn main(life: &str) -> ExitCode {
     };
     let pen = Arc::new(Pen::open(&dir, life).expect("the ledger can be opened"));
     let of_harm = Arc::clone(&pen);
-    let server = Server::builder()
+    let mut server = Server::builder();
+    if std::env::var_os(TWO_CAPSULES).is_some() {
+        server = server.capsule("second", |capsule| capsule.queues(["default"]).concurrency(5));
+    }
+    let blocks = Blocks(Arc::clone(&pen));
+    let server = server
         .liveness(Duration::from_millis(alive_ms))
         .poll_interval_average(Duration::from_millis(500))
         .dead_max_jobs(10_000_000)
         .register(Work(pen))
+        .register_blocking(blocks)
         .register_fn("Harm", move |cx: Context, args: (String, u64)| harm(cx, Arc::clone(&of_harm), args))
         .register_fn("Nothing", |_cx: Context, _args: RawArgs| async { Ok(()) });
     ferrokiq::cli::run(server).await

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -289,6 +290,7 @@ impl ServerBuilder {
             handle: Handle::new(work.clone()),
             paused: Paused::default(),
             work,
+            evicts: AtomicBool::default(),
             stop: StopSignal::default(),
             config: self.config,
         };

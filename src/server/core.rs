@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::client::Client;
 use crate::job::{JobError, StopSignal};
@@ -57,6 +58,8 @@ pub(crate) struct Core {
     pub(crate) work: WorkState,
     pub(crate) handle: Handle,
     pub(crate) paused: Paused,
+    /// Whether Redis may evict jobs, when it was last asked.
+    pub(crate) evicts: AtomicBool,
     /// What jobs see as `stopping`.
     pub(crate) stop: StopSignal,
     pub(crate) dialect: Dialect,
@@ -65,6 +68,16 @@ pub(crate) struct Core {
 impl Core {
     pub(crate) fn dead_limits(&self, now: EpochSecs) -> DeadLimits {
         DeadLimits { before: now.0 - self.config.dead_timeout.as_secs_f64(), keep: self.config.dead_max_jobs }
+    }
+
+    /// Warns, once for each time it changes to that, if Redis may throw jobs away. Where it does not tell, nobody knows.
+    pub(crate) async fn judge_eviction(&self, store: &Store) {
+        let policy = store.eviction_policy().await;
+        let evicts = policy.as_deref().filter(|policy| !matches!(*policy, "noeviction" | ""));
+        let did = self.evicts.swap(evicts.is_some(), Ordering::Relaxed);
+        if let Some(policy) = evicts.filter(|_| !did) {
+            tracing::warn!(policy, "Redis may evict jobs when its memory is full: set maxmemory-policy to noeviction");
+        }
     }
 
     /// Tells the log, and whoever asked to be told.

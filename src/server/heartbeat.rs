@@ -23,6 +23,8 @@ use crate::time::{EpochSecs, Utc};
 
 /// Between two beats.
 const PERIOD: Duration = Duration::from_secs(10);
+/// Redis is asked this often whether it may evict jobs: every 50 s.
+const BEATS_TO_EVICTION: u32 = 5;
 /// A round trip longer than this, five times in a row, is worth a warning: 50 ms.
 const SLOW: Duration = Duration::from_millis(50);
 
@@ -118,6 +120,7 @@ impl Heartbeat {
             app: RuntimeHandle::current(),
             core,
             concurrency,
+            beats: 0,
             slow: 0,
             outage: Outage::default(),
             alive_outage: Outage::default(),
@@ -149,6 +152,8 @@ struct Beater {
     app: RuntimeHandle,
     info: String,
     concurrency: usize,
+    /// Beats so far.
+    beats: u32,
     /// Slow round trips in a row.
     slow: u32,
     outage: Outage,
@@ -229,6 +234,10 @@ impl Beater {
         self.fire(Event::Beat);
         self.flush_metrics().await?;
         self.look_around().await?;
+        self.beats += 1;
+        if self.beats.is_multiple_of(BEATS_TO_EVICTION) {
+            self.core.judge_eviction(&self.store).await;
+        }
         self.core.paused.set(self.store.paused_queues().await?);
         if let Some(signal) = signal {
             self.obey(&signal);

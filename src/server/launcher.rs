@@ -177,11 +177,6 @@ async fn check_server(core: &Core) -> Result<()> {
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the version of Redis is unknown; it must be 7.0 or newer"),
     }
-    match core.store.eviction_policy().await.as_deref() {
-        None | Some("noeviction" | "") => {}
-        Some(policy) => {
-            tracing::warn!(policy, "Redis may evict jobs when its memory is full: set maxmemory-policy to noeviction")
-        }
-    }
+    core.judge_eviction(&core.store).await;
     Ok(())
 }

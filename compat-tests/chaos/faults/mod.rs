@@ -1,9 +1,16 @@
 //! The faults by name. Each plays on a [`Stage`] and says what it expected and did not get; the accounting comes after.
 
+mod clock;
+mod content;
 mod network;
+mod persistence;
+mod points;
 mod poison;
 mod processes;
+mod ruby;
 mod server;
+mod soak;
+mod surroundings;
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,17 +23,63 @@ type Playing<'a> = Pin<Box<dyn Future<Output = Result<(), Failure>> + Send + 'a>
 pub(crate) struct Fault {
     pub(crate) name: &'static str,
     pub(crate) about: &'static str,
+    /// Whether it can be played here; if not, it is skipped by name.
+    pub(crate) needs: Need,
     /// What its redis-server is started with.
     pub(crate) redis: &'static [&'static str],
     pub(crate) play: for<'a> fn(&'a mut Stage) -> Playing<'a>,
 }
 
+/// What a fault needs that not every machine has.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Need {
+    Nothing,
+    /// `libfaketime`, which lies to a program about the time.
+    FakeTime,
+    /// Real Ruby Sidekiq.
+    Ruby,
+    /// To be root.
+    Root,
+}
+
+impl Need {
+    /// What is not here.
+    pub(crate) fn missing(self) -> Option<&'static str> {
+        match self {
+            Self::FakeTime if clock::library().is_none() => Some("libfaketime"),
+            Self::Ruby if !ruby::is_here() => Some("Ruby Sidekiq (bin/setup)"),
+            Self::Root if !answers("sh", &["-c", "[ $(id -u) = 0 ] && command -v setpriv"]) => Some("root and setpriv"),
+            _ => None,
+        }
+    }
+}
+
+fn answers(program: &str, arguments: &[&str]) -> bool {
+    let command = std::process::Command::new(program).args(arguments).stdout(std::process::Stdio::null()).status();
+    command.is_ok_and(|status| status.success())
+}
+
+impl Fault {
+    const fn redis(mut self, arguments: &'static [&'static str]) -> Self {
+        self.redis = arguments;
+        self
+    }
+
+    const fn needs(mut self, need: Need) -> Self {
+        self.needs = need;
+        self
+    }
+}
+
 macro_rules! fault {
     ($room:ident :: $name:ident, $about:literal) => {
-        fault!($room::$name, $about, &[])
-    };
-    ($room:ident :: $name:ident, $about:literal, $redis:expr) => {
-        Fault { name: stringify!($name), about: $about, redis: $redis, play: |stage| Box::pin($room::$name(stage)) }
+        Fault {
+            name: stringify!($name),
+            about: $about,
+            redis: &[],
+            needs: Need::Nothing,
+            play: |stage| Box::pin($room::$name(stage)),
+        }
     };
 }
 
@@ -36,46 +89,62 @@ pub(crate) const FAULTS: &[Fault] = &[
         processes::recovery_at_defaults,
         "a process dies; its jobs are back within 60 s, with the timing everybody gets"
     ),
+    fault!(server::memory_full, "no memory left: the queue drains by itself"),
     fault!(processes::worker_sigkill, "SIGKILL of random workers, again and again"),
-    fault!(processes::abort_points, "SIGKILL before a command reaches Redis, before its answer arrives, and after"),
-    fault!(processes::rolling_restart, "TERM to one worker after the other; nothing may run twice"),
-    fault!(processes::term_over_timeout, "TERM while jobs take longer than the timeout"),
-    fault!(processes::term_then_kill, "TERM, and SIGKILL before the stop is over"),
-    fault!(processes::shutdown_race, "a job is pushed in the moment the worker is quieted"),
-    fault!(processes::pause_short, "SIGSTOP for less than a process counts as alive: nobody takes its jobs"),
-    fault!(
-        processes::pause_long,
-        "SIGSTOP for longer: its jobs run elsewhere, and the sleeper changes nothing when it wakes"
-    ),
-    fault!(processes::starved_runtime, "jobs block every thread of the runtime: the process still counts as alive"),
-    fault!(processes::stubborn_jobs, "jobs that cannot be cancelled: the process ends all the same"),
-    fault!(processes::panics, "jobs that panic; no slot is lost"),
-    fault!(processes::file_limit, "a worker that may open few files"),
-    fault!(processes::closed_stdout, "nobody reads what the worker logs"),
-    fault!(processes::thundering_start, "many workers start at once"),
+    fault!(processes::quick_jobs_sigkill, "the same while jobs take no time at all"),
+    fault!(points::abort_points, "SIGKILL before a command reaches Redis, before its answer arrives, and after"),
     fault!(poison::aborts, "a job aborts the process: dead after three recoveries, its neighbours are done"),
     fault!(poison::overflows, "a job overflows the stack"),
     fault!(poison::allocates, "a job eats all memory"),
-    fault!(server::redis_sigkill, "SIGKILL of Redis, append-only file synced always, again and again"),
+    fault!(processes::starved_runtime, "jobs block every thread of the runtime: the process still counts as alive"),
+    fault!(ruby::mixed_fleet, "Ruby and Rust on one queue, both killed at random").needs(Need::Ruby),
+    fault!(ruby::data_api, "Ruby's API retries, kills and deletes while Rust works").needs(Need::Ruby),
     fault!(server::redis_stalls, "Redis is stopped for longer than processes count as alive: nobody is taken for dead"),
+    fault!(processes::term_then_kill, "TERM, and SIGKILL before the stop is over"),
+    fault!(soak::soak, "everything at once, at random"),
+    fault!(network::half_open, "connections that swallow everything"),
+    fault!(network::slow_network, "ten milliseconds to Redis"),
+    fault!(server::client_pause, "CLIENT PAUSE: commands time out and are applied later"),
+    fault!(processes::rolling_restart, "TERM to one worker after the other; nothing may run twice"),
+    fault!(processes::capsules_restart, "the same with two capsules that serve one queue"),
+    fault!(
+        processes::pause_long,
+        "SIGSTOP for longer than a process counts as alive: its jobs run elsewhere, and the sleeper changes nothing when it wakes"
+    ),
+    fault!(processes::pause_short, "SIGSTOP for less: nobody takes its jobs"),
+    fault!(processes::recoverers_race, "ten processes put back the jobs of one that died"),
+    fault!(processes::term_over_timeout, "TERM while jobs take longer than the timeout"),
+    fault!(processes::shutdown_race, "a job is pushed in the moment the worker is quieted"),
+    fault!(processes::stubborn_jobs, "jobs that block every thread and cannot be ended: the process ends all the same"),
+    fault!(processes::panics, "jobs that panic, in every way; no slot is lost"),
+    fault!(processes::thundering_start, "many workers start at once"),
+    fault!(surroundings::file_limit, "a worker that may open few files"),
+    fault!(surroundings::thread_limit, "a worker that may start few threads").needs(Need::Root),
+    fault!(surroundings::closed_stdout, "nobody reads what the worker logs, and the pipe is closed"),
+    fault!(surroundings::full_disk, "what the worker logs cannot be written"),
+    fault!(clock::worker_clock, "the worker's clock is an hour off, or ten years, or runs away").needs(Need::FakeTime),
+    fault!(clock::redis_clock, "the clock of Redis leaps: every alive key is gone at once"),
+    fault!(persistence::redis_sigkill, "SIGKILL of Redis, append-only file synced always, again and again"),
+    fault!(persistence::tail_cut, "power fails: the last second of the append-only file is gone"),
+    fault!(persistence::forgotten, "Redis forgets everything: what runs is kept"),
+    fault!(persistence::old_snapshot, "Redis comes back with an old snapshot").redis(&["--appendonly", "no"]),
     fault!(server::busy_script, "a script holds Redis"),
     fault!(server::client_kill, "Redis ends every connection, again and again"),
-    fault!(server::client_pause, "CLIENT PAUSE: commands time out and are applied later"),
     fault!(server::script_flush, "Redis forgets its scripts, again and again"),
-    fault!(server::memory_full, "no memory left: the queue drains by itself"),
     fault!(server::no_replicas, "writes are refused for want of replicas"),
     fault!(server::read_only, "the server becomes a replica, and a primary again"),
     fault!(server::wrong_types, "keys of Sidekiq's hold something else"),
     fault!(server::rights_lost, "the password changes while the worker works"),
-    fault!(server::many_due, "a hundred thousand scheduled jobs of equal score are due at once, for several pollers"),
-    fault!(server::twice_the_same, "the same bytes twice in a queue"),
-    fault!(server::many_queues, "thousands of queues"),
-    fault!(server::odd_signals, "what is no signal is sent as one"),
-    fault!(server::large_payloads, "payloads of a megabyte"),
-    fault!(network::half_open, "connections that swallow everything"),
+    fault!(server::eviction, "Redis is told to evict jobs when its memory is full: said at boot, and when it happens"),
+    fault!(content::many_due, "scheduled jobs of equal score are all due at once, for several pollers"),
+    fault!(content::twice_the_same, "the same bytes twice in a queue"),
+    fault!(content::many_queues, "thousands of queues"),
+    fault!(content::odd_queues, "queues with odd names, and a process that dies with jobs of each"),
+    fault!(content::no_payloads, "what is no payload: dead, byte for byte"),
+    fault!(content::odd_signals, "what is no signal is sent as one"),
+    fault!(content::large_payloads, "payloads of a megabyte"),
     fault!(network::replies_lost, "requests arrive, answers do not"),
     fault!(network::cut_anywhere, "connections end after the nth byte"),
-    fault!(network::slow_network, "ten milliseconds to Redis"),
     fault!(network::partition, "one worker is away for longer than it counts as alive"),
     fault!(network::heartbeat_lost, "only the heartbeat is away: the worker fetches nothing more"),
 ];

@@ -1,14 +1,13 @@
 //! What happens to worker processes.
 
-use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
 use ferrokiq::{Client, Context, Payload, RedisOptions, Server};
 use rand::RngExt;
 
 use crate::Failure;
-use crate::proxy::{Moment, Proxy};
 use crate::stage::Stage;
+use crate::worker::TWO_CAPSULES;
 
 pub(crate) async fn recovery_at_defaults(stage: &mut Stage) -> Result<(), Failure> {
     // What `ServerBuilder::liveness` is unless told otherwise.
@@ -43,79 +42,55 @@ pub(crate) async fn worker_sigkill(stage: &mut Stage) -> Result<(), Failure> {
     stage.stop_all().await
 }
 
-/// Every command by which a job changes its place, as its bytes begin on the wire.
-fn commands() -> Vec<(&'static str, String)> {
-    let sha = |name, text: &str| (name, redis::Script::new(text).get_hash().to_owned());
-    vec![
-        sha("claim", include_str!("../../../src/store/lua/claim.lua")),
-        sha("settle", include_str!("../../../src/store/lua/settle.lua")),
-        sha("requeue", include_str!("../../../src/store/lua/requeue.lua")),
-        sha("promote", include_str!("../../../src/store/lua/promote.lua")),
-        sha("recover", include_str!("../../../src/store/lua/recover.lua")),
-        sha("bye", include_str!("../../../src/store/lua/bye.lua")),
-        ("acknowledge", "UNLINK\r\n".to_owned()),
-        ("acknowledge some", "LREM\r\n".to_owned()),
-        ("read a private list", "LRANGE\r\n".to_owned()),
-        ("wait for a job", "BLMOVE\r\n".to_owned()),
-        ("stay alive", "ferrokiq:alive:".to_owned()),
-        ("heartbeat", "rtt_us".to_owned()),
-    ]
-}
-
-pub(crate) async fn abort_points(stage: &mut Stage) -> Result<(), Failure> {
-    let rounds = stage.scale(1, 14);
-    let survivor = stage.start()?;
-    stage.wait_registered(survivor).await?;
-    let mut sprung = 0;
-    let mut never = Vec::new();
-    for round in 0..rounds {
-        for (name, pattern) in commands() {
-            for moment in [Moment::Before, Moment::After, Moment::Answered] {
-                let proxy = Proxy::start(stage.redis.port)?;
-                stage.push(60, 3.0, 0).await?;
-                stage.push(15, 1.0, 1).await?;
-                let (tell, told) = mpsc::channel();
-                let nth = stage.rng.random_range(1..=3 + round);
-                proxy.trap(&pattern, nth, moment, move || {
-                    let _ = tell.send(());
-                });
-                let direct = std::mem::replace(&mut stage.orders.url, proxy.url());
-                let at = stage.start()?;
-                stage.orders.url = direct;
-                // A stop is what some commands are for.
-                let deadline = Instant::now() + Duration::from_millis(1_500);
-                let mut stopping = false;
-                let hit = loop {
-                    if told.try_recv().is_ok() {
-                        break true;
-                    }
-                    if Instant::now() > deadline {
-                        break false;
-                    }
-                    if !stopping
-                        && matches!(name, "requeue" | "bye")
-                        && Instant::now() + Duration::from_millis(900) > deadline
-                    {
-                        stopping = stage.workers[at].signal("TERM").is_ok();
-                    }
-                    tokio::time::sleep(Duration::from_millis(5)).await;
-                };
-                stage.kill(at).await?;
-                proxy.disarm();
-                if hit { sprung += 1 } else { never.push(name) }
-            }
-        }
+pub(crate) async fn quick_jobs_sigkill(stage: &mut Stage) -> Result<(), Failure> {
+    // Thousands are done in the time of a round trip: it shows how many of them are not acknowledged yet.
+    let kills = stage.scale(8, 100);
+    stage.start_all(2).await?;
+    while stage.kills < kills {
+        stage.push(20_000, 0.0, 0).await?;
+        let pause = stage.rng.random_range(50..400);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let at = stage.rng.random_range(0..2);
+        stage.kill(at).await?;
+        stage.replace(at)?;
     }
-    stage.settle(Duration::from_secs(60)).await?;
-    never.dedup();
-    stage.expect(sprung >= 20 * rounds as usize, || format!("only {sprung} points were met; not always: {never:?}"));
-    stage.remark(format!("{sprung} times at the very point; not always met: {}", never.join(", ")));
-    stage.workers.truncate(1);
+    stage.settle(Duration::from_secs(120)).await?;
     stage.stop_all().await
 }
 
+pub(crate) async fn recoverers_race(stage: &mut Stage) -> Result<(), Failure> {
+    for _ in 0..stage.scale(2, 30) {
+        stage.orders.concurrency = 200;
+        stage.push(400, 300.0, 0).await?;
+        let runs = stage.runs()?;
+        let at = stage.start()?;
+        stage.wait_runs(runs + 150).await?;
+        stage.orders.concurrency = 2;
+        let first = stage.workers.len();
+        stage.start_all(10).await?;
+        stage.kill(at).await?;
+        stage.settle(Duration::from_secs(60)).await?;
+        for at in first..stage.workers.len() {
+            stage.workers[at].signal("TERM")?;
+            let status = stage.workers[at].exit(Duration::from_secs(30)).await;
+            stage.expect(status.is_some_and(|status| status.success()), || format!("it ended as {status:?}"));
+        }
+    }
+    Ok(())
+}
+
+pub(crate) async fn capsules_restart(stage: &mut Stage) -> Result<(), Failure> {
+    stage.orders.environment.push((TWO_CAPSULES.to_owned(), "1".to_owned()));
+    restart(stage, (10_000, 6, 2), (100_000, 60, 3)).await
+}
+
 pub(crate) async fn rolling_restart(stage: &mut Stage) -> Result<(), Failure> {
-    let (jobs, restarts, workers) = stage.scale((40_000, 16, 3), (1_000_000, 200, 6));
+    restart(stage, (40_000, 16, 3), (1_000_000, 200, 6)).await
+}
+
+/// Stops one worker after the other while all of them work: jobs, restarts, workers.
+async fn restart(stage: &mut Stage, quick: (usize, usize, usize), full: (usize, usize, usize)) -> Result<(), Failure> {
+    let (jobs, restarts, workers) = stage.scale(quick, full);
     stage.push(jobs, 2.0, 0).await?;
     stage.push(jobs / 400, 300.0, 0).await?;
     stage.start_all(workers).await?;
@@ -297,7 +272,10 @@ pub(crate) async fn stubborn_jobs(stage: &mut Stage) -> Result<(), Failure> {
 
 pub(crate) async fn panics(stage: &mut Stage) -> Result<(), Failure> {
     let jobs = stage.scale(3_000, 100_000);
-    stage.push_jobs(jobs, "Harm", r#"["panic",0]"#, r#""retry":0,"#).await?;
+    for how in ["panic", "panic when dropped", "panic on a blocking thread"] {
+        stage.push_jobs(jobs / 3, "Harm", &format!(r#"["{how}",0]"#), r#""retry":0,"#).await?;
+    }
+    let jobs = jobs / 3 * 3;
     stage.orders.environment.push(("RUST_BACKTRACE".to_owned(), "0".to_owned()));
     stage.start_all(1).await?;
     stage.settle(Duration::from_secs(240)).await?;
@@ -309,37 +287,6 @@ pub(crate) async fn panics(stage: &mut Stage) -> Result<(), Failure> {
     stage.wait_runs(runs + 10).await?;
     stage.settle(Duration::from_secs(10)).await?;
     stage.stop_all().await
-}
-
-pub(crate) async fn file_limit(stage: &mut Stage) -> Result<(), Failure> {
-    stage.orders.wrapper = ["prlimit", "--nofile=24"].map(str::to_owned).to_vec();
-    stage.push(2_000, 2.0, 0).await?;
-    stage.push(50, 2.0, 1).await?;
-    stage.start_all(1).await?;
-    for _ in 0..5 {
-        let _: usize = stage.redis.call("CLIENT", &["KILL", "TYPE", "normal"]).await?;
-        tokio::time::sleep(Duration::from_millis(200)).await;
-    }
-    stage.settle(Duration::from_secs(60)).await?;
-    stage.stop_all().await
-}
-
-pub(crate) async fn closed_stdout(stage: &mut Stage) -> Result<(), Failure> {
-    // The reader ends after one line; from then on every write is an error.
-    stage.orders.wrapper =
-        ["sh", "-c", r#"{ "$0" "$@"; echo $? > status; } | head -n 1 > /dev/null; exit "$(cat status)""#]
-            .map(str::to_owned)
-            .to_vec();
-    stage.push(2_000, 1.0, 0).await?;
-    stage.start()?;
-    stage.settle(Duration::from_secs(30)).await?;
-    let mut redis = stage.redis.connection().await?;
-    let all: Vec<String> = redis::cmd("SMEMBERS").arg("ferrokiq:processes").query_async(&mut redis).await?;
-    let pid = all.first().and_then(|identity| identity.split(':').nth(1)?.parse().ok());
-    crate::fleet::signal(pid.ok_or("nobody is registered")?, "TERM")?;
-    let status = stage.workers[0].exit(Duration::from_secs(20)).await;
-    stage.expect(status.is_some_and(|status| status.success()), || format!("it ended as {status:?}"));
-    Ok(())
 }
 
 pub(crate) async fn thundering_start(stage: &mut Stage) -> Result<(), Failure> {

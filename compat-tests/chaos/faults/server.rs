@@ -3,53 +3,10 @@
 use std::time::{Duration, Instant};
 
 use ferrokiq::{Client, Payload};
-use rand::RngExt;
 
 use crate::Failure;
 use crate::fleet::signal;
-use crate::ledger::jid;
 use crate::stage::Stage;
-
-/// Pushes one job after the other as an app does; an error may mean that it is there all the same, so it counts only if it was not
-/// refused... which only the ledger knows: those are not counted.
-async fn push_through(stage: &mut Stage, client: &Client, jobs: usize) -> usize {
-    let mut unsure = 0;
-    for _ in 0..jobs {
-        match client.push(Payload::new("Work", [1.0.into(), 0.into()])).await {
-            Ok(Some(id)) => stage.accepted.push(jid(id.as_ref())),
-            Ok(None) => {}
-            Err(_) => {
-                unsure += 1;
-                tokio::time::sleep(Duration::from_millis(20)).await;
-            }
-        }
-    }
-    unsure
-}
-
-pub(crate) async fn redis_sigkill(stage: &mut Stage) -> Result<(), Failure> {
-    let (kills, each) = stage.scale((8, 500), (200, 1_000));
-    let client = Client::open(&stage.redis.url())?;
-    stage.start_all(2).await?;
-    let mut unsure = 0;
-    for _ in 0..kills {
-        stage.push(each, 1.0, 0).await?;
-        stage.push(each / 20, 1.0, 1).await?;
-        unsure += push_through(stage, &client, 50).await;
-        let pause = stage.rng.random_range(0..200);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        stage.redis.kill();
-        stage.kills += 1;
-        // Acknowledgements that Redis had not written down: what they were for may run again.
-        (0..2).for_each(|at| stage.is_broken_again(at));
-        unsure += push_through(stage, &client, 2).await;
-        stage.redis.revive().await?;
-        stage.restarts += 1;
-    }
-    stage.remark(format!("{unsure} pushes failed and said so"));
-    stage.settle(Duration::from_secs(120)).await?;
-    stage.stop_all().await
-}
 
 pub(crate) async fn redis_stalls(stage: &mut Stage) -> Result<(), Failure> {
     stage.start_all(3).await?;
@@ -66,13 +23,8 @@ pub(crate) async fn redis_stalls(stage: &mut Stage) -> Result<(), Failure> {
         stage.expect(took < Duration::from_secs(5), || format!("after {stall} ms work went on {took:?} later"));
     }
     stage.settle(Duration::from_secs(60)).await?;
-    nobody_recovered(stage);
+    stage.nobody_recovered();
     stage.stop_all().await
-}
-
-fn nobody_recovered(stage: &mut Stage) {
-    let said: String = stage.workers.iter().map(|worker| worker.said()).collect();
-    stage.expect(!said.contains("put back the jobs"), || "a process that lives was taken for dead".to_owned());
 }
 
 pub(crate) async fn busy_script(stage: &mut Stage) -> Result<(), Failure> {
@@ -96,12 +48,12 @@ pub(crate) async fn busy_script(stage: &mut Stage) -> Result<(), Failure> {
     let _: redis::RedisResult<String> = redis::cmd("SCRIPT").arg("KILL").query_async(&mut killer).await;
     let _ = spinning.await;
     stage.settle(Duration::from_secs(60)).await?;
-    nobody_recovered(stage);
+    stage.nobody_recovered();
     stage.stop_all().await
 }
 
 pub(crate) async fn client_kill(stage: &mut Stage) -> Result<(), Failure> {
-    let rounds = stage.scale(100, 2_500);
+    let (rounds, mut connections) = (stage.scale(100, 2_500), 0);
     stage.start_all(2).await?;
     let mut redis = stage.redis.connection().await?;
     for _ in 0..rounds {
@@ -111,12 +63,12 @@ pub(crate) async fn client_kill(stage: &mut Stage) -> Result<(), Failure> {
         }
         let mut kill = redis::cmd("CLIENT");
         kill.arg("KILL").arg("TYPE").arg("normal").arg("SKIPME").arg("yes");
-        let killed: usize = kill.query_async(&mut redis).await?;
-        stage.kills += killed;
+        connections += kill.query_async::<usize>(&mut redis).await?;
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     stage.settle(Duration::from_secs(60)).await?;
-    nobody_recovered(stage);
+    stage.remark(format!("{connections} connections ended"));
+    stage.nobody_recovered();
     stage.stop_all().await
 }
 
@@ -132,7 +84,7 @@ pub(crate) async fn client_pause(stage: &mut Stage) -> Result<(), Failure> {
         tokio::time::sleep(Duration::from_millis(millis)).await;
     }
     stage.settle(Duration::from_secs(60)).await?;
-    nobody_recovered(stage);
+    stage.nobody_recovered();
     stage.stop_all().await
 }
 
@@ -195,7 +147,7 @@ pub(crate) async fn no_replicas(stage: &mut Stage) -> Result<(), Failure> {
     stage.expect(rate < 200.0, || format!("{rate:.0} commands a second while Redis refused"));
     stage.remark(format!("{rate:.0} commands a second from two workers while Redis refused"));
     stage.settle(Duration::from_secs(60)).await?;
-    nobody_recovered(stage);
+    stage.nobody_recovered();
     stage.stop_all().await
 }
 
@@ -262,96 +214,19 @@ pub(crate) async fn rights_lost(stage: &mut Stage) -> Result<(), Failure> {
     stage.stop_all().await
 }
 
-pub(crate) async fn many_due(stage: &mut Stage) -> Result<(), Failure> {
-    let jobs = stage.scale(20_000, 1_000_000);
-    let mut redis = stage.redis.connection().await?;
-    for _ in 0..jobs / 1_000 {
-        let some: Vec<_> = (0..1_000).map(|_| stage.job("Work", "[0,0]", "")).collect();
-        let mut zadd = redis::cmd("ZADD");
-        zadd.arg("schedule");
-        for (_, payload) in &some {
-            zadd.arg("1795408228.5").arg(payload);
-        }
-        let _: usize = zadd.query_async(&mut redis).await?;
-        stage.accepted.extend(some.into_iter().map(|(id, _)| id));
-    }
-    let _: String = stage.redis.call("CONFIG", &["SET", "slowlog-log-slower-than", "20000"]).await?;
-    let script =
-        "for _, job in ipairs(redis.call('ZRANGE', 'schedule', 0, -1)) do redis.call('ZADD', 'schedule', 1, job) end";
-    let _: () = stage.redis.call("EVAL", &[script, "0"]).await?;
-    let _: String = stage.redis.call("SLOWLOG", &["RESET"]).await?;
-    stage.start_all(4).await?;
-    stage.settle(Duration::from_secs(stage.scale(60, 600))).await?;
-    stage.stop_all().await
-}
-
-pub(crate) async fn twice_the_same(stage: &mut Stage) -> Result<(), Failure> {
-    for _ in 0..500 {
-        let (id, payload) = stage.job("Work", "[3,0]", "");
-        let _: usize = stage.redis.call("LPUSH", &["queue:default", &payload, &payload]).await?;
-        stage.accepted.push(id);
-    }
-    stage.start_all(2).await?;
-    stage.settle(Duration::from_secs(30)).await?;
-    let ledger = stage.ledger()?;
-    let wrong = stage.accepted.iter().filter(|id| ledger.0.get(*id).map_or(0, Vec::len) != 2).count();
-    stage.expect(wrong == 0, || format!("{wrong} of 500 jobs that were pushed twice did not run twice"));
-    // They were meant to.
-    (0..2).for_each(|at| stage.may_repeat(at, 500));
-    stage.stop_all().await
-}
-
-pub(crate) async fn many_queues(stage: &mut Stage) -> Result<(), Failure> {
-    let queues = stage.scale(1_000, 10_000);
-    stage.orders.queues = (0..queues).map(|number| format!("q{number}")).collect();
-    let mut redis = stage.redis.connection().await?;
-    for number in 0..queues {
-        let (id, payload) = stage.job("Work", "[0,0]", "");
-        let _: usize = redis::cmd("LPUSH").arg(format!("queue:q{number}")).arg(payload).query_async(&mut redis).await?;
-        stage.accepted.push(id);
-    }
+pub(crate) async fn eviction(stage: &mut Stage) -> Result<(), Failure> {
+    let policy = |name: &'static str| ["SET", "maxmemory-policy", name];
+    let _: String = stage.redis.call("CONFIG", &policy("allkeys-lru")).await?;
     stage.start_all(1).await?;
-    stage.settle(Duration::from_secs(60)).await?;
-    stage.stop_all().await
-}
-
-pub(crate) async fn odd_signals(stage: &mut Stage) -> Result<(), Failure> {
-    stage.start_all(1).await?;
-    let identity = stage.wait_registered(0).await?;
-    let key = format!("{identity}-signals");
-    let huge = "T".repeat(1 << 20);
-    for odd in ["KILL", "; rm -rf /", "term", "USR1", "\u{1b}[2J", &huge] {
-        let _: usize = stage.redis.call("LPUSH", &[&key, odd]).await?;
-    }
-    stage.push(500, 5.0, 0).await?;
-    stage.settle(Duration::from_secs(30)).await?;
-    let ended = stage.workers[0].exited();
-    stage.expect(ended.is_none(), || format!("it ended: {ended:?}"));
-    let said = stage.workers[0].said();
-    stage.expect(said.len() < 1 << 19 && !said.contains('\u{1b}'), || "what was sent was logged as it is".to_owned());
-    stage.stop_all().await
-}
-
-pub(crate) async fn large_payloads(stage: &mut Stage) -> Result<(), Failure> {
-    let jobs = stage.scale(150, 2_000);
-    let ballast = format!(r#""ballast":"{}","#, "x".repeat(1 << 20));
-    for _ in 0..jobs {
-        stage.push_jobs(1, "Work", "[1,0]", &ballast).await?;
-    }
-    stage.start_all(1).await?;
-    let mut peak = 0;
-    let deadline = Instant::now() + Duration::from_secs(120);
-    while stage.open_jobs().await?.iter().sum::<usize>() > 0 && Instant::now() < deadline {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", stage.workers[0].pid())).unwrap_or_default();
-        let rss: usize = status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
-            .unwrap_or(0);
-        peak = peak.max(rss);
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    stage.settle(Duration::from_secs(30)).await?;
-    stage.expect(peak < 512 << 10, || format!("{peak} KB of memory"));
-    stage.remark(format!("{} MB of memory at most", peak >> 10));
+    stage.wait_said(0, "maxmemory-policy", Duration::from_secs(5)).await?;
+    let _: String = stage.redis.call("CONFIG", &policy("noeviction")).await?;
+    let at = stage.start()?;
+    stage.wait_registered(at).await?;
+    stage.push(200, 1.0, 0).await?;
+    stage.settle(Duration::from_secs(20)).await?;
+    let said = stage.workers[at].said();
+    stage.expect(!said.contains("maxmemory-policy"), || "there was nothing to say yet".to_owned());
+    let _: String = stage.redis.call("CONFIG", &policy("volatile-lru")).await?;
+    stage.wait_said(at, "maxmemory-policy", Duration::from_secs(60)).await?;
     stage.stop_all().await
 }

@@ -1,0 +1,73 @@
+//! Clocks that lie. Only what is shown to people may depend on them.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use rand::RngExt;
+
+use crate::Failure;
+use crate::stage::Stage;
+
+/// The library that lies; the command of the same name would stand between us and the process.
+pub(crate) fn library() -> Option<PathBuf> {
+    let of = |dir: std::fs::DirEntry| Some(dir.path().join("faketime/libfaketimeMT.so.1")).filter(|path| path.exists());
+    std::fs::read_dir("/usr/lib").ok()?.flatten().find_map(of)
+}
+
+/// Has workers live at another time; durations stay true, as on a machine whose clock is set.
+fn lie(stage: &mut Stage, how: &str) {
+    let library = library().unwrap_or_default().display().to_string();
+    stage.orders.environment =
+        [("LD_PRELOAD", library.as_str()), ("FAKETIME", how), ("FAKETIME_DONT_FAKE_MONOTONIC", "1")]
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .to_vec();
+}
+
+pub(crate) async fn worker_clock(stage: &mut Stage) -> Result<(), Failure> {
+    stage.start_all(1).await?;
+    let truthful = stage.orders.clone();
+    for how in ["+3600s", "-3600s", "+3650d", "-3650d", "+0 x3"] {
+        lie(stage, how);
+        let liar = stage.start()?;
+        stage.wait_registered(liar).await?;
+        stage.orders = truthful.clone();
+        // Not before time: an hour from now by the clock of Redis, due by that of a worker ahead of it.
+        let (_, early) = stage.job("Work", "[1,0]", "");
+        let (now, _): (u64, u64) = stage.redis.call("TIME", &[]).await?;
+        let _: usize = stage.redis.call("ZADD", &["schedule", &(now + 1_800).to_string(), &early]).await?;
+        // And not late: due by that of Redis, not by that of a worker behind it.
+        for _ in 0..20 {
+            let (id, payload) = stage.job("Work", "[1,0]", "");
+            let _: usize = stage.redis.call("ZADD", &["schedule", &now.to_string(), &payload]).await?;
+            stage.accepted.push(id);
+        }
+        stage.push(300, 5.0, 0).await?;
+        stage.push(10, 1.0, 1).await?;
+        // Longer than a process counts as alive.
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        let waiting: usize = stage.redis.call("ZREM", &["schedule", &early]).await?;
+        stage.expect(waiting == 1, || format!("with {how} a scheduled job ran half an hour early"));
+        stage.settle(Duration::from_secs(30)).await?;
+        stage.workers[liar].signal("TERM")?;
+        let status = stage.workers[liar].exit(Duration::from_secs(30)).await;
+        stage.expect(status.is_some_and(|status| status.success()), || format!("with {how} it ended as {status:?}"));
+    }
+    stage.nobody_recovered();
+    stage.stop_all().await
+}
+
+pub(crate) async fn redis_clock(stage: &mut Stage) -> Result<(), Failure> {
+    // What a leap of its clock does: every key with a life ends at once. (The clock itself cannot be faked for it: jemalloc.)
+    let script = "for _, key in ipairs(redis.call('KEYS', 'ferrokiq:alive:*')) do redis.call('DEL', key) end";
+    stage.start_all(3).await?;
+    for _ in 0..stage.scale(4, 60) {
+        stage.push(1_500, 5.0, 0).await?;
+        stage.push(30, 1.0, 1).await?;
+        let pause = stage.rng.random_range(200..1_200);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let _: () = stage.redis.call("EVAL", &[script, "0"]).await?;
+    }
+    stage.settle(Duration::from_secs(60)).await?;
+    stage.nobody_recovered();
+    stage.stop_all().await
+}
