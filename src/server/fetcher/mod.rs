@@ -9,6 +9,7 @@ mod basic;
 mod batch;
 mod reliable;
 mod settler;
+mod unacknowledged;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use std::time::Duration;
 pub(crate) use acknowledger::Acknowledger;
 pub(crate) use batch::{Batch, UnitOfWork};
 pub(crate) use settler::{Destination, Settled, Settler};
+pub(crate) use unacknowledged::{MARGIN, Unacknowledged};
 
 use crate::error::Result;
 use crate::server::capsule::Capsule;

@@ -1,9 +1,8 @@
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
-use super::{Batch, UnitOfWork};
+use super::{Batch, Unacknowledged, UnitOfWork};
 use crate::error::Result;
 use crate::store::Store;
 use crate::store::sets::DeadLimits;
@@ -16,6 +15,7 @@ use crate::store::sets::DeadLimits;
 pub(crate) struct Settler {
     store: Store,
     acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
+    unacknowledged: Unacknowledged,
 }
 
 /// What a settled job found.
@@ -48,12 +48,20 @@ pub(crate) enum Destination<'a> {
 
 impl Settler {
     pub(crate) fn new(store: Store, acknowledger: mpsc::UnboundedSender<Arc<Batch>>) -> Self {
-        Self { store, acknowledger }
+        Self { store, acknowledger, unacknowledged: Unacknowledged::default() }
+    }
+
+    /// The jobs that were [acknowledged](Self::acknowledge) here and that Redis does not know of yet.
+    pub(crate) fn unacknowledged(&self) -> &Unacknowledged {
+        &self.unacknowledged
     }
 
     /// The job is done. Never waits: the acknowledgement goes out with those of its batch.
     pub(crate) fn acknowledge(&self, unit: &UnitOfWork) {
         if let Some(last) = unit.finish() {
+            if !unit.batch().list().is_empty() {
+                self.unacknowledged.add();
+            }
             self.report(unit.batch(), last);
         }
     }
@@ -134,7 +142,7 @@ impl Settler {
         if batch.list().is_empty() {
             return;
         }
-        if last || !batch.watched.swap(true, Ordering::AcqRel) {
+        if last || batch.watch() {
             // The acknowledger ends only when the last settler is gone.
             let _ = self.acknowledger.send(Arc::clone(batch));
         }
