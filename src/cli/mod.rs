@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub use logging::{LogFormat, init as init_logging};
+pub use logging::{LogFormat, Logging, init as init_logging};
 
 use crate::error::{Error, Result};
 use crate::server::{Server, ServerBuilder};
@@ -64,7 +64,7 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<()> {
     // Before anything else: from here on no signal kills the process.
     let signals = signals::Signals::install()?;
     let (settings, remarks) = settings(&flags)?;
-    init_logging(flags.log_format(), settings.verbose.unwrap_or(false));
+    let logging = init_logging(flags.log_format(), settings.verbose.unwrap_or(false));
     for remark in remarks {
         tracing::warn!("{remark}");
     }
@@ -78,7 +78,7 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<()> {
     tracing::info!("Bye!");
     if stopped.cut_off > 0 {
         // A job that blocks its thread may go on, and would keep the runtime, and so the process, from ending.
-        let _ = std::io::stdout().flush();
+        drop(logging);
         std::process::exit(0);
     }
     Ok(())
