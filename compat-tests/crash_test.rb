@@ -1,5 +1,6 @@
 # frozen_string_literal: true
 
+require "tmpdir"
 require_relative "helper"
 
 describe "kill -9" do
@@ -21,6 +22,18 @@ describe "kill -9" do
     assert_equal jids.sort, Sidekiq::Queue.new.map(&:jid).sort
     eventually { assert_match(/put back the jobs of a process that died/, survivor.said) }
     survivor.stop
+  end
+
+  it "runs few jobs twice, even such that take no time" do
+    Dir.mktmpdir do |dir|
+      tally = File.join(dir, "tally")
+      (0...100).each { Sidekiq::Client.push_bulk("class" => "TallyJob", "args" => [[tally]] * 1_000) }
+      worker = start_worker("-c", "10")
+      eventually { assert_operator File.size?(tally) || 0, :>, 5_000 }
+      worker.kill
+      twice = File.size(tally) + private_jobs + Sidekiq::Queue.new.size - 100_000
+      assert_includes 0..10 + 64, twice
+    end
   end
 
   it "runs every job of a thousand at least once over five kills" do

@@ -51,9 +51,7 @@ async fn run(
     builder: ServerBuilder,
     countdown: Countdown,
 ) -> Result<Duration, Box<dyn std::error::Error>> {
-    if setting.log {
-        ferrokiq::cli::init_logging(ferrokiq::cli::LogFormat::Pretty, false);
-    }
+    let _logging = setting.log.then(|| ferrokiq::cli::init_logging(ferrokiq::cli::LogFormat::Pretty, false));
     let server = builder.build()?;
     let mut redis = raw::connection().await?;
     let (cpu, own_cpu) = (raw::cpu(&mut redis).await?, raw::own_cpu());

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-pub use logging::{LogFormat, init as init_logging};
+pub use logging::{LogFormat, Logging, init as init_logging};
 
 use crate::error::{Error, Result};
 use crate::server::{Server, ServerBuilder};
@@ -65,19 +65,19 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<()> {
     // Before anything else: from here on no signal kills the process.
     let signals = signals::Signals::install()?;
     let (settings, remarks) = settings(&flags)?;
-    init_logging(flags.log_format(), settings.verbose.unwrap_or(false));
+    let logging = init_logging(flags.log_format(), settings.verbose.unwrap_or(false));
     for remark in remarks {
         tracing::warn!("{remark}");
     }
     let server = build(&flags, settings, builder)?;
     tracing::info!("Booted ferrokiq {}: {}", env!("CARGO_PKG_VERSION"), server.describe());
     tracing::info!("Starting processing, hit Ctrl-C to stop");
-    signals.obey(&server)?;
+    signals.obey(&server, logging.flusher())?;
     let stopped = server.run(std::future::pending()).await?;
     tracing::info!("Bye!");
     if stopped.cut_off > 0 {
         // A job that blocks its thread may go on, and would keep the runtime, and so the process, from ending.
-        logging::flush();
+        drop(logging);
         std::process::exit(0);
     }
     Ok(())

@@ -31,7 +31,7 @@ impl Signals {
     }
 
     /// Does what they say on a thread of its own, which no job can block, and ends the process if the server does not stop in time.
-    pub(super) fn obey(self, server: &Server) -> Result<()> {
+    pub(super) fn obey(self, server: &Server, flush_log: impl Fn() + Send + 'static) -> Result<()> {
         let (handle, last_resort) = (server.handle(), server.last_resort());
         let runtime = Builder::new_current_thread()
             .enable_all()
@@ -40,13 +40,19 @@ impl Signals {
         let listen = move || {
             runtime.block_on(async {
                 tokio::select! {
-                    () = self.listen(handle) => {}
-                    () = last_resort.due() => {}
+                    // What runs stays in the private lists; another process puts it back.
+                    () = self.listen(handle) => {
+                        tracing::warn!("Told to stop a third time: gone");
+                        flush_log();
+                        std::process::exit(130);
+                    }
+                    () = last_resort.due() => {
+                        tracing::error!("jobs block every thread and cannot be ended; what ran was put back, the process ends");
+                        flush_log();
+                        std::process::exit(0);
+                    }
                 }
             });
-            tracing::error!("jobs block every thread and cannot be ended; what runs was put back, the process ends");
-            super::logging::flush();
-            std::process::exit(0);
         };
         std::thread::Builder::new()
             .name("ferrokiq-signals".to_owned())
@@ -55,28 +61,34 @@ impl Signals {
             .map_err(|error| Error::config("the thread for signals cannot be started").because(error))
     }
 
+    /// Until it is told to stop a third time.
     async fn listen(mut self, handle: Handle) {
         loop {
-            tokio::select! {
-                _ = self.term.recv() => stop(&handle),
-                _ = self.int.recv() => stop(&handle),
+            let told_to_stop = tokio::select! {
+                _ = self.term.recv() => true,
+                _ = self.int.recv() => true,
                 _ = self.tstp.recv() => {
                     tracing::info!("Received TSTP, no longer accepting new work");
                     handle.quiet();
+                    false
                 }
-                _ = self.ttin.recv() => tracing::warn!("{}", handle.dump()),
+                _ = self.ttin.recv() => {
+                    tracing::warn!("{}", handle.dump());
+                    false
+                }
+            };
+            if told_to_stop && handle.is_stopping_now() {
+                return;
+            }
+            if told_to_stop {
+                stop(&handle);
             }
         }
     }
 }
 
 fn stop(handle: &Handle) {
-    if handle.is_stopping_now() {
-        // What runs stays in the private lists; another process puts it back.
-        tracing::warn!("Told to stop a third time: gone");
-        super::logging::flush();
-        std::process::exit(130);
-    } else if handle.is_stopping() {
+    if handle.is_stopping() {
         tracing::warn!("Told to stop again: not waiting for running jobs");
         handle.stop_now();
     } else {

@@ -5,16 +5,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
+use tokio::sync::futures::Notified;
 
-use crate::server::fetcher::{Batch, UnitOfWork};
+use crate::server::fetcher::{Batch, MARGIN, Unacknowledged, UnitOfWork};
 
 /// Fetched jobs in their order.
 ///
 /// The fetcher brings as many as processors are free, plus what they will have finished by the time the next claim is
 /// back: jobs that last longer than a round trip are never fetched ahead.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Intake {
     state: Mutex<State>,
+    unacknowledged: Unacknowledged,
+    /// Jobs that may run or be done and not acknowledged.
+    exposed: u64,
     /// Processors wait here for jobs.
     arrivals: Notify,
     /// The fetcher waits here for free processors.
@@ -49,6 +53,17 @@ const MAX_AHEAD: usize = 400;
 pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
 
 impl Intake {
+    /// For so many processors.
+    pub(crate) fn new(processors: usize, unacknowledged: Unacknowledged) -> Self {
+        Self {
+            state: Mutex::default(),
+            unacknowledged,
+            exposed: processors as u64 + MARGIN,
+            arrivals: Notify::new(),
+            room: Notify::new(),
+        }
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -74,33 +89,52 @@ impl Intake {
     ///
     /// Safe: a job is taken in the poll that returns it.
     pub(crate) async fn next(&self, mut finished: u64) -> Option<UnitOfWork> {
+        let mut held_up = false;
         loop {
-            let arrival = {
-                let mut state = self.state();
-                state.finished += std::mem::take(&mut finished);
-                if state.closed {
-                    return None;
+            let taken = self.take(std::mem::take(&mut finished));
+            if held_up && !matches!(taken, Taken::TooManyExposed) {
+                self.unacknowledged.pass_on();
+            }
+            held_up = matches!(taken, Taken::TooManyExposed);
+            match taken {
+                Taken::Job(unit) => return Some(unit),
+                Taken::Closed => return None,
+                Taken::TooManyExposed => self.unacknowledged.freed().await,
+                Taken::Nothing(arrival) => {
+                    self.room.notify_one();
+                    let _idle = Idle(self);
+                    arrival.await;
                 }
-                if let Some(unit) = state.ready.pop_front() {
-                    state.taken += 1;
-                    let left = state.ready.len();
-                    if left == 0 {
-                        state.pace.emptied = Some((Instant::now(), state.finished));
-                    }
-                    let low = left == state.pace.ahead / 2;
-                    drop(state);
-                    if low {
-                        self.room.notify_one();
-                    }
-                    return Some(unit);
-                }
-                state.idle += 1;
-                self.arrivals.notified()
-            };
-            self.room.notify_one();
-            let _idle = Idle(self);
-            arrival.await;
+            }
         }
+    }
+
+    fn take(&self, finished: u64) -> Taken<'_> {
+        let mut state = self.state();
+        state.finished += finished;
+        if state.closed {
+            return Taken::Closed;
+        }
+        if state.ready.is_empty() {
+            state.idle += 1;
+            return Taken::Nothing(self.arrivals.notified());
+        }
+        let running = state.taken.saturating_sub(state.finished);
+        if running + self.unacknowledged.count() >= self.exposed {
+            return Taken::TooManyExposed;
+        }
+        let Some(unit) = state.ready.pop_front() else { return Taken::TooManyExposed };
+        state.taken += 1;
+        let left = state.ready.len();
+        if left == 0 {
+            state.pace.emptied = Some((Instant::now(), state.finished));
+        }
+        let low = left == state.pace.ahead / 2;
+        drop(state);
+        if low {
+            self.room.notify_one();
+        }
+        Taken::Job(unit)
     }
 
     /// Whether a processor is free and nothing lies ready for it.
@@ -152,7 +186,18 @@ impl Intake {
     pub(crate) fn close(&self) {
         self.state().closed = true;
         self.arrivals.notify_waiters();
+        self.unacknowledged.wake_all();
     }
+}
+
+/// What a processor finds.
+enum Taken<'a> {
+    Job(UnitOfWork),
+    /// No job; the processor counts as idle until it has waited for one.
+    Nothing(Notified<'a>),
+    /// Jobs, but too many that would run twice if the process died now.
+    TooManyExposed,
+    Closed,
 }
 
 /// A processor that waits; it no longer does when this is dropped.
@@ -174,7 +219,7 @@ mod tests {
 
     #[tokio::test]
     async fn hands_jobs_to_waiting_processors_and_ends_when_closed() {
-        let intake = Arc::new(Intake::default());
+        let intake = Arc::new(Intake::new(4, Unacknowledged::default()));
         let processors: Vec<_> = (0..4)
             .map(|_| {
                 let intake = Arc::clone(&intake);
@@ -207,7 +252,7 @@ mod tests {
 
     #[tokio::test]
     async fn asks_for_as_many_as_are_free_while_jobs_are_slow() {
-        let intake = Arc::new(Intake::default());
+        let intake = Arc::new(Intake::new(4, Unacknowledged::default()));
         assert_eq!(intake.wanted(Duration::from_micros(100)), 0, "nobody waits");
         for _ in 0..3 {
             let intake = Arc::clone(&intake);
@@ -225,7 +270,7 @@ mod tests {
 
     #[tokio::test]
     async fn fetches_ahead_while_jobs_are_quicker_than_a_round_trip() {
-        let intake = Arc::new(Intake::default());
+        let intake = Arc::new(Intake::new(4, Unacknowledged::default()));
         intake.push(&[batch(50)]);
         for _ in 0..50 {
             intake.next(1).await;
@@ -233,5 +278,23 @@ mod tests {
         // 50 jobs in no time: whatever a millisecond drains is far beyond the limit.
         assert_eq!(intake.wanted(Duration::from_millis(1)), MAX_AHEAD);
         assert_eq!(intake.wanted(Duration::ZERO), 0);
+    }
+
+    #[tokio::test]
+    async fn hands_out_no_more_than_may_run_twice() {
+        let unacknowledged = Unacknowledged::default();
+        let intake = Intake::new(3, unacknowledged.clone());
+        intake.push(&[batch(200)]);
+        let drain = async || {
+            let mut taken = 0;
+            while let Ok(Some(_)) = tokio::time::timeout(Duration::from_millis(20), intake.next(taken.min(1))).await {
+                unacknowledged.add();
+                taken += 1;
+            }
+            taken
+        };
+        assert_eq!(drain().await, 3 + MARGIN);
+        unacknowledged.acknowledged(10);
+        assert!((9..=10).contains(&drain().await), "as many as were acknowledged");
     }
 }

@@ -7,6 +7,7 @@ use crate::server::core::Core;
 use crate::server::fetcher::UnitOfWork;
 use crate::server::launcher::put_back;
 use crate::store::Store;
+use crate::store::claims::{Acknowledgement, Private};
 
 /// What the orderly stop may take beyond the timeout.
 const PATIENCE: Duration = Duration::from_millis(2_500);
@@ -48,7 +49,8 @@ async fn leave(core: &Core, store: &Store) {
     let jobs: Vec<(&str, &[u8])> = done.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect();
     let left = async {
         if !jobs.is_empty() {
-            store.acknowledge_some(&jobs).await?;
+            let done = Acknowledgement { lists: Vec::new(), trims: Vec::new(), jobs };
+            store.acknowledge(&Private::of(&core.identity), &done).await?;
         }
         store.bye(&core.identity).await?;
         store.clear_heartbeat(&core.identity).await

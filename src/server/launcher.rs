@@ -55,9 +55,14 @@ impl Launcher {
             quieted.hooks.fire(Event::Quiet).await;
         });
         let private = Private::of(&core.identity);
-        let acknowledger = tokio::spawn(
-            Acknowledger::new(core.store.clone(), private.clone(), core.holdings.clone(), acknowledgements).run(),
+        let acknowledger = Acknowledger::new(
+            core.store.clone(),
+            private.clone(),
+            core.holdings.clone(),
+            acknowledgements,
+            core.settler.unacknowledged().clone(),
         );
+        let acknowledger = tokio::spawn(acknowledger.run());
         let mut helpers = vec![tokio::spawn(poller::run(Arc::clone(&core)))];
         if core.config.fetch == FetchMode::Reliable {
             helpers.push(tokio::spawn(recovery::run(Arc::clone(&core))));

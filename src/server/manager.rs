@@ -25,7 +25,7 @@ pub(crate) struct Manager {
 
 impl Manager {
     pub(crate) fn start(core: &Arc<Core>, capsule: Capsule, private: Private, numbers: Arc<AtomicU64>) -> Self {
-        let intake = Arc::new(Intake::default());
+        let intake = Arc::new(Intake::new(capsule.concurrency(), core.settler.unacknowledged().clone()));
         let mut processors = JoinSet::new();
         for _ in 0..capsule.concurrency() {
             processors.spawn(Processor::new(Arc::clone(core), Arc::clone(&intake)).run());

@@ -64,25 +64,30 @@ fn spread(average: Duration, processes: usize, dice: f64) -> Duration {
 /// Everything that is due now, batch by batch.
 pub(crate) async fn enqueue_due(core: &Core, set: WaitingSet) -> Result<()> {
     let mut stuck = 0;
-    loop {
-        let (now, members) = core.store.due(set, stuck, BATCH).await?;
-        if members.is_empty() || core.handle.is_quiet() {
-            return Ok(());
-        }
-        let now = EpochSecs(now);
+    let (mut now, mut members) = core.store.due(set, stuck, BATCH).await?;
+    while !members.is_empty() && !core.handle.is_quiet() {
+        let moment = EpochSecs(now);
         let mut plans = Vec::with_capacity(members.len());
         for member in &members {
-            plans.push(plan(core, member, now).await);
+            plans.push(plan(core, member, moment).await);
         }
         let promotions: Vec<(&[u8], Promotion<'_>)> =
-            members.iter().zip(&plans).map(|(member, plan)| (member.as_slice(), plan.promotion(now))).collect();
-        let (moved, left) = core.store.promote(set, &promotions, core.dead_limits(now)).await?;
+            members.iter().zip(&plans).map(|(member, plan)| (member.as_slice(), plan.promotion(moment))).collect();
+        // The next members are asked for behind the promotion of these, on the same connection and so after it.
+        let (promoted, next) = tokio::join!(
+            core.store.promote(set, &promotions, core.dead_limits(moment)),
+            core.store.due(set, stuck, BATCH)
+        );
+        let (moved, left) = promoted?;
+        tracing::debug!(jobs = moved, "enqueued due jobs");
+        (now, members) = next?;
         if left > 0 {
             tracing::error!(jobs = left, "due jobs stay where they are: the keys of their queues are no lists");
+            stuck += left;
+            (now, members) = core.store.due(set, stuck, BATCH).await?;
         }
-        tracing::debug!(jobs = moved, "enqueued due jobs");
-        stuck += left;
     }
+    Ok(())
 }
 
 /// Where one member goes.

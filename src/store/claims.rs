@@ -61,6 +61,23 @@ impl Moved {
     }
 }
 
+/// Jobs that are done.
+#[derive(Debug)]
+pub(crate) struct Acknowledgement<'a> {
+    /// Private lists of which all jobs are done.
+    pub(crate) lists: Vec<&'a str>,
+    /// Private lists of which all jobs are done but the newest so many, at least one.
+    pub(crate) trims: Vec<(&'a str, usize)>,
+    /// Single jobs.
+    pub(crate) jobs: Vec<(&'a str, &'a [u8])>,
+}
+
+impl Acknowledgement<'_> {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.lists.is_empty() && self.trims.is_empty() && self.jobs.is_empty()
+    }
+}
+
 /// The keys of a process that never change.
 #[derive(Clone, Debug)]
 pub(crate) struct Private {
@@ -126,23 +143,23 @@ impl Store {
         Ok(Some(Claimed { lists, suspects, wrong_type }))
     }
 
-    /// Takes away private lists whose jobs are all done. Returns how many of them were still there.
-    pub(crate) async fn acknowledge(&self, private: &Private, lists: &[&str]) -> Result<usize> {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("UNLINK").arg(lists);
-        pipeline.cmd("SREM").arg(&private.index).arg(lists).ignore();
-        let (there,): (usize,) = self.link.pipe("acknowledge", &pipeline).await?;
-        Ok(there)
-    }
-
-    /// Takes single done jobs out of their private lists. Returns how many were still there.
-    pub(crate) async fn acknowledge_some(&self, jobs: &[(&str, &[u8])]) -> Result<usize> {
-        let mut pipeline = Pipeline::with_capacity(jobs.len());
+    /// Takes jobs that are done out of their private lists, in one round trip. Returns how many of the lists to take away
+    /// were still there. Asking again changes nothing.
+    pub(crate) async fn acknowledge(&self, private: &Private, done: &Acknowledgement<'_>) -> Result<usize> {
+        let Acknowledgement { lists, trims, jobs } = done;
+        let mut pipeline = Pipeline::with_capacity(2 + trims.len() + jobs.len());
+        if !lists.is_empty() {
+            pipeline.cmd("UNLINK").arg(lists);
+            pipeline.cmd("SREM").arg(&private.index).arg(lists).ignore();
+        }
+        for (list, to) in trims {
+            pipeline.cmd("LTRIM").arg(*list).arg(0).arg(*to - 1).ignore();
+        }
         for (list, job) in jobs {
-            pipeline.cmd("LREM").arg(*list).arg(-1).arg(*job);
+            pipeline.cmd("LREM").arg(*list).arg(-1).arg(*job).ignore();
         }
         let there: Vec<usize> = self.link.pipe("acknowledge", &pipeline).await?;
-        Ok(there.into_iter().sum())
+        Ok(there.first().copied().unwrap_or_default())
     }
 
     /// Puts jobs of one private list back to their queue, the first of them to run first. Returns how many this process

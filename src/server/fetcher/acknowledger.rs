@@ -4,24 +4,33 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+use super::unacknowledged::{MARGIN, Unacknowledged};
 use super::{Batch, Holdings, UnitOfWork};
 use crate::store::Store;
-use crate::store::claims::Private;
+use crate::store::claims::{Acknowledgement, Private};
 
-/// How long a job that is done may wait for the rest of its batch before it is taken out of the private list by itself.
+/// How long a job that is done may wait for those before it, before it is taken out of the private list by itself.
 const PATIENCE: Duration = Duration::from_millis(5);
-/// Private lists one round trip takes away at most.
-const LISTS: usize = 64;
+/// Batches taken from the inbox at once.
+const BATCHES: usize = 64;
 
 /// Takes jobs that are done out of their private lists, off the path of the jobs.
+///
+/// Jobs end nearly in the order they were fetched in. So a list is trimmed from its old end while they do, and taken away whole
+/// once all are done; only a job that others in front of it keep waiting is searched for.
 #[derive(Debug)]
 pub(crate) struct Acknowledger {
     store: Store,
     private: Private,
     holdings: Holdings,
     inbox: mpsc::UnboundedReceiver<Arc<Batch>>,
+    unacknowledged: Unacknowledged,
     /// Batches that are partly done.
-    partial: Vec<(Instant, Arc<Batch>)>,
+    open: Vec<Arc<Batch>>,
+    /// Batches that are done.
+    closed: Vec<Arc<Batch>>,
+    /// When jobs that others keep waiting are searched for.
+    due: Instant,
 }
 
 impl Acknowledger {
@@ -31,48 +40,94 @@ impl Acknowledger {
         private: Private,
         holdings: Holdings,
         inbox: mpsc::UnboundedReceiver<Arc<Batch>>,
+        unacknowledged: Unacknowledged,
     ) -> Self {
-        Self { store, private, holdings, inbox, partial: Vec::new() }
+        Self {
+            store,
+            private,
+            holdings,
+            inbox,
+            unacknowledged,
+            open: Vec::new(),
+            closed: Vec::new(),
+            due: Instant::now(),
+        }
     }
 
     /// Runs until every sender is gone and everything is acknowledged.
     pub(crate) async fn run(mut self) {
-        let mut batches = Vec::with_capacity(LISTS);
+        let mut batches = Vec::with_capacity(BATCHES);
         loop {
-            let due = self.partial.first().map(|(since, _)| *since + PATIENCE);
             tokio::select! {
-                count = self.inbox.recv_many(&mut batches, LISTS) => {
+                count = self.inbox.recv_many(&mut batches, BATCHES) => {
                     if count == 0 {
                         break;
                     }
-                    self.sort(&mut batches).await;
                 }
-                () = tokio::time::sleep_until(due.unwrap_or_else(Instant::now)), if due.is_some() => {
-                    self.acknowledge_partial().await;
-                }
+                () = self.unacknowledged.due() => {}
+                () = tokio::time::sleep_until(self.due), if !self.open.is_empty() => {}
             }
+            self.sort(&mut batches);
+            self.acknowledge(Instant::now() >= self.due).await;
         }
-        self.acknowledge_partial().await;
+        self.acknowledge(true).await;
     }
 
-    async fn sort(&mut self, batches: &mut Vec<Arc<Batch>>) {
-        let now = Instant::now();
-        let mut closed = Vec::with_capacity(batches.len());
+    fn sort(&mut self, batches: &mut Vec<Arc<Batch>>) {
+        if self.open.is_empty() {
+            self.due = Instant::now() + PATIENCE;
+        }
+        // One that closed meanwhile came, or comes, through the inbox once more.
+        self.open.retain(|batch| !batch.is_closed());
         for batch in batches.drain(..) {
             if batch.is_closed() {
-                closed.push(batch);
+                self.closed.push(batch);
             } else {
-                self.partial.push((now, batch));
+                self.open.push(batch);
             }
         }
-        if closed.is_empty() {
-            return;
+    }
+
+    /// One round trip for what is done; the jobs that others keep waiting, too, if they have waited long enough or are many.
+    async fn acknowledge(&mut self, due: bool) {
+        let (mut trims, mut held_up) = (Vec::new(), Vec::new());
+        for batch in &self.open {
+            match batch.trimmable_to() {
+                // It closed just now, and comes through the inbox once more.
+                Some(0) => {}
+                Some(to) => trims.push((batch, to)),
+                None => held_up.push(batch),
+            }
         }
-        let lists: Vec<&str> = closed.iter().map(|batch| batch.list()).collect();
-        let expected = closed.iter().filter(|batch| !batch.is_gone()).count();
+        let many = trims.is_empty() && self.closed.is_empty() && self.unacknowledged.count() >= MARGIN / 2;
+        if !(due || many) {
+            held_up.clear();
+        }
+        let single: Vec<UnitOfWork> = held_up.into_iter().flat_map(Batch::done).collect();
+        let what = Acknowledgement {
+            lists: self.closed.iter().map(|batch| batch.list()).collect(),
+            trims: trims.iter().map(|(batch, to)| (batch.list(), *to)).collect(),
+            jobs: single.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect(),
+        };
+        if !what.is_empty() {
+            self.tell(&what).await;
+        }
+        let mut jobs: usize = trims.into_iter().map(|(batch, to)| batch.trimmed_to(to)).sum();
+        jobs += single.iter().filter(|unit| unit.plucked()).count();
+        jobs += self.closed.drain(..).map(|batch| batch.trimmed_to(0)).sum::<usize>();
+        self.unacknowledged.acknowledged(jobs as u64);
+        if due {
+            self.due = Instant::now() + PATIENCE;
+            self.open.retain(|batch| batch.is_to_be_watched());
+        }
+    }
+
+    /// Until Redis has answered.
+    async fn tell(&self, what: &Acknowledgement<'_>) {
+        let expected = self.closed.iter().filter(|batch| batch.done().next().is_some()).count();
         let mut sure = true;
         let there = loop {
-            match self.store.acknowledge(&self.private, &lists).await {
+            match self.store.acknowledge(&self.private, what).await {
                 Ok(there) => break there,
                 Err(error) => {
                     sure = false;
@@ -80,36 +135,13 @@ impl Acknowledger {
                 }
             }
         };
-        closed.iter().for_each(|batch| self.holdings.remove(batch));
+        self.closed.iter().for_each(|batch| self.holdings.remove(batch));
         if sure && there < expected {
             tracing::warn!(
                 batches = expected - there,
                 "finished jobs were no longer owned: another process put them back, they run twice"
             );
         }
-    }
-
-    async fn acknowledge_partial(&mut self) {
-        let now = Instant::now();
-        // Those that closed meanwhile came, or come, through the inbox once more.
-        self.partial.retain(|(_, batch)| !batch.is_closed());
-        let due: Vec<UnitOfWork> = self
-            .partial
-            .iter_mut()
-            .filter(|(since, _)| *since + PATIENCE <= now)
-            .flat_map(|(since, batch)| {
-                *since = now;
-                batch.done().collect::<Vec<_>>()
-            })
-            .collect();
-        for some in due.chunks(LISTS) {
-            let jobs: Vec<(&str, &[u8])> = some.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect();
-            while let Err(error) = self.store.acknowledge_some(&jobs).await {
-                hold(&error).await;
-            }
-            some.iter().for_each(UnitOfWork::acknowledged);
-        }
-        self.partial.sort_by_key(|(since, _)| *since);
     }
 }
 

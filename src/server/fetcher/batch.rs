@@ -9,10 +9,14 @@ pub(crate) struct Batch {
     list: String,
     queue: Arc<str>,
     jobs: Box<[Held]>,
+    /// Jobs, from the first on, that are no longer in the private list. Only the acknowledger moves it.
+    front: AtomicUsize,
+    /// Jobs behind the front that left the list, or are about to: the places of the others there are no longer theirs here.
+    out_of_turn: AtomicUsize,
     /// Jobs that are neither done nor gone.
     open: AtomicUsize,
-    /// Whether the acknowledger watches this batch for single jobs that are done.
-    pub(super) watched: AtomicBool,
+    /// Whether the acknowledger knows that jobs of it are done.
+    watched: AtomicBool,
 }
 
 struct Held {
@@ -33,7 +37,15 @@ impl Batch {
     pub(crate) fn new(list: String, queue: Arc<str>, jobs: Vec<Vec<u8>>) -> Arc<Self> {
         let open = AtomicUsize::new(jobs.len());
         let jobs = jobs.into_iter().map(|bytes| Held { bytes, state: AtomicU8::new(HELD) }).collect();
-        Arc::new(Self { list, queue, jobs, open, watched: AtomicBool::new(false) })
+        Arc::new(Self {
+            list,
+            queue,
+            jobs,
+            front: AtomicUsize::new(0),
+            out_of_turn: AtomicUsize::new(0),
+            open,
+            watched: AtomicBool::new(false),
+        })
     }
 
     /// Its private list.
@@ -49,9 +61,16 @@ impl Batch {
         self.open.load(Ordering::Acquire) == 0
     }
 
-    /// Whether nothing of it is left in its private list.
-    pub(super) fn is_gone(&self) -> bool {
-        self.jobs.iter().all(|job| job.state.load(Ordering::Acquire) == GONE)
+    /// Whether the acknowledger is to be told of this batch; it is told once while it watches.
+    pub(super) fn watch(&self) -> bool {
+        !self.watched.swap(true, Ordering::AcqRel)
+    }
+
+    /// Whether the acknowledger must go on watching. If not, it is told of the next job that is done.
+    pub(super) fn is_to_be_watched(self: &Arc<Self>) -> bool {
+        self.watched.store(false, Ordering::SeqCst);
+        // Whoever finished a job meanwhile has told, or will find it watched again.
+        self.done().next().is_some() && self.watch()
     }
 
     /// How many of its jobs are in the private list, this one left out.
@@ -73,6 +92,30 @@ impl Batch {
     /// The jobs that are done and still in the private list.
     pub(crate) fn done(self: &Arc<Self>) -> impl Iterator<Item = UnitOfWork> {
         self.units().filter(|unit| unit.state().load(Ordering::Acquire) == DONE)
+    }
+
+    /// How many jobs the list may be trimmed to, the newest: those behind the jobs that are done one after the other from the
+    /// first on. `None` if there are none, or if one behind them left the list out of its turn: then its places are not ours.
+    pub(super) fn trimmable_to(&self) -> Option<usize> {
+        let mut front = self.front.load(Ordering::Relaxed);
+        let gone = self.jobs[front..].iter().take_while(|job| job.state.load(Ordering::Acquire) == GONE).count();
+        if gone > 0 {
+            front += gone;
+            self.front.store(front, Ordering::Relaxed);
+            self.out_of_turn.fetch_sub(gone, Ordering::AcqRel);
+        }
+        if self.out_of_turn.load(Ordering::Acquire) > 0 {
+            return None;
+        }
+        let done = self.jobs[front..].iter().take_while(|job| job.state.load(Ordering::Acquire) == DONE).count();
+        (done > 0).then(|| self.jobs.len() - front - done)
+    }
+
+    /// The list was trimmed to its newest `jobs`. Returns how many that acknowledged.
+    pub(super) fn trimmed_to(self: &Arc<Self>, jobs: usize) -> usize {
+        let front = self.jobs.len() - jobs;
+        let from = self.front.swap(front, Ordering::Relaxed);
+        self.units().take(front).skip(from).filter(|unit| unit.turn(DONE, GONE)).count()
     }
 }
 
@@ -112,12 +155,18 @@ impl UnitOfWork {
 
     /// Claims the right to move it out of the private list: whoever gets it decides what becomes of the job.
     pub(super) fn start_moving(&self) -> bool {
-        self.turn(HELD, MOVING)
+        let moving = self.turn(HELD, MOVING);
+        if moving {
+            self.batch.out_of_turn.fetch_add(1, Ordering::AcqRel);
+        }
+        moving
     }
 
     /// The move failed: it is still there.
     pub(super) fn stay(&self) {
-        self.turn(MOVING, HELD);
+        if self.turn(MOVING, HELD) {
+            self.batch.out_of_turn.fetch_sub(1, Ordering::AcqRel);
+        }
     }
 
     /// The move is done. Whether it was the last open one of its batch.
@@ -126,9 +175,13 @@ impl UnitOfWork {
         self.close()
     }
 
-    /// A done job was taken out of the list by itself.
-    pub(super) fn acknowledged(&self) {
-        self.turn(DONE, GONE);
+    /// A done job was taken out of the list out of its turn. `false` if it was out already.
+    pub(super) fn plucked(&self) -> bool {
+        let plucked = self.turn(DONE, GONE);
+        if plucked {
+            self.batch.out_of_turn.fetch_add(1, Ordering::AcqRel);
+        }
+        plucked
     }
 
     fn close(&self) -> bool {
@@ -172,8 +225,33 @@ mod tests {
         assert!(!units[1].leave());
         assert!(!batch.is_closed());
         assert_eq!(units[2].finish(), Some(true));
-        assert!(batch.is_closed() && !batch.is_gone());
+        assert!(batch.is_closed());
         assert_eq!(batch.done().count(), 2);
+    }
+
+    #[test]
+    fn is_trimmed_only_while_each_job_has_its_own_place_in_the_list() {
+        let (batch, units) = batch(6);
+        units[1].finish();
+        assert_eq!(batch.trimmable_to(), None, "the first still runs");
+        units[0].finish();
+        assert_eq!(batch.trimmable_to(), Some(4));
+        assert_eq!((batch.trimmed_to(4), batch.trimmable_to()), (2, None));
+
+        assert!(units[4].start_moving());
+        units[2].finish();
+        assert_eq!(batch.trimmable_to(), None, "nobody knows whether the fifth is still there");
+        units[4].stay();
+        assert_eq!(batch.trimmable_to(), Some(3));
+        assert!(units[4].start_moving());
+        units[4].leave();
+        assert_eq!(batch.trimmable_to(), None);
+        assert!(units[2].plucked() && !units[2].plucked());
+        units[3].finish();
+        assert!(units[3].plucked());
+        units[5].finish();
+        assert_eq!(batch.trimmable_to(), Some(0), "those between are out of the list");
+        assert!(batch.is_closed());
     }
 
     #[test]

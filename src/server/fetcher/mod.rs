@@ -10,6 +10,7 @@ mod batch;
 mod holdings;
 mod reliable;
 mod settler;
+mod unacknowledged;
 
 use std::pin::pin;
 use std::sync::Arc;
@@ -19,6 +20,7 @@ pub(crate) use acknowledger::Acknowledger;
 pub(crate) use batch::{Batch, UnitOfWork};
 pub(crate) use holdings::Holdings;
 pub(crate) use settler::{Destination, Settled, Settler};
+pub(crate) use unacknowledged::{MARGIN, Unacknowledged};
 
 use crate::error::Result;
 use crate::server::capsule::Capsule;

@@ -1,9 +1,8 @@
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use tokio::sync::mpsc;
 
-use super::{Batch, UnitOfWork};
+use super::{Batch, Unacknowledged, UnitOfWork};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
 use crate::store::claims::{Moved, Owned};
@@ -19,6 +18,7 @@ pub(crate) struct Settler {
     /// Whose the private lists are.
     identity: Arc<str>,
     acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
+    unacknowledged: Unacknowledged,
 }
 
 /// What a settled job found.
@@ -51,7 +51,7 @@ pub(crate) enum Destination<'a> {
 
 impl Settler {
     pub(crate) fn new(store: Store, identity: &str, acknowledger: mpsc::UnboundedSender<Arc<Batch>>) -> Self {
-        Self { store, identity: identity.into(), acknowledger }
+        Self { store, identity: identity.into(), acknowledger, unacknowledged: Unacknowledged::default() }
     }
 
     /// The same through other connections.
@@ -60,9 +60,17 @@ impl Settler {
         Self { store, ..self.clone() }
     }
 
+    /// The jobs that were [acknowledged](Self::acknowledge) here and that Redis does not know of yet.
+    pub(crate) fn unacknowledged(&self) -> &Unacknowledged {
+        &self.unacknowledged
+    }
+
     /// The job is done. Never waits: the acknowledgement goes out with those of its batch.
     pub(crate) fn acknowledge(&self, unit: &UnitOfWork) {
         if let Some(last) = unit.finish() {
+            if !unit.batch().list().is_empty() {
+                self.unacknowledged.add();
+            }
             self.report(unit.batch(), last);
         }
     }
@@ -147,7 +155,7 @@ impl Settler {
         if batch.list().is_empty() {
             return;
         }
-        if last || !batch.watched.swap(true, Ordering::AcqRel) {
+        if last || batch.watch() {
             // The acknowledger ends only when the last settler is gone.
             let _ = self.acknowledger.send(Arc::clone(batch));
         }

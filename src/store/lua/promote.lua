@@ -8,16 +8,25 @@
 --         bury  score            to the dead set
 -- Returns { members moved, members left because their queue is no list }
 local moved, stuck, buried = 0, 0, false
+-- By queue: its jobs; false if it is no list.
+local queues = {}
+local function queue_of(name)
+  local jobs = queues[name]
+  if jobs == nil then
+    local kind = redis.call('TYPE', 'queue:' .. name).ok
+    jobs = (kind == 'list' or kind == 'none') and {}
+    queues[name] = jobs
+  end
+  return jobs
+end
 for at = 3, #ARGV, 4 do
   local member, what, where, bytes = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local queue = 'queue:' .. where
-  local kind = what == 'push' and redis.call('TYPE', queue).ok or 'none'
-  if kind ~= 'list' and kind ~= 'none' then
+  local jobs = what ~= 'push' or queue_of(where)
+  if not jobs then
     stuck = stuck + 1
   elseif redis.call('ZREM', KEYS[1], member) == 1 then
     if what == 'push' then
-      redis.call('SADD', KEYS[2], where)
-      redis.call('LPUSH', queue, bytes)
+      jobs[#jobs + 1] = bytes
     elseif what == 'later' then
       redis.call('ZADD', KEYS[3], where, bytes)
     else
@@ -25,6 +34,12 @@ for at = 3, #ARGV, 4 do
       buried = true
     end
     moved = moved + 1
+  end
+end
+for name, jobs in pairs(queues) do
+  if jobs and #jobs > 0 then
+    redis.call('SADD', KEYS[2], name)
+    redis.call('LPUSH', 'queue:' .. name, unpack(jobs))
   end
 end
 if buried then
