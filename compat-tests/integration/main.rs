@@ -9,4 +9,5 @@ mod lifecycle;
 mod outages;
 mod reliable;
 mod retries;
+mod sentinel;
 mod support;

@@ -31,6 +31,44 @@ async fn works_on_when_redis_comes_back() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn takes_a_new_password_without_a_restart() {
+    let redis = Redis::start().await;
+    let file = redis.dir().join("password");
+    let rotate = async |password: &str| {
+        let _: () = redis
+            .call("ACL", &["SETUSER", "worker", "reset", "on", &format!(">{password}"), "~*", "&*", "+@all"])
+            .await;
+        // Connections stay what they are when a password changes; they are made anew some day.
+        let _: i64 = redis.call("CLIENT", &["KILL", "USER", "worker"]).await;
+    };
+    std::fs::write(&file, "s3cr3t-one\n").unwrap();
+    rotate("s3cr3t-one").await;
+    let options: ferrokiq::RedisOptions = redis.url_of("worker").parse().unwrap();
+    let options = options.password_file(&file);
+    let client = ferrokiq::Client::builder().redis(options.clone()).build().unwrap();
+    let server = Server::builder().register_fn("Nothing", nothing).redis(options);
+    let server = Running::start_as_it_is(server);
+    client.push(Payload::new("Nothing", [])).await.unwrap();
+    eventually("it works", async || redis.size("queue:default").await == 0).await;
+
+    rotate("s3cr3t-two").await;
+    eventually("the old one is refused", async || match client.push(Payload::new("Nothing", [])).await {
+        Ok(_) => false,
+        Err(error) => {
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("s3cr3t"), "{shown}");
+            shown.contains("WRONGPASS")
+        }
+    })
+    .await;
+    std::fs::write(&file, "s3cr3t-two").unwrap();
+    eventually("the new one is taken", async || client.push(Payload::new("Nothing", [])).await.is_ok()).await;
+    eventually("it works again", async || redis.size("queue:default").await == 0 && redis.private_jobs().await == 0)
+        .await;
+    server.stop().await;
+}
+
 /// Sleeps for a while, so that Redis can go away under it.
 struct Naps;
 

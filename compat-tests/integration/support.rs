@@ -71,6 +71,16 @@ impl Redis {
         format!("unix://{}", self.dir.join("redis.sock").display())
     }
 
+    /// The same for a user of its ACL.
+    pub(crate) fn url_of(&self, user: &str) -> String {
+        format!("{}?user={user}", self.url())
+    }
+
+    /// Its data, and room for the test's files.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+
     pub(crate) fn options(&self) -> RedisOptions {
         self.url().parse().unwrap()
     }
@@ -127,7 +137,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(redis: &Redis, builder: ServerBuilder) -> Self {
-        let server = builder.redis(redis.options()).poll_interval_average(Duration::from_millis(100)).build().unwrap();
+        Self::start_as_it_is(builder.redis(redis.options()))
+    }
+
+    /// The same on the Redis that the builder names.
+    pub(crate) fn start_as_it_is(builder: ServerBuilder) -> Self {
+        let server = builder.poll_interval_average(Duration::from_millis(100)).build().unwrap();
         let handle = server.handle();
         Self { handle, task: tokio::spawn(server.run(std::future::pending())) }
     }

@@ -110,7 +110,7 @@ impl ClientBuilder {
             }
             None => Some(Mutex::default()),
         };
-        Ok(Client(Arc::new(Shared { sink: Sink::Redis(Store::new(options)?), chain: self.chain, stamps, asked })))
+        Ok(Client(Arc::new(Shared { sink: Sink::Redis(Store::new(options)), chain: self.chain, stamps, asked })))
     }
 }
 
@@ -147,7 +147,7 @@ impl Client {
     pub fn via(&self, redis: RedisOptions) -> Result<Self> {
         let Shared { sink, chain, stamps, asked } = &*self.0;
         let sink = match sink {
-            Sink::Redis(_) => Sink::Redis(Store::new(redis)?),
+            Sink::Redis(_) => Sink::Redis(Store::new(redis)),
             #[cfg(feature = "testing")]
             Sink::Test(sink) => Sink::Test(Arc::clone(sink)),
         };

@@ -15,6 +15,7 @@ use crate::server::isolation::Isolation;
 use crate::server::liveness::Liveness;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::AnyServerMiddleware;
+use crate::server::outage::Outages;
 use crate::server::paused::Paused;
 use crate::server::registry::Registry;
 use crate::server::stats::{Counters, WorkState};
@@ -57,6 +58,7 @@ pub(crate) struct Core {
     pub(crate) work: WorkState,
     pub(crate) handle: Handle,
     pub(crate) paused: Paused,
+    pub(crate) outages: Outages,
     /// What jobs see as `stopping`.
     pub(crate) stop: StopSignal,
     pub(crate) dialect: Dialect,

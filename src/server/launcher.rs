@@ -56,7 +56,14 @@ impl Launcher {
         });
         let private = Private::of(&core.identity);
         let acknowledger = tokio::spawn(
-            Acknowledger::new(core.store.clone(), private.clone(), core.holdings.clone(), acknowledgements).run(),
+            Acknowledger::new(
+                core.store.clone(),
+                private.clone(),
+                core.holdings.clone(),
+                acknowledgements,
+                core.outages.part(),
+            )
+            .run(),
         );
         let mut helpers = vec![tokio::spawn(poller::run(Arc::clone(&core)))];
         if core.config.fetch == FetchMode::Reliable {

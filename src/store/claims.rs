@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{Pipeline, ScriptInvocation, Value, cmd};
 
-use super::link::Wire;
+use super::wire::Wire;
 use super::{Store, keys, scripts};
 use crate::error::Result;
 

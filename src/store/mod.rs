@@ -1,6 +1,8 @@
 //! The only room that speaks Redis: connections, keys and scripts. Knows bytes, not jobs or policy.
 
 mod census;
+mod connect;
+mod credentials;
 mod deploy;
 mod error;
 mod keys;
@@ -8,6 +10,9 @@ mod link;
 mod options;
 mod push;
 mod scripts;
+mod sentinel;
+mod url;
+mod wire;
 
 #[cfg(feature = "server")]
 pub(crate) mod beat;
@@ -24,14 +29,14 @@ pub(crate) mod sets;
 
 pub(crate) mod iteration;
 
+pub use credentials::Credentials;
 pub use options::RedisOptions;
 
 #[cfg(feature = "server")]
-pub(crate) use error::is_wrong_type;
+pub(crate) use error::{is_refusal, is_wrong_type};
 #[cfg(feature = "server")]
 pub(crate) use keys::queue as queue_key;
 
-use crate::error::Result;
 use link::Link;
 
 /// One Redis. Cheap to clone; all clones share one multiplexed connection, made when first needed.
@@ -44,8 +49,8 @@ pub(crate) struct Store {
 }
 
 impl Store {
-    pub(crate) fn new(options: RedisOptions) -> Result<Self> {
-        Ok(Self { link: Link::new(options)? })
+    pub(crate) fn new(options: RedisOptions) -> Self {
+        Self { link: Link::new(options) }
     }
 
     /// The same Redis through a connection of its own.

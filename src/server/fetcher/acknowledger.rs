@@ -5,6 +5,8 @@ use tokio::sync::mpsc;
 use tokio::time::Instant;
 
 use super::{Batch, Holdings, UnitOfWork};
+use crate::error::Error;
+use crate::server::outage::Outage;
 use crate::store::Store;
 use crate::store::claims::Private;
 
@@ -22,6 +24,7 @@ pub(crate) struct Acknowledger {
     inbox: mpsc::UnboundedReceiver<Arc<Batch>>,
     /// Batches that are partly done.
     partial: Vec<(Instant, Arc<Batch>)>,
+    outage: Outage,
 }
 
 impl Acknowledger {
@@ -31,8 +34,9 @@ impl Acknowledger {
         private: Private,
         holdings: Holdings,
         inbox: mpsc::UnboundedReceiver<Arc<Batch>>,
+        outage: Outage,
     ) -> Self {
-        Self { store, private, holdings, inbox, partial: Vec::new() }
+        Self { store, private, holdings, inbox, partial: Vec::new(), outage }
     }
 
     /// Runs until every sender is gone and everything is acknowledged.
@@ -76,10 +80,11 @@ impl Acknowledger {
                 Ok(there) => break there,
                 Err(error) => {
                     sure = false;
-                    hold(&error).await;
+                    self.hold(&error).await;
                 }
             }
         };
+        self.outage.over();
         closed.iter().for_each(|batch| self.holdings.remove(batch));
         if sure && there < expected {
             tracing::warn!(
@@ -105,16 +110,17 @@ impl Acknowledger {
         for some in due.chunks(LISTS) {
             let jobs: Vec<(&str, &[u8])> = some.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect();
             while let Err(error) = self.store.acknowledge_some(&jobs).await {
-                hold(&error).await;
+                self.hold(&error).await;
             }
+            self.outage.over();
             some.iter().for_each(UnitOfWork::acknowledged);
         }
         self.partial.sort_by_key(|(since, _)| *since);
     }
-}
 
-/// Redis is away: what is done stays in the private lists, and in memory, until it is back.
-async fn hold(error: &crate::error::Error) {
-    tracing::debug!(%error, "acknowledging waits for Redis");
-    tokio::time::sleep(Duration::from_millis(200)).await;
+    /// Redis is away: what is done stays in the private lists, and in memory, until it is back.
+    async fn hold(&mut self, error: &Error) {
+        self.outage.note("acknowledging jobs failed", error);
+        self.outage.wait().await;
+    }
 }

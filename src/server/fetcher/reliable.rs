@@ -7,8 +7,9 @@ use tokio::task::JoinSet;
 
 use super::{Batch, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::server::outage::backoff;
 use crate::store::claims::BlockingWire;
-use crate::store::queue_key;
+use crate::store::{is_refusal, queue_key};
 
 /// Jobs move into private lists of this process and leave them only when they are done, retried, dead or requeued.
 ///
@@ -196,18 +197,25 @@ struct Waiter {
 impl Waiter {
     async fn run(mut self) {
         let mut wire = None;
-        let mut pause = Duration::from_millis(50);
+        let mut failures = 0;
         while self.may_wait().await {
             let outcome = self.wait(&mut wire).await;
             self.idle.answered(self.number);
             match outcome {
-                Ok(()) => pause = Duration::from_millis(50),
+                Ok(()) => failures = 0,
                 Err(error) => {
                     tracing::debug!(queue = &*self.queue, %error, "waiting for a job failed");
-                    // The connection is dropped: what its command still does ends up in `list`, which is read first.
-                    wire = None;
-                    self.pause(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(1));
+                    failures += 1;
+                    let refused = is_refusal(&error);
+                    if !refused {
+                        // The connection is dropped: what its command still does ends up in `list`, which is read first.
+                        wire = None;
+                    }
+                    self.pause(backoff(failures)).await;
+                    if refused {
+                        // With its memory full Redis lets nobody wait; the claim is allowed, and looks instead.
+                        self.idle.stirred.notify_one();
+                    }
                 }
             }
         }
