@@ -55,6 +55,11 @@ impl Redis {
         .await;
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+
     /// Ends it at once; its data stay.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();

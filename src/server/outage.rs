@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::store::backoff;
 
 /// The times without Redis of one process. Its parts find out one after the other; the log is told once: one line when it
 /// begins, one with its length when it is over, as Sidekiq, and one a minute in between.
@@ -91,12 +92,6 @@ impl Outage {
             tracing::info!("Redis is online, {:.3} sec downtime", since.elapsed().as_secs_f64());
         }
     }
-}
-
-/// Anything up to 50 ms after the first failure, doubling up to a second: a fleet does not come back all at once.
-pub(crate) fn backoff(failures: u32) -> Duration {
-    let longest = Duration::from_millis(50 << failures.saturating_sub(1).min(5)).min(Duration::from_secs(1));
-    longest.mul_f64(rand::random())
 }
 
 #[cfg(test)]

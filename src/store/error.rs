@@ -28,12 +28,10 @@ impl From<RedisError> for Unreachable {
 
 /// A connection that could not be made: whatever it was for did not happen.
 pub(super) fn unreachable(whom: &str, why: Unreachable) -> Error {
-    let error = Error::new(ErrorKind::Redis, format!("cannot reach {whom}"));
-    match why {
-        Unreachable::Redis(source) => error.because(source),
-        Unreachable::Because(reason) => error.because(reason),
-    }
+    Error::new(ErrorKind::Redis, format!("cannot reach {whom}")).because(why)
 }
+
+impl std::error::Error for Unreachable {}
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -5,11 +5,11 @@
 
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
-#[cfg(feature = "server")]
-use std::time::Duration;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use redis::{Cmd, FromRedisValue, Pipeline, RedisError, ScriptInvocation};
+#[cfg(feature = "server")]
+use redis::ScriptInvocation;
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 
 use super::connect::Connector;
 use super::error::{Unreachable, failed, has_code, is_failover, unreachable};
@@ -50,7 +50,6 @@ impl Link {
     }
 
     /// A connection of one's own. `patience` is how long an answer may take.
-    #[cfg(feature = "server")]
     pub(super) async fn dedicated(&self, patience: Duration) -> Result<Wire> {
         self.0.connector.connect(patience).await.map_err(|why| self.unreachable(why))
     }
@@ -119,13 +118,14 @@ impl Link {
     }
 
     /// Runs a script, loading it where it is not known.
+    #[cfg(feature = "server")]
     pub(super) async fn eval<T: FromRedisValue>(&self, doing: &str, script: &ScriptInvocation<'_>) -> Result<T> {
         self.run(doing, Request::Script(script)).await
     }
 
-    /// Sent once more on a new connection if a failover refused it; never after silence.
-    async fn run<T: FromRedisValue>(&self, doing: &str, request: Request<'_>) -> Result<T> {
-        let (mut moved, mut loaded) = (false, 0);
+    /// Sent once more if that is [worth it](Again); never after silence.
+    pub(super) async fn run<T: FromRedisValue>(&self, doing: &str, request: Request<'_>) -> Result<T> {
+        let mut again = Again::default();
         loop {
             let mut wire = self.wire().await?;
             let error = match wire.send(request).await {
@@ -133,15 +133,28 @@ impl Link {
                 Err(error) => error,
             };
             self.suspect(&wire, &error);
-            if is_failover(&error) && !moved {
-                moved = true;
-            } else if has_code(&error, &["NOSCRIPT"]) && loaded < LOADS {
-                // Loaded, and forgotten again before it ran.
-                loaded += 1;
-            } else {
+            if !again.is_worth_it(&error) {
                 return Err(failed(doing, error));
             }
         }
+    }
+}
+
+/// Whether to send once more what was refused: once on a new connection where a failover is going on, and a few times where
+/// a script was forgotten between its loading and its call.
+#[derive(Default)]
+pub(super) struct Again {
+    moved: bool,
+    loaded: usize,
+}
+
+impl Again {
+    pub(super) fn is_worth_it(&mut self, error: &RedisError) -> bool {
+        if is_failover(error) {
+            return !std::mem::replace(&mut self.moved, true);
+        }
+        self.loaded += 1;
+        has_code(error, &["NOSCRIPT"]) && self.loaded <= LOADS
     }
 }
 
