@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
+mod ambiguity;
 mod bad_input;
 mod client;
 mod hostile;
@@ -9,4 +10,5 @@ mod lifecycle;
 mod outages;
 mod reliable;
 mod retries;
+mod sentinel;
 mod support;

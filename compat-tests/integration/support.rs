@@ -55,6 +55,11 @@ impl Redis {
         .await;
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+
     /// Ends it at once; its data stay.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
@@ -69,6 +74,16 @@ impl Redis {
 
     pub(crate) fn url(&self) -> String {
         format!("unix://{}", self.dir.join("redis.sock").display())
+    }
+
+    /// The same for a user of its ACL.
+    pub(crate) fn url_of(&self, user: &str) -> String {
+        format!("{}?user={user}", self.url())
+    }
+
+    /// Its data, and room for the test's files.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        &self.dir
     }
 
     pub(crate) fn options(&self) -> RedisOptions {
@@ -127,7 +142,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(redis: &Redis, builder: ServerBuilder) -> Self {
-        let server = builder.redis(redis.options()).poll_interval_average(Duration::from_millis(100)).build().unwrap();
+        Self::start_as_it_is(builder.redis(redis.options()))
+    }
+
+    /// The same on the Redis that the builder names.
+    pub(crate) fn start_as_it_is(builder: ServerBuilder) -> Self {
+        let server = builder.poll_interval_average(Duration::from_millis(100)).build().unwrap();
         let handle = server.handle();
         Self { handle, task: tokio::spawn(server.run(std::future::pending())) }
     }
