@@ -14,12 +14,13 @@ use redis::{
 use super::error::Unreachable;
 use super::options::RedisOptions;
 use super::sentinel::{Address, Primary, Sentinels};
-use super::wire::Wire;
+use super::wire::{Era, Wire};
 
 /// Makes connections to one Redis, wherever it is at that moment.
 pub(super) struct Connector {
     pub(super) options: RedisOptions,
-    primary: Option<Arc<Primary>>,
+    pub(super) primary: Option<Primary>,
+    era: Era,
 }
 
 impl Connector {
@@ -31,34 +32,60 @@ impl Connector {
             let nodes = nodes.iter().cloned().map(tuned).collect();
             Primary::new(Sentinels { primary: primary.clone(), nodes }, options.connect_timeout)
         });
-        Self { options, primary }
+        Self { options, primary, era: Era::default() }
     }
 
     /// A new connection. `patience` is how long an answer may take.
-    pub(super) async fn connect(&self, patience: Duration) -> Result<Wire, Unreachable> {
-        let mut info = tuned(self.options.info.clone());
-        if let Some(source) = &self.options.credentials {
-            let settings = source.apply(info.redis_settings().clone()).map_err(Unreachable::Because)?;
-            info = info.set_redis_settings(settings);
+    pub(super) async fn connect(self: &Arc<Self>, patience: Duration) -> Result<Wire, Unreachable> {
+        let Some(primary) = &self.primary else { return Ok(self.open(self.settings()?, patience).await?) };
+        self.listen(primary);
+        let mut said = Vec::new();
+        let mut tried = Vec::new();
+        for turn in 0..primary.count() {
+            match primary.ask(turn).await {
+                Ok(address) if tried.contains(&address) => {}
+                Ok(address) => match self.primary_at(&address, patience).await {
+                    Ok(mut wire) => {
+                        primary.was_right(turn);
+                        primary.is_now(address.clone());
+                        wire.post = Some(primary.post(address));
+                        return Ok(wire);
+                    }
+                    Err(why) => {
+                        said.push(why.to_string());
+                        tried.push(address);
+                    }
+                },
+                Err(why) => said.push(why),
+            }
         }
-        let Some(primary) = &self.primary else { return Ok(self.open(info, patience).await?) };
-        primary.listen();
-        let address = primary.ask().await.map_err(Unreachable::Because)?;
-        let addr = moved(info.addr(), &address);
-        let mut wire = self
-            .open(info.set_addr(addr), patience)
-            .await
-            .map_err(|error| Unreachable::Because(format!("{}:{}: {error}", address.0, address.1)))?;
-        if !is_primary(&mut wire.connection).await? {
-            return Err(Unreachable::Because(format!("{}:{} is no primary", address.0, address.1)));
+        Err(Unreachable::Because(format!("no sentinel names a primary: {}", said.join("; "))))
+    }
+
+    /// A connection to the server at this address, if it is a primary.
+    pub(super) async fn primary_at(&self, address: &Address, patience: Duration) -> Result<Wire, Unreachable> {
+        let (host, port) = address;
+        let about = |why: &dyn std::fmt::Display| Unreachable::Because(format!("{host}:{port}: {why}"));
+        let settings = self.settings()?;
+        let addr = moved(settings.addr(), address);
+        let mut wire = self.open(settings.set_addr(addr), patience).await.map_err(|error| about(&error))?;
+        match is_primary(&mut wire.connection).await {
+            Ok(true) => Ok(wire),
+            Ok(false) => Err(about(&"it is no primary")),
+            Err(error) => Err(about(&error)),
         }
-        primary.is_now(address.clone());
-        wire.post = Some(primary.post(address));
-        Ok(wire)
+    }
+
+    /// The settings of a connection with the credentials of this moment.
+    fn settings(&self) -> Result<ConnectionInfo, Unreachable> {
+        let info = tuned(self.options.info.clone());
+        let Some(source) = &self.options.credentials else { return Ok(info) };
+        let settings = source.apply(info.redis_settings().clone()).map_err(Unreachable::Because)?;
+        Ok(info.set_redis_settings(settings))
     }
 
     async fn open(&self, info: ConnectionInfo, patience: Duration) -> RedisResult<Wire> {
-        let ended = Arc::new(AtomicBool::new(false));
+        let (ended, era) = (Arc::new(AtomicBool::new(false)), self.era.begin());
         let seen = Arc::clone(&ended);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
@@ -70,7 +97,7 @@ impl Connector {
                 Ok::<(), redis::aio::SendError>(())
             });
         let connection = redis::Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?;
-        Ok(Wire { connection, ended, post: None })
+        Ok(Wire { connection, ended, post: None, era })
     }
 }
 

@@ -21,7 +21,7 @@ use crate::error::Result;
 pub(super) struct Link(Arc<Shared>);
 
 struct Shared {
-    connector: Connector,
+    connector: Arc<Connector>,
     /// The connection in use. Never locked across an await.
     current: Mutex<Option<Wire>>,
     /// Held while a connection is being made, so that a hundred waiting tasks make one; and when and why that failed last.
@@ -34,7 +34,7 @@ const LOADS: usize = 5;
 impl Link {
     pub(super) fn new(options: RedisOptions) -> Self {
         Self(Arc::new(Shared {
-            connector: Connector::new(options),
+            connector: Arc::new(Connector::new(options)),
             current: Mutex::new(None),
             connecting: tokio::sync::Mutex::new(None),
         }))

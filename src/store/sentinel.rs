@@ -10,6 +10,8 @@ use redis::{AsyncConnectionConfig, ConnectionInfo, PushInfo, PushKind, RedisResu
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
+use super::connect::Connector;
+
 /// Sentinels and what they call the primary.
 #[derive(Clone)]
 pub(super) struct Sentinels {
@@ -39,40 +41,43 @@ pub(super) struct Primary {
 
 impl Primary {
     /// `patience` is how long a sentinel may take to be reached, and to answer.
-    pub(super) fn new(sentinels: Sentinels, patience: Duration) -> Arc<Self> {
-        Arc::new(Self {
+    pub(super) fn new(sentinels: Sentinels, patience: Duration) -> Self {
+        Self {
             sentinels,
             patience,
             first: AtomicUsize::new(0),
             known: watch::Sender::new(None),
             listener: Mutex::new(None),
-        })
-    }
-
-    /// Asks the sentinels in turn; an error says what each of them said.
-    pub(super) async fn ask(&self) -> Result<Address, String> {
-        let mut said = Vec::with_capacity(self.sentinels.nodes.len());
-        for (at, node) in self.in_turn() {
-            let answer = match self.connect(node, None).await {
-                Ok(mut sentinel) => self.ask_one(&mut sentinel).await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(Some(address)) => {
-                    self.first.store(at, Ordering::Relaxed);
-                    return Ok(address);
-                }
-                Ok(None) => said.push(format!("{} knows no \"{}\"", node.addr(), self.sentinels.primary)),
-                Err(error) => said.push(format!("{}: {error}", node.addr())),
-            }
         }
-        Err(format!("no sentinel names the primary: {}", said.join("; ")))
     }
 
-    fn in_turn(&self) -> impl Iterator<Item = (usize, &ConnectionInfo)> {
-        let nodes = &self.sentinels.nodes;
-        let first = self.first.load(Ordering::Relaxed);
-        (0..nodes.len()).map(move |turn| (first + turn) % nodes.len()).map(|at| (at, &nodes[at]))
+    /// How many sentinels there are.
+    pub(super) fn count(&self) -> usize {
+        self.sentinels.nodes.len()
+    }
+
+    /// Asks a sentinel, counted from the one that was right last; an error says what it said.
+    pub(super) async fn ask(&self, turn: usize) -> Result<Address, String> {
+        let (_, node) = self.node(turn);
+        let answer = match self.connect(node, None).await {
+            Ok(mut sentinel) => self.ask_one(&mut sentinel).await,
+            Err(error) => Err(error),
+        };
+        match answer {
+            Ok(Some(address)) => Ok(address),
+            Ok(None) => Err(format!("{} knows no \"{}\"", node.addr(), self.sentinels.primary)),
+            Err(error) => Err(format!("{}: {error}", node.addr())),
+        }
+    }
+
+    /// A sentinel was right: it is asked first from now on.
+    pub(super) fn was_right(&self, turn: usize) {
+        self.first.store(self.node(turn).0, Ordering::Relaxed);
+    }
+
+    fn node(&self, turn: usize) -> (usize, &ConnectionInfo) {
+        let at = (self.first.load(Ordering::Relaxed) + turn) % self.sentinels.nodes.len();
+        (at, &self.sentinels.nodes[at])
     }
 
     async fn connect(
@@ -93,7 +98,7 @@ impl Primary {
         cmd("SENTINEL").arg("GET-MASTER-ADDR-BY-NAME").arg(&self.sentinels.primary).query_async(sentinel).await
     }
 
-    /// Another server is the primary: connections to the one before are cut.
+    /// The server at this address is the primary: connections to the one before, if it is another, are cut.
     pub(super) fn is_now(&self, address: Address) {
         self.known.send_if_modified(|known| {
             let changed = known.as_ref() != Some(&address);
@@ -117,9 +122,16 @@ impl Primary {
         Post { address, known: self.known.subscribe() }
     }
 
+    /// Whether it would be news that the server at this address is the primary.
+    fn is_news(&self, address: &Address) -> bool {
+        self.known.borrow().as_ref() != Some(address)
+    }
+}
+
+impl Connector {
     /// Starts to listen for switches, unless somebody does.
-    pub(super) fn listen(self: &Arc<Self>) {
-        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn listen(self: &Arc<Self>, primary: &Primary) {
+        let mut listener = primary.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if listener.as_ref().is_none_or(JoinHandle::is_finished) {
             *listener = Some(tokio::spawn(listen(Arc::downgrade(self))));
         }
@@ -135,34 +147,42 @@ impl Drop for Primary {
 }
 
 /// Listens to one sentinel after the other until nobody needs to know any more.
-async fn listen(primary: Weak<Primary>) {
+async fn listen(connector: Weak<Connector>) {
     for turn in 0.. {
-        let node = {
-            let Some(primary) = primary.upgrade() else { return };
-            let nodes = primary.sentinels.nodes.len();
-            primary.in_turn().nth(turn % nodes).map(|(_, node)| node.clone())
-        };
-        if let Some(node) = node
-            && let Err(error) = listen_to(&primary, &node).await
-        {
-            tracing::debug!(sentinel = %node.addr(), %error, "listening to the next sentinel");
+        if let Err(error) = listen_to(&connector, turn).await {
+            tracing::debug!(error, "listening to the next sentinel");
+        }
+        if connector.strong_count() == 0 {
+            return;
         }
         tokio::time::sleep(PAUSE).await;
     }
 }
 
 /// Until the sentinel goes away, or does not know the primary.
-async fn listen_to(primary: &Weak<Primary>, node: &ConnectionInfo) -> RedisResult<()> {
+async fn listen_to(connector: &Weak<Connector>, turn: usize) -> Result<(), String> {
+    let gone = || "nobody needs to know".to_owned();
     let (pushes, mut told) = mpsc::unbounded_channel();
-    let Some(strong) = primary.upgrade() else { return Ok(()) };
-    let mut sentinel = strong.connect(node, Some(pushes)).await?;
-    sentinel.subscribe(SWITCH).await?;
-    drop(strong);
+    let mut sentinel = {
+        let connector = connector.upgrade().ok_or_else(gone)?;
+        let primary = connector.primary.as_ref().ok_or_else(gone)?;
+        let (_, node) = primary.node(turn);
+        let mut sentinel = primary.connect(node, Some(pushes)).await.map_err(|error| error.to_string())?;
+        sentinel.subscribe(SWITCH).await.map_err(|error| error.to_string())?;
+        sentinel
+    };
     loop {
-        let Some(strong) = primary.upgrade() else { return Ok(()) };
-        let Some(address) = strong.ask_one(&mut sentinel).await? else { return Ok(()) };
-        strong.is_now(address);
-        drop(strong);
+        {
+            let connector = connector.upgrade().ok_or_else(gone)?;
+            let primary = connector.primary.as_ref().ok_or_else(gone)?;
+            let address = primary.ask_one(&mut sentinel).await.map_err(|error| error.to_string())?;
+            let address = address.ok_or("it knows no such primary")?;
+            if primary.is_news(&address) {
+                // One whose own failover was overtaken by the next names a dead server; nothing is cut for its word alone.
+                connector.primary_at(&address, primary.patience).await.map_err(|why| why.to_string())?;
+                primary.is_now(address);
+            }
+        }
         // Whatever it was that came: the sentinel is asked again, it knows already.
         if let Ok(Some(PushInfo { kind: PushKind::Disconnection, .. }) | None) =
             tokio::time::timeout(LOOK, told.recv()).await

@@ -92,7 +92,12 @@ impl Reliable {
 
     pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
         self.idle.wait.store(false, Ordering::SeqCst);
-        let batches = self.claim(want.min(MAX_CLAIM)).await?;
+        let asked_again = self.unanswered.is_some();
+        let mut batches = self.claim(want.min(MAX_CLAIM)).await?;
+        if asked_again && batches.is_empty() {
+            // The claim before never arrived; there was no look at the queues since.
+            batches = self.claim(want.min(MAX_CLAIM)).await?;
+        }
         if !batches.is_empty() {
             self.nap = NAP.0;
             return Ok(batches);
