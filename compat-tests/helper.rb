@@ -30,6 +30,8 @@ module Compat
 
   def after_teardown
     @workers.each(&:kill)
+    assert_empty RedisServer.refusals(redis("ACL", "LOG")), "the shipped users may not"
+    redis("ACL", "LOG", "RESET")
     super
   end
 

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
+mod access;
 mod bad_input;
 mod client;
 mod hostile;
