@@ -13,7 +13,7 @@ pub struct JobRecord {
 }
 
 impl JobRecord {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
         let payload = Payload::from_bytes(bytes.clone()).map_err(|Malformed { .. }| ()).ok();
         Self { bytes, payload }
     }

@@ -31,7 +31,7 @@ impl ConfigFile {
         Self::parse(path, &text, environment)
     }
 
-    fn parse(path: &Path, text: &str, environment: &str) -> Result<Self> {
+    pub(super) fn parse(path: &Path, text: &str, environment: &str) -> Result<Self> {
         let shown = path.display();
         if let Some(line) = text.lines().position(|line| !line.trim_start().starts_with('#') && line.contains("<%")) {
             return Err(Error::config(format!(

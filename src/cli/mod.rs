@@ -123,6 +123,13 @@ fn settings(flags: &Flags) -> Result<(Settings, Vec<String>)> {
     Ok((settings, remarks))
 }
 
+/// The capsules a configuration file asks for, for the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn capsules_of(path: &Path, text: &str) -> Result<Vec<crate::server::Capsule>> {
+    let (settings, _) = Settings::from_file(&ConfigFile::parse(path, text, "production")?)?;
+    settings.apply(ServerBuilder::default(), None)?.config.build_capsules()
+}
+
 fn build(flags: &Flags, settings: Settings, builder: ServerBuilder) -> Result<Server> {
     let builder = settings.apply(builder, std::env::var("RAILS_MAX_THREADS").ok())?;
     builder.of_command_line(|| default_tag(&flags.app_dir())).build()

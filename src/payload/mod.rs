@@ -273,8 +273,12 @@ impl Payload {
         let entry = self.position(key)?;
         let value = self.raw_at(entry).to_owned();
         let mut kept = Self::empty();
-        for (at, other) in self.entries.iter().enumerate().filter(|(at, _)| *at != entry) {
-            kept.insert_raw(self.key_text(other), self.raw_at(at));
+        for (at, other) in self.entries.iter().enumerate() {
+            let other = self.key_text(other);
+            // A key that stands twice goes twice.
+            if other != key {
+                kept.insert_raw(other, self.raw_at(at));
+            }
         }
         *self = kept;
         Some(value)
