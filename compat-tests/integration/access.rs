@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use ferrokiq::Payload;
+use ferrokiq::{Client, Payload};
 
 use crate::support::{Redis, USERS};
 
@@ -121,4 +121,13 @@ async fn are_enough_to_find_an_old_sidekiq_among_whatever_lies_there() {
     let created = Payload::parse(job).unwrap().get("created_at").map(str::to_owned);
     assert!(created.as_ref().is_some_and(|at| at.contains('.')), "{created:?}: Sidekiq 7 reads seconds");
     redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+}
+
+#[tokio::test]
+async fn a_refused_login_shows_neither_name_nor_password() {
+    let redis = Redis::start().await;
+    let client = Client::open(&format!("{}?user=s3cr3t&pass=s3cr3t", redis.url())).unwrap();
+    let error = client.push(Payload::new("A", ["s3cr3t".into()])).await.unwrap_err();
+    let shown = format!("{client:?} {error} {error:?} {error:#?} {}", std::error::Error::source(&error).unwrap());
+    assert!(shown.contains("WRONGPASS") && !shown.contains("s3cr3t"), "{shown}");
 }

@@ -88,7 +88,7 @@ fn complain(error: &Error) {
     let mut text = format!("error: {error}\n");
     let mut cause = error.source();
     while let Some(next) = cause {
-        text.push_str(&format!("  because: {next}\n"));
+        text.push_str(&format!("  because: {}\n", logging::clean(&next.to_string())));
         cause = next.source();
     }
     let _ = std::io::stderr().write_all(text.as_bytes());

@@ -52,7 +52,11 @@ impl RedisOptions {
         }
         match var(&provider) {
             Some(url) => url.parse(),
-            None => Err(Error::config(format!("REDIS_PROVIDER names {provider}, which is not set"))),
+            None if is_variable(&provider) => {
+                Err(Error::config(format!("REDIS_PROVIDER names {provider}, which is not set")))
+            }
+            // A password, perhaps.
+            None => Err(Error::config("REDIS_PROVIDER holds what cannot be the name of a variable")),
         }
     }
 
@@ -75,7 +79,7 @@ impl FromStr for RedisOptions {
     type Err = Error;
 
     fn from_str(url: &str) -> Result<Self> {
-        let shown = without_userinfo(url);
+        let shown = scheme_of(url);
         if url.starts_with("rediss:") && cfg!(not(feature = "tls")) {
             return Err(Error::config(format!("{shown} needs TLS: build ferrokiq with feature `tls`")));
         }
@@ -87,12 +91,19 @@ impl FromStr for RedisOptions {
     }
 }
 
-fn without_userinfo(url: &str) -> String {
-    match (url.find("://"), url.rfind('@')) {
-        (Some(scheme), Some(at)) if at > scheme => format!("{}://{}", &url[..scheme], &url[at + 1..]),
-        (None, Some(at)) => url[at + 1..].to_owned(),
-        _ => url.to_owned(),
+/// All that can be shown of a URL that cannot be read: what is a password in it, only whoever wrote it knows.
+fn scheme_of(url: &str) -> String {
+    match url.split_once("://") {
+        Some((scheme, _)) if scheme.len() <= 10 && scheme.bytes().all(|byte| byte.is_ascii_lowercase()) => {
+            format!("{scheme}://...")
+        }
+        _ => "the value".to_owned(),
     }
+}
+
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
 impl fmt::Display for RedisOptions {
@@ -123,9 +134,22 @@ mod tests {
 
     #[test]
     fn never_shows_a_password() {
-        for url in
-            ["redis://user:s3cr3t@h:1/0", "redis//:s3cr3t@h", "redis://:s3cr3t@h:notaport/0", "http://x:s3cr3t@h"]
-        {
+        for url in [
+            "redis://user:s3cr3t@h:1/0",
+            "redis://s3cr3t:s3cr3t@h/0",
+            "redis//:s3cr3t@h",
+            "redis://:s3cr3t@h:notaport/0",
+            "redis://:s3cr3t",
+            "redis://h/s3cr3t",
+            "redis://:p@ss/s3cr3t@h",
+            "http://x:s3cr3t@h",
+            "s3cr3t://h",
+            "s3cr3t",
+            "unix:///run/redis.sock?user=u&pass=s3cr3t",
+            "unix:///run/redis.sock?pass=s3cr3t&db=x",
+            "unix://s3cr3t",
+            "rediss://:s3cr3t@h",
+        ] {
             let shown = match url.parse::<RedisOptions>() {
                 Ok(options) => format!("{options} {options:?}"),
                 Err(error) => format!("{error} {error:?}"),
@@ -145,9 +169,12 @@ mod tests {
         assert_eq!(from(&[("REDIS_URL", "redis://a:1/2")]).unwrap().to_string(), "redis://a:1/2");
         let provided = from(&[("REDIS_URL", "redis://a:1"), ("REDIS_PROVIDER", "X"), ("X", "redis://b:2/0")]);
         assert_eq!(provided.unwrap().to_string(), "redis://b:2/0");
-        for vars in [&[("REDIS_PROVIDER", "redis://a")][..], &[("REDIS_PROVIDER", "NOPE")]] {
+        for vars in
+            [&[("REDIS_PROVIDER", "redis://a")][..], &[("REDIS_PROVIDER", "NOPE")], &[("REDIS_PROVIDER", "s3cr3t-")]]
+        {
             let vars: &'static [_] = vars;
-            assert!(from(vars).unwrap_err().is_config());
+            let error = from(vars).unwrap_err();
+            assert!(error.is_config() && !format!("{error} {error:?}").contains("s3cr3t"), "{error}");
         }
     }
 }
