@@ -7,6 +7,7 @@ mod keys;
 mod link;
 mod options;
 mod push;
+mod refusal;
 mod scripts;
 
 #[cfg(feature = "server")]
