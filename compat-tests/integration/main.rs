@@ -8,6 +8,7 @@ mod client;
 mod hostile;
 mod lifecycle;
 mod outages;
+mod promises;
 mod reliable;
 mod retries;
 mod support;
