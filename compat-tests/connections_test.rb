@@ -10,7 +10,7 @@ describe "a connection" do
     @workers = []
     pool = Sidekiqs.pool(**config)
     jid = Sidekiqs.push(pool, "class" => "EchoJob", "args" => ["over there"])
-    worker = WorkerProcess.rust(env: {"REDIS_URL" => url}.merge(env))
+    worker = WorkerProcess.rust(env: {"REDIS_URL" => url, "PROOF_URL" => config[:url] || "unix://#{config[:path]}"}.merge(env))
     @workers << worker
     told = -> { pool.with { |conn| conn.call("LRANGE", "proof:#{jid}", 0, -1) } }
     eventually { assert_equal ['["rust",["over there"]]'], told.call, worker.said }
@@ -22,7 +22,7 @@ describe "a connection" do
 
   it "goes over a Unix socket" do
     server = RedisServer.start(over: :unix)
-    assert_works(server, server.url, config: {path: server.socket})
+    assert_works(server, server.url(as: "worker"), config: {path: server.socket})
   end
 
   it "gives a password" do
@@ -31,19 +31,19 @@ describe "a connection" do
   end
 
   it "gives a name and a password" do
-    server = RedisServer.start("--user", "worker", "on", ">s3cr3t", "~*", "&*", "+@all")
-    assert_works(server, server.url(user: "worker", password: "s3cr3t"))
+    server = RedisServer.start
+    assert_works(server, server.url(as: "worker"), config: {url: server.url})
   end
 
   it "goes to a database by its number" do
     server = RedisServer.start
-    assert_works(server, server.url(5))
+    assert_works(server, server.url(5, as: "worker"), config: {url: server.url(5)})
   end
 
   it "is encrypted, with a private authority" do
     server = RedisServer.start(over: :tls)
     config = {url: server.url, ssl_params: {ca_file: server.authority}}
-    assert_works(server, server.url, env: {"SSL_CERT_FILE" => server.authority}, config: config)
+    assert_works(server, server.url(as: "worker"), env: {"SSL_CERT_FILE" => server.authority}, config: config)
   end
 
   it "is refused where the authority is not trusted" do

@@ -30,6 +30,10 @@ module Compat
 
   def after_teardown
     @workers.each(&:kill)
+    # The password every Rust worker logs in with.
+    @workers.each { |worker| refute_includes worker.said, "s3cr3t" if worker.title == "ferrokiq" }
+    assert_empty RedisServer.refusals(redis("ACL", "LOG")), "the shipped users may not"
+    redis("ACL", "LOG", "RESET")
     super
   end
 

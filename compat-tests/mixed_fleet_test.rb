@@ -8,7 +8,7 @@ describe "a mixed fleet" do
 
   # A process of Sidekiq VERSION that lives; 6.4 does not say its version.
   def pretend(version)
-    identity = "old:1:#{version || "64"}"
+    identity = "old:1:%012x" % version.to_i
     info = {hostname: "old", started_at: Time.now.to_f, pid: 1, tag: "", concurrency: 1, queues: ["q"], labels: [], identity: identity}
     info[:version] = version if version
     redis("SADD", "processes", identity)

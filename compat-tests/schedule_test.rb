@@ -37,4 +37,20 @@ describe "the schedule" do
     with_worker { assert_ran "rust", EchoJob.perform_async("now"), ["now"] }
     assert_equal 1, Sidekiq::ScheduledSet.new.size
   end
+
+  it "is left to Rust by a Ruby process that is told so, in the words of docs/promises.md" do
+    told = File.read(File.expand_path("../docs/promises.md", __dir__))[/```ruby\n(.*?)```/m, 1]
+    told = told.sub("config[:scheduled_enq]", "Sidekiq.options[:scheduled_enq]") if Sidekiqs::MAJOR < 7
+    looks = 'LeaveItToFerrokiq.prepend(Module.new { def enqueue_jobs(*) = (super; Sidekiq.redis { |conn| conn.call("INCR", "proof:looks") }) })'
+    file = Tempfile.create(["leave", ".rb"])
+    file.write("require #{File.expand_path("../ruby-fixtures/jobs.rb", __dir__).inspect}\n#{told}\n#{looks}\n")
+    file.close
+    jid = EchoJob.perform_in(3600, "long ago")
+    make_due("schedule")
+    with_sidekiq("-r", file.path) do
+      eventually { assert_operator redis("GET", "proof:looks").to_i, :>=, 2 }
+      assert_equal 1, Sidekiq::ScheduledSet.new.size
+      with_worker("-q", "nobody") { assert_ran "ruby", jid, ["long ago"] }
+    end
+  end
 end

@@ -43,7 +43,7 @@ describe "sharded clients" do
     there = Sidekiqs.pool(url: shard.url)
     pushed = assert_alike {
       there.with { |conn| conn.call("FLUSHALL") }
-      jid = ShardJob.perform_async(shard.url, "over there")
+      jid = ShardJob.perform_async(shard.url(as: "producer"), "over there")
       eventually { assert_equal ["over there"], proofs(jid).map(&:last) }
       raw = there.with { |conn| conn.call("LRANGE", "queue:ruby", 0, -1) }
       assert_equal 0, Sidekiq::Queue.new("ruby").size

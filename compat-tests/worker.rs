@@ -10,7 +10,9 @@ use jobs::Proof;
 
 #[tokio::main]
 async fn main() -> ExitCode {
-    let url = std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6379/0".to_owned());
+    // The jobs write what a worker has no right to: they may come as somebody else.
+    let url = ["PROOF_URL", "REDIS_URL"].iter().find_map(|name| std::env::var(name).ok());
+    let url = url.unwrap_or_else(|| "redis://127.0.0.1:6379/0".to_owned());
     let mut server = Server::builder();
     // Without Redis the worker itself says so, in its own words.
     if let Ok(proof) = Proof::open(&url).await {

@@ -34,6 +34,9 @@ pub mod api;
 pub mod cli;
 pub mod client;
 pub mod error;
+#[cfg(all(any(test, fuzzing), feature = "cli"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod job;
 pub mod payload;
 #[cfg(feature = "server")]

@@ -56,5 +56,5 @@ fn explain(error: &Error) -> String {
         text = format!("{text}: {next}");
         cause = next.source();
     }
-    text
+    ops::printable(&text)
 }

@@ -80,6 +80,20 @@ async fn buries_a_payload_of_50_mb_unread() {
 }
 
 #[tokio::test]
+async fn runs_what_is_just_small_enough() {
+    let redis = Redis::start().await;
+    let job = |padding: usize| format!(r#"{{"class":"Nothing","args":["{}"]}}"#, "x".repeat(padding)).into_bytes();
+    let (fits, too_large) = (job(100), job(101));
+    push_raw(&redis, &fits).await;
+    push_raw(&redis, &too_large).await;
+    let running = Running::start(&redis, builder(&Arc::default()).max_payload(fits.len()));
+    eventually("one is dead", async || redis.size("dead").await == 1 && redis.private_jobs().await == 0).await;
+    running.stop().await;
+    assert_eq!(redis.members("dead").await, [too_large]);
+    assert_eq!(redis.call::<u64>("GET", &["stat:processed"]).await, 1);
+}
+
+#[tokio::test]
 async fn retries_what_cannot_run() {
     let redis = Redis::start().await;
     for (raw, _, _) in CANNOT_RUN {

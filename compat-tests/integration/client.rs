@@ -124,7 +124,7 @@ async fn spreads_bulk_jobs_over_a_span() {
 async fn lets_middleware_change_stop_and_fail() {
     let redis = Redis::start().await;
     let client = Client::builder()
-        .redis(redis.options())
+        .redis(redis.producer())
         .middleware(async |mut payload: Payload, next: Next| {
             payload.insert("outer", true);
             next.run(payload).await
@@ -153,7 +153,7 @@ async fn pushes_to_several_queues_or_to_none() {
         let queue = if payload.args() == "[0]" { "even" } else { "odd" };
         next.run(payload.with_queue(queue)).await
     };
-    let client = Client::builder().redis(redis.options()).middleware(by_class).build().unwrap();
+    let client = Client::builder().redis(redis.producer()).middleware(by_class).build().unwrap();
     let bulk = || Bulk::new(Payload::new("A", []), (0..4).map(|id| (id % 2,))).unwrap();
 
     redis.call::<()>("SET", &["queue:odd", "not a list"]).await;
@@ -168,7 +168,8 @@ async fn pushes_to_several_queues_or_to_none() {
 #[tokio::test]
 async fn names_the_job_when_redis_is_silent_and_pushes_it_once() {
     let redis = Redis::start().await;
-    let client = Client::builder().redis(redis.options().response_timeout(Duration::from_millis(200))).build().unwrap();
+    let client =
+        Client::builder().redis(redis.producer().response_timeout(Duration::from_millis(200))).build().unwrap();
     client.push(Payload::new("Before", [])).await.unwrap();
     redis.call::<()>("CLIENT", &["PAUSE", "1000", "ALL"]).await;
 
@@ -197,7 +198,7 @@ async fn says_plainly_that_a_replica_refused() {
 #[tokio::test]
 async fn writes_seconds_where_older_sidekiqs_read() {
     let redis = Redis::start().await;
-    let client = Client::builder().redis(redis.options()).stamps(StampForm::Secs).build().unwrap();
+    let client = Client::builder().redis(redis.producer()).stamps(StampForm::Secs).build().unwrap();
     client.push(Payload::new("A", [])).await.unwrap();
     let payload = Payload::parse(jobs(&redis, "default").await[0].as_str()).unwrap();
     assert!(payload.get("created_at").unwrap().contains('.') && payload.get("enqueued_at").unwrap().contains('.'));

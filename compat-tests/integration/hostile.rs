@@ -60,7 +60,7 @@ async fn loses_no_job_that_fails() {
     for payload in &payloads {
         redis.call::<()>("LPUSH", &["queue:default", payload]).await;
     }
-    let api = Api::new(&redis.client());
+    let api = Api::new(&redis.operator());
     let mut pages = api.queue("default").pages();
     let mut seen = 0;
     while let Some(page) = pages.next().await.unwrap() {

@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
+mod access;
 mod ambiguity;
 mod bad_input;
 mod client;
 mod hostile;
 mod lifecycle;
 mod outages;
+mod promises;
 mod reliable;
 mod retries;
 mod sentinel;

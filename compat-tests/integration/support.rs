@@ -1,3 +1,4 @@
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -11,7 +12,15 @@ use tokio::task::JoinHandle;
 /// How long anything may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
-/// A redis-server of the test's own, on a socket in a directory of its own; ends with the value.
+/// The users whose rights ferrokiq ships; what it says is done under them.
+pub(crate) const USERS: [(&str, &str); 3] = [
+    ("producer", include_str!("../../docs/acl/producer.acl")),
+    ("worker", include_str!("../../docs/acl/worker.acl")),
+    ("operator", include_str!("../../docs/acl/operator.acl")),
+];
+
+/// A redis-server of the test's own, on a socket in a directory of its own; ends with the value. Looked at as the default
+/// user, who may do everything.
 pub(crate) struct Redis {
     child: Child,
     dir: PathBuf,
@@ -34,7 +43,12 @@ impl Redis {
     }
 
     fn spawn(dir: &PathBuf, arguments: &[&str]) -> Child {
+        let users = dir.join("users.acl");
+        let lines: String = USERS.iter().map(|(_, line)| line.replacen(" on ", " on >secret ", 1)).collect();
+        std::fs::write(&users, lines).unwrap();
         Command::new("redis-server")
+            .arg("--aclfile")
+            .arg(users)
             .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "no", "--unixsocket"])
             .arg(dir.join("redis.sock"))
             .arg("--dir")
@@ -86,12 +100,41 @@ impl Redis {
         &self.dir
     }
 
-    pub(crate) fn options(&self) -> RedisOptions {
-        self.url().parse().unwrap()
+    fn as_user(&self, user: &str) -> RedisOptions {
+        format!("{}?user=ferrokiq-{user}&pass=secret", self.url()).parse().unwrap()
     }
 
+    /// With the rights of a worker.
+    pub(crate) fn options(&self) -> RedisOptions {
+        self.as_user("worker")
+    }
+
+    /// With the rights of an app that pushes.
+    pub(crate) fn producer(&self) -> RedisOptions {
+        self.as_user("producer")
+    }
+
+    /// A client of an app that pushes.
     pub(crate) fn client(&self) -> Client {
-        Client::builder().redis(self.options()).build().unwrap()
+        Client::builder().redis(self.producer()).build().unwrap()
+    }
+
+    /// A client with the rights of an operator.
+    pub(crate) fn operator(&self) -> Client {
+        Client::builder().redis(self.as_user("operator")).build().unwrap()
+    }
+
+    /// What the shipped users asked for and were refused, but for what is left out on purpose.
+    fn refusals(&self) -> redis::RedisResult<Vec<HashMap<String, String>>> {
+        let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(Duration::from_secs(1))?;
+        connection.set_read_timeout(Some(Duration::from_secs(1)))?;
+        let mut log: Vec<HashMap<String, String>> = redis::cmd("ACL").arg("LOG").arg(128).query(&mut connection)?;
+        log.retain(|entry| {
+            entry["username"].starts_with("ferrokiq-")
+                && entry["reason"] != "auth"
+                && !["client|setinfo", "client|unblock"].contains(&entry["object"].as_str())
+        });
+        Ok(log)
     }
 
     /// Runs a command on a connection of its own.
@@ -129,8 +172,10 @@ impl Redis {
 
 impl Drop for Redis {
     fn drop(&mut self) {
+        let refusals = self.refusals().unwrap_or_default();
         self.kill();
         let _ = std::fs::remove_dir_all(&self.dir);
+        assert!(refusals.is_empty() || std::thread::panicking(), "the shipped users may not: {refusals:#?}");
     }
 }
 

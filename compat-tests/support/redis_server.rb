@@ -6,10 +6,15 @@ require "shellwords"
 require "socket"
 require "tmpdir"
 
-# A server of one's own on a free port, or on a socket; ended by its own process id.
+# A server of one's own on a free port, or on a socket; ended by its own process id. It has the users whose rights ferrokiq ships;
+# the default user may do everything.
 class RedisServer
   # redis-server or valkey-server, or how to get at one.
   PROGRAM = Shellwords.split(ENV.fetch("REDIS_SERVER", "redis-server"))
+
+  USERS = %w[producer worker operator].map { |name| File.read(File.expand_path("../../docs/acl/#{name}.acl", __dir__)) }.freeze
+  # What ferrokiq asks for and can do without.
+  OPTIONAL = %w[client|setinfo client|unblock].freeze
 
   attr_reader :port, :pid, :dir
 
@@ -27,6 +32,8 @@ class RedisServer
   def initialize(arguments = [], over: :tcp)
     @over = over
     @dir = Dir.mktmpdir("ferrokiq-redis")
+    # A server whose password is its only user has no file of users.
+    arguments = ["--aclfile", users, *arguments] unless arguments.include?("--requirepass")
     # A port that was free may be taken by the time the server asks for it; another suite's server answers there then.
     5.times do
       @port = self.class.free_port
@@ -36,14 +43,22 @@ class RedisServer
     raise "#{PROGRAM.join(" ")} does not start:\n#{File.read(log)}"
   end
 
-  # For a user, where one is named, and a database.
-  def url(db = 0, user: nil, password: nil)
+  # For one of the shipped users, or the default one, and a database.
+  def url(db = 0, as: nil, password: as && "s3cr3t")
+    user = "ferrokiq-#{as}" if as
     credentials = password ? "#{user}:#{password}@" : ""
     case @over
     when :tcp then "redis://#{credentials}127.0.0.1:#{@port}/#{db}"
     when :tls then "rediss://#{credentials}localhost:#{@port}/#{db}"
-    when :unix then "unix://#{socket}"
+    when :unix then "unix://#{socket}#{"?user=#{user}&pass=#{password}" if as}"
     end
+  end
+
+  # What the shipped users asked for and were refused, of the answer to ACL LOG.
+  def self.refusals(log)
+    log.map { |entry| entry.is_a?(Hash) ? entry : Hash[*entry] }.select { |entry|
+      entry["username"].start_with?("ferrokiq-") && entry["reason"] != "auth" && !OPTIONAL.include?(entry["object"])
+    }
   end
 
   def socket = File.join(@dir, "redis.sock")
@@ -64,6 +79,10 @@ class RedisServer
   private
 
   def log = File.join(@dir, "log")
+
+  def users
+    File.join(@dir, "users.acl").tap { |file| File.write(file, USERS.map { |line| line.sub(" on ", " on >s3cr3t ") }.join) }
+  end
 
   def listening
     case @over

@@ -10,7 +10,17 @@ class WorkerProcess
   attr_reader :pid, :title
 
   def self.rust(*flags, env: {})
-    new("ferrokiq", [RUST, *flags], {"POLL_INTERVAL" => "0.2", "RUST_BACKTRACE" => "0"}.merge(env))
+    new("ferrokiq", [RUST, *flags], rights([RUST]).merge("POLL_INTERVAL" => "0.2", "RUST_BACKTRACE" => "0").merge(env))
+  end
+
+  # Rust has no more rights in Redis than it ships; its jobs tell what they did as somebody else.
+  def self.rights(command)
+    user =
+      if command[0] == RUST then "worker"
+      elsif command[0, 2] == [TOOL, "push"] then "producer"
+      elsif [TOOL, ENV["INSPECT"]].include?(command[0]) then "operator"
+      end
+    user ? {"REDIS_URL" => REDIS.url(as: user), "PROOF_URL" => REDIS.url} : {}
   end
 
   # With a configuration file of one's own, it must say how often to look at the schedule.
@@ -38,7 +48,7 @@ class WorkerProcess
   # Runs a command to its end: what it said, and its exit code.
   def self.run(*command, env: {})
     output = Tempfile.create("said")
-    pid = spawn(env, *command, out: output.path, err: [:child, :out])
+    pid = spawn(rights(command).merge(env), *command, out: output.path, err: [:child, :out])
     _, status = Process.wait2(pid)
     [File.read(output.path), status.exitstatus]
   end

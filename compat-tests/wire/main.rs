@@ -214,7 +214,7 @@ async fn enqueues_as_ruby_does() {
         let name = format!("{name} of {major}");
         redis.call::<()>("FLUSHALL", &[""; 0]).await;
         let form = if major < 8 { StampForm::Secs } else { StampForm::Millis };
-        let client = Client::builder().redis(redis.options()).stamps(form).build().unwrap();
+        let client = Client::builder().redis(redis.producer()).stamps(form).build().unwrap();
         let Call { call, item } = serde_json::from_str(case.given.get()).unwrap();
         let mut item = Payload::parse(compact(item.get())).unwrap();
         let outcome = if call == "push" {

@@ -1,3 +1,4 @@
+use std::fmt;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -6,14 +7,14 @@ use crate::payload::{Malformed, Payload, unpack_backtrace};
 use crate::time::EpochSecs;
 
 /// A job as it lies in Redis; also one that is no payload at all.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct JobRecord {
     bytes: Vec<u8>,
     payload: Option<Payload>,
 }
 
 impl JobRecord {
-    pub(super) fn new(bytes: Vec<u8>) -> Self {
+    pub(crate) fn new(bytes: Vec<u8>) -> Self {
         let payload = Payload::from_bytes(bytes.clone()).map_err(|Malformed { .. }| ()).ok();
         Self { bytes, payload }
     }
@@ -110,6 +111,16 @@ impl JobRecord {
     pub fn error_backtrace(&self) -> Vec<String> {
         let packed: Option<String> = self.payload().and_then(|payload| payload.decode("error_backtrace"));
         packed.and_then(|packed| unpack_backtrace(&packed).ok()).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for JobRecord {
+    /// Names the job; never prints arguments.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.payload {
+            Some(payload) => f.debug_tuple("JobRecord").field(payload).finish(),
+            None => write!(f, "JobRecord({} bytes that are no payload)", self.bytes.len()),
+        }
     }
 }
 

@@ -31,7 +31,7 @@ impl ConfigFile {
         Self::parse(path, &text, environment)
     }
 
-    fn parse(path: &Path, text: &str, environment: &str) -> Result<Self> {
+    pub(super) fn parse(path: &Path, text: &str, environment: &str) -> Result<Self> {
         let shown = path.display();
         if let Some(line) = text.lines().position(|line| !line.trim_start().starts_with('#') && line.contains("<%")) {
             return Err(Error::config(format!(
@@ -39,6 +39,10 @@ impl ConfigFile {
                  file first (erb {shown} > plain.yml) and pass it with -C",
                 line + 1
             )));
+        }
+        // The parser goes down as deep as the text does.
+        if is_too_deep(text) {
+            return Err(Error::config(format!("{shown} is nested too deep")));
         }
         let documents = Yaml::load_from_str(text)
             .map_err(|error| Error::config(format!("{shown} is no YAML")).because(error.to_string()))?;
@@ -56,6 +60,23 @@ impl ConfigFile {
         }
         Ok(Self { path: path.to_owned(), entries })
     }
+}
+
+/// Whether lists and maps are nested deeper than anybody means: by brackets, or by what stands before the text of a line.
+fn is_too_deep(text: &str) -> bool {
+    const BRACKETS: usize = 100;
+    const INDENT: usize = 400;
+    let mut depth = 0_usize;
+    let by_brackets = text.bytes().any(|byte| {
+        match byte {
+            b'[' | b'{' => depth += 1,
+            b']' | b'}' => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth > BRACKETS
+    });
+    by_brackets
+        || text.lines().any(|line| line.len() - line.trim_start_matches([' ', '\t', '-', '?', ':']).len() > INDENT)
 }
 
 /// Replaces or appends.
@@ -172,6 +193,17 @@ mod tests {
             "{error}"
         );
         assert!(parse("# <%= a comment %>\n").is_ok());
+    }
+
+    #[test]
+    fn goes_down_no_deeper_than_anybody_means() {
+        let indented: String = (0..1_000).map(|depth| format!("{}a:\n", " ".repeat(depth))).collect();
+        for text in
+            [format!("a: {}", "[".repeat(60_000)), format!("{}a", "- ".repeat(30_000)), "? ".repeat(30_000), indented]
+        {
+            assert!(parse(&text).unwrap_err().to_string().ends_with("is nested too deep"));
+        }
+        assert!(parse(&format!("a: {}1{}", "[".repeat(50), "]".repeat(50))).is_ok());
     }
 
     #[test]

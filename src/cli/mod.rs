@@ -88,7 +88,7 @@ fn complain(error: &Error) {
     let mut text = format!("error: {error}\n");
     let mut cause = error.source();
     while let Some(next) = cause {
-        text.push_str(&format!("  because: {next}\n"));
+        text.push_str(&format!("  because: {}\n", logging::clean(&next.to_string())));
         cause = next.source();
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
@@ -121,6 +121,13 @@ fn settings(flags: &Flags) -> Result<(Settings, Vec<String>)> {
     settings.environment.get_or_insert(environment);
     remarks.extend(flags.remarks());
     Ok((settings, remarks))
+}
+
+/// The capsules a configuration file asks for, for the fuzzer.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn capsules_of(path: &Path, text: &str) -> Result<Vec<crate::server::Capsule>> {
+    let (settings, _) = Settings::from_file(&ConfigFile::parse(path, text, "production")?)?;
+    settings.apply(ServerBuilder::default(), None)?.config.build_capsules()
 }
 
 fn build(flags: &Flags, settings: Settings, builder: ServerBuilder) -> Result<Server> {

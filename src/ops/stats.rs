@@ -3,6 +3,8 @@ use ferrokiq::api::Api;
 use ferrokiq::{Client, Result};
 use serde_json::json;
 
+use super::printable;
+
 /// Counters, sizes and queues
 #[derive(Debug, Args)]
 pub(crate) struct Stats {
@@ -43,18 +45,14 @@ impl Stats {
         .iter()
         .map(|(name, count)| format!("{name:<12}{count:>12}"))
         .collect();
-        let width = queues.iter().map(|queue| queue.name.chars().count()).max().unwrap_or(0).max(11);
+        let names: Vec<String> = queues.iter().map(|queue| printable(&queue.name)).collect();
+        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(11);
         if !queues.is_empty() {
             lines.push(format!("\n{:<width$} {:>12} {:>12}", "queue", "size", "latency s"));
         }
-        for queue in queues {
+        for (queue, name) in queues.iter().zip(names) {
             let paused = if queue.paused { "  paused" } else { "" };
-            lines.push(format!(
-                "{:<width$} {:>12} {:>12.1}{paused}",
-                queue.name,
-                queue.size,
-                queue.latency.as_secs_f64()
-            ));
+            lines.push(format!("{name:<width$} {:>12} {:>12.1}{paused}", queue.size, queue.latency.as_secs_f64()));
         }
         Ok(lines.join("\n"))
     }

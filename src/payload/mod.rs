@@ -88,12 +88,19 @@ const STRING_KEYS: [&str; 8] =
     ["class", "queue", "jid", "wrapped", "retry_queue", "display_class", "bid", "error_class"];
 
 /// Bytes that are no job payload, kept as they came: they belong in the dead set, where Sidekiq puts them.
-#[derive(Debug)]
 pub struct Malformed {
     /// What was read.
     pub bytes: Vec<u8>,
     /// Why it is no payload; never quotes the bytes.
     pub reason: String,
+}
+
+impl fmt::Debug for Malformed {
+    /// Without the bytes: they may be a job after all.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { bytes, reason } = self;
+        write!(f, "Malformed({} bytes, {reason})", bytes.len())
+    }
 }
 
 impl Payload {
@@ -273,8 +280,12 @@ impl Payload {
         let entry = self.position(key)?;
         let value = self.raw_at(entry).to_owned();
         let mut kept = Self::empty();
-        for (at, other) in self.entries.iter().enumerate().filter(|(at, _)| *at != entry) {
-            kept.insert_raw(self.key_text(other), self.raw_at(at));
+        for (at, other) in self.entries.iter().enumerate() {
+            let other = self.key_text(other);
+            // A key that stands twice goes twice.
+            if other != key {
+                kept.insert_raw(other, self.raw_at(at));
+            }
         }
         *self = kept;
         Some(value)

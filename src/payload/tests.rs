@@ -46,6 +46,7 @@ fn removes_keys_wherever_they_stand() {
         (r#"{"x":2,"at":1}"#, r#"{"x":2}"#),
         (r#"{"at":1}"#, "{}"),
         (r#"{"x":{"at":3},"at":1,"y":[]}"#, r#"{"x":{"at":3},"y":[]}"#),
+        (r#"{"at":0,"x":2,"at":1}"#, r#"{"x":2}"#),
     ] {
         let mut payload = Payload::parse(raw).unwrap();
         assert_eq!(payload.remove("at").as_deref(), Some("1"));

@@ -37,6 +37,11 @@ enum Phase {
     Now,
 }
 
+/// A name out of a payload that cannot pass for another line.
+fn one_word(name: &str) -> String {
+    name.chars().take(100).map(|c| if c.is_control() { ' ' } else { c }).collect()
+}
+
 impl Handle {
     pub(crate) fn new(work: WorkState) -> Self {
         Self(Arc::new(Shared { phase: AtomicU8::new(Phase::Running as u8), changed: Notify::new(), work }))
@@ -80,8 +85,8 @@ impl Handle {
         for (tid, work) in running {
             let payload = crate::Payload::from_bytes(work.unit.bytes().to_vec());
             let (class, jid) = match &payload {
-                Ok(payload) => (payload.display_class(), payload.jid()),
-                Err(_) => ("", ""),
+                Ok(payload) => (one_word(payload.display_class()), one_word(payload.jid())),
+                Err(_) => Default::default(),
             };
             let (queue, elapsed) = (work.unit.queue(), work.since.elapsed().as_secs_f64());
             lines.push(format!("tid={tid} class={class} jid={jid} queue={queue} elapsed={elapsed:.3}"));

@@ -294,17 +294,17 @@ impl Beater {
     fn obey(&self, signal: &str) {
         let (handle, config) = (&self.core.handle, &self.core.config);
         let allowed = if config.embedded { RemoteSignals::None } else { config.remote_signals };
-        match (signal, allowed) {
-            ("TSTP", RemoteSignals::All | RemoteSignals::Quiet) => {
+        match order(signal, allowed) {
+            Some(Order::Quiet) => {
                 tracing::info!("told to quiet by the Web UI");
                 handle.quiet();
             }
-            ("TERM", RemoteSignals::All) => {
+            Some(Order::Stop) => {
                 tracing::info!("told to stop by the Web UI");
                 handle.stop();
             }
-            ("TTIN", RemoteSignals::All | RemoteSignals::Quiet) => tracing::warn!("{}", handle.dump()),
-            (signal, _) => {
+            Some(Order::Dump) => tracing::warn!("{}", handle.dump()),
+            None => {
                 // Anybody who can write to Redis can put anything there.
                 let signal: String = signal.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
                 tracing::warn!(signal, "ignored a signal from Redis");
@@ -331,6 +331,23 @@ impl Beater {
     }
 }
 
+/// What a signal in Redis may have this process do; nothing else, whatever stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Quiet,
+    Stop,
+    Dump,
+}
+
+fn order(signal: &str, allowed: RemoteSignals) -> Option<Order> {
+    match (signal, allowed) {
+        ("TSTP", RemoteSignals::All | RemoteSignals::Quiet) => Some(Order::Quiet),
+        ("TERM", RemoteSignals::All) => Some(Order::Stop),
+        ("TTIN", RemoteSignals::All | RemoteSignals::Quiet) => Some(Order::Dump),
+        _ => None,
+    }
+}
+
 impl Core {
     /// Looks at the versions of the live Ruby processes: stamps are written so that the oldest of them reads them.
     pub(crate) async fn adapt_to(&self, store: &Store) -> Result<()> {
@@ -341,5 +358,44 @@ impl Core {
             );
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn obeys_three_signals_and_only_as_far_as_allowed() {
+        use RemoteSignals::{All, None as Nothing, Quiet};
+        for (signal, all, quiet) in [
+            ("TSTP", Some(Order::Quiet), Some(Order::Quiet)),
+            ("TERM", Some(Order::Stop), None),
+            ("TTIN", Some(Order::Dump), Some(Order::Dump)),
+        ] {
+            assert_eq!(
+                (order(signal, All), order(signal, Quiet), order(signal, Nothing)),
+                (all, quiet, None),
+                "{signal}"
+            );
+        }
+        let megabyte = "TERM".repeat(1 << 18);
+        for signal in [
+            "",
+            "KILL",
+            "INT",
+            "QUIT",
+            "HUP",
+            "USR1",
+            "9",
+            "SIGTERM",
+            "term",
+            " TERM",
+            "TERM\n",
+            "TERM; rm -rf /",
+            &megabyte,
+        ] {
+            assert!([All, Quiet, Nothing].iter().all(|allowed| order(signal, *allowed).is_none()), "{signal:.40}");
+        }
     }
 }

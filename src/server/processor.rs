@@ -14,7 +14,7 @@ use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
 use crate::job::{Context, JobError, JobResult, Run};
-use crate::payload::{Malformed, Payload};
+use crate::payload::{Malformed, Payload, is_routable_queue};
 use crate::server::config::UnknownClasses;
 use crate::server::core::Core;
 use crate::server::fetcher::{Destination, Settled, UnitOfWork};
@@ -141,7 +141,7 @@ impl Processor {
         let Ok(mut payload) = Payload::from_bytes(unit.bytes().to_vec()) else { return };
         let form = payload.stamp_form().unwrap_or(self.core.dialect.stamps());
         payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
-        let queue = if payload.queue().is_empty() { unit.queue() } else { payload.queue() };
+        let queue = if is_routable_queue(payload.queue()) { payload.queue() } else { unit.queue() };
         let bytes = payload.as_str();
         self.insist(unit, &Destination::Queue { bytes: bytes.as_bytes(), queue }).await;
     }

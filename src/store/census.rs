@@ -1,6 +1,6 @@
 //! Who works on this Redis, as the processes themselves say.
 
-use redis::{Pipeline, cmd};
+use redis::{Pipeline, RedisResult, cmd};
 use serde::Deserialize;
 
 use super::{Store, keys};
@@ -12,7 +12,8 @@ impl Store {
         self.link.query("list processes", cmd("SMEMBERS").arg(keys::PROCESSES)).await
     }
 
-    /// The `info` of processes; `None` for one whose hash expired.
+    /// The `info` of processes; `None` for one whose hash expired, empty where what is named there is no hash or is not ours to
+    /// read: anybody may have put anything into `processes`.
     pub(crate) async fn process_infos(&self, identities: &[String]) -> Result<Vec<Option<String>>> {
         if identities.is_empty() {
             return Ok(Vec::new());
@@ -21,7 +22,9 @@ impl Store {
         for identity in identities {
             pipeline.cmd("HGET").arg(identity).arg("info");
         }
-        self.link.pipe("read process infos", &pipeline).await
+        pipeline.ignore_errors();
+        let infos: Vec<RedisResult<Option<String>>> = self.link.pipe("read process infos", &pipeline).await?;
+        Ok(infos.into_iter().map(|info| info.unwrap_or_else(|_| Some(String::new()))).collect())
     }
 
     /// Major versions of the Sidekiqs that work on this Redis. Processes of ours and ones whose hash expired do not count.

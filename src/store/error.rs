@@ -2,6 +2,10 @@ use std::fmt;
 
 use redis::RedisError;
 
+use super::refusal::Refusal;
+#[cfg(feature = "server")]
+use super::refusal::redis_error;
+
 use crate::error::{Error, ErrorKind};
 
 /// A failed command as the crate's error. `doing` says what was tried, and never holds a payload.
@@ -10,19 +14,19 @@ pub(super) fn failed(doing: &str, error: RedisError) -> Error {
     // be made sent nothing.
     let unsure = error.is_io_error() && !error.is_connection_refusal() || error.kind() == redis::ErrorKind::Parse;
     let kind = if unsure { ErrorKind::Ambiguous } else { ErrorKind::Redis };
-    Error::new(kind, format!("{doing} failed")).because(error)
+    Error::new(kind, format!("{doing} failed")).because(Refusal(error))
 }
 
 /// Why a connection could not be made. Everybody who waited for it is told.
 #[derive(Clone, Debug)]
 pub(super) enum Unreachable {
-    Redis(RedisError),
+    Redis(Refusal),
     Because(String),
 }
 
 impl From<RedisError> for Unreachable {
     fn from(error: RedisError) -> Self {
-        Self::Redis(error)
+        Self::Redis(Refusal(error))
     }
 }
 
@@ -61,9 +65,7 @@ pub(super) fn is_failover(error: &RedisError) -> bool {
 
 #[cfg(feature = "server")]
 fn was_refused(error: &Error, codes: &[&str]) -> bool {
-    std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<RedisError>())
-        .is_some_and(|error| has_code(error, codes))
+    redis_error(error).is_some_and(|error| has_code(error, codes))
 }
 
 /// Whether a key held another type than the command is for.
@@ -75,7 +77,6 @@ pub(crate) fn is_wrong_type(error: &Error) -> bool {
 /// Whether Redis answered that it does not want to, and the connection is as good as before.
 #[cfg(feature = "server")]
 pub(crate) fn is_refusal(error: &Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<RedisError>())
+    redis_error(error)
         .is_some_and(|error| error.clone().into_server_errors().is_some() && !super::link::drops_connection(error))
 }

@@ -140,6 +140,12 @@ impl Store {
         keys::convicts(identity, queue)
     }
 
+    /// The queue a private list was filled from, by its name alone.
+    #[cfg(any(test, fuzzing))]
+    pub(crate) fn queue_of_batch(list: &str) -> Option<&str> {
+        keys::queue_of_batch(list)
+    }
+
     /// Takes those of the private lists that are empty off the index of a process that is dead.
     pub(crate) async fn forget_lists(&self, identity: &str, lists: &[String]) -> Result<()> {
         let mut forget = scripts::FORGET.key(keys::batches(identity));

@@ -11,6 +11,7 @@ mod keys;
 mod link;
 mod options;
 mod push;
+mod refusal;
 mod scripts;
 mod sentinel;
 mod url;

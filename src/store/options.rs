@@ -80,7 +80,11 @@ impl RedisOptions {
         }
         match var(&provider) {
             Some(url) => url.parse(),
-            None => Err(Error::config(format!("REDIS_PROVIDER names {provider}, which is not set"))),
+            None if is_variable(&provider) => {
+                Err(Error::config(format!("REDIS_PROVIDER names {provider}, which is not set")))
+            }
+            // A password, perhaps.
+            None => Err(Error::config("REDIS_PROVIDER holds what cannot be the name of a variable")),
         }
     }
 
@@ -195,6 +199,11 @@ impl FromStr for RedisOptions {
     }
 }
 
+fn is_variable(name: &str) -> bool {
+    !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 impl fmt::Display for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let db = self.info.redis_settings().db();
@@ -230,10 +239,20 @@ mod tests {
     fn never_shows_a_password() {
         for url in [
             "redis://user:s3cr3t@h:1/0",
+            "redis+sentinel://x:s3cr3t@h/p?sentinel_password=s3cr3t",
+            "redis://s3cr3t:s3cr3t@h/0",
             "redis//:s3cr3t@h",
             "redis://:s3cr3t@h:notaport/0",
+            "redis://:s3cr3t",
+            "redis://h/s3cr3t",
+            "redis://:p@ss/s3cr3t@h",
             "http://x:s3cr3t@h",
-            "redis+sentinel://x:s3cr3t@h/p?sentinel_password=s3cr3t",
+            "s3cr3t://h",
+            "s3cr3t",
+            "unix:///run/redis.sock?user=u&pass=s3cr3t",
+            "unix:///run/redis.sock?pass=s3cr3t&db=x",
+            "unix://s3cr3t",
+            "rediss://:s3cr3t@h",
         ] {
             let shown = match url.parse::<RedisOptions>() {
                 Ok(options) => format!("{options} {options:?}"),
@@ -266,9 +285,12 @@ mod tests {
         assert_eq!(of_sentinels.unwrap().to_string(), "redis+sentinel://a:26379,b:1/main/0");
         assert!(from(&[]).unwrap().credentials.is_none());
         assert!(from(&[("REDIS_PASSWORD_FILE", "/run/secrets/redis")]).unwrap().credentials.is_some());
-        for vars in [&[("REDIS_PROVIDER", "redis://a")][..], &[("REDIS_PROVIDER", "NOPE")]] {
+        for vars in
+            [&[("REDIS_PROVIDER", "redis://a")][..], &[("REDIS_PROVIDER", "NOPE")], &[("REDIS_PROVIDER", "s3cr3t-")]]
+        {
             let vars: &'static [_] = vars;
-            assert!(from(vars).unwrap_err().is_config());
+            let error = from(vars).unwrap_err();
+            assert!(error.is_config() && !format!("{error} {error:?}").contains("s3cr3t"), "{error}");
         }
     }
 }

@@ -1,8 +1,9 @@
 //! What a producer writes.
 
-use redis::{Pipeline, RedisError, cmd};
+use redis::{Pipeline, cmd};
 
 use super::confirm::Replicas;
+use super::refusal::redis_error;
 use super::wire::Request;
 use super::{Store, backoff, keys, scripts};
 use crate::error::{Error, Result};
@@ -105,8 +106,7 @@ impl Store {
 /// Whether Redis refused the first command of a pipeline and did the rest. What it says to a new connection is no such refusal: that
 /// has another type.
 fn only_the_first_failed(error: &Error) -> bool {
-    std::error::Error::source(error)
-        .and_then(|source| source.downcast_ref::<RedisError>())
+    redis_error(error)
         .filter(|error| !error.is_io_error())
         .and_then(|error| error.clone().into_server_errors())
         .is_some_and(|refusals| refusals.iter().all(|(at, _)| *at == 0))

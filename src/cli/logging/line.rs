@@ -79,6 +79,16 @@ impl Line {
     }
 
     fn put_text(&mut self, name: &str, text: &str) {
+        let room = room(name);
+        if text.len() > room
+            && let Some((end, _)) = text.char_indices().nth(room)
+        {
+            return self.put_whole(name, &format!("{}…", &text[..end]));
+        }
+        self.put_whole(name, text);
+    }
+
+    fn put_whole(&mut self, name: &str, text: &str) {
         match name {
             "message" => self.message.push_str(text),
             "tid" => self.tid.push_str(text),
@@ -86,7 +96,7 @@ impl Line {
             "tags" => match serde_json::from_str::<Vec<String>>(text) {
                 Ok(tags) if self.json => {
                     self.begin(name);
-                    self.context.push_str(&serde_json::to_string(&tags).unwrap_or_default());
+                    push_steerless(&mut self.context, &serde_json::to_string(&tags).unwrap_or_default());
                 }
                 Ok(tags) => {
                     self.begin(name);
@@ -136,7 +146,7 @@ impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
         let mut text = std::mem::take(&mut self.value);
         text.clear();
-        let _ = write!(text, "{value:?}");
+        let _ = write!(Bounded { text: &mut text, room: room(field.name()) }, "{value:?}");
         self.put_text(field.name(), &text);
         self.value = text;
     }
@@ -154,20 +164,62 @@ impl Visit for Line {
     }
 }
 
+/// Characters a field may have: a class name of a megabyte makes no line of a megabyte.
+fn room(field: &str) -> usize {
+    match field {
+        // As much of an error as its payload keeps; a dump has a line for each job.
+        "error" | "why" => 10_000,
+        "message" => 100_000,
+        _ => 1_000,
+    }
+}
+
+/// Stops whoever formats once there is more than will be shown.
+struct Bounded<'a> {
+    text: &'a mut String,
+    room: usize,
+}
+
+impl Write for Bounded<'_> {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.text.push_str(text);
+        // No character has more bytes than four.
+        if self.text.len() > 4 * self.room { Err(fmt::Error) } else { Ok(()) }
+    }
+}
+
+/// Whether a character does something to the line or the terminal that shows it, instead of being shown: control characters, and
+/// those that turn the direction of what follows.
+fn steers(c: char) -> bool {
+    (c.is_control() && c != '\t')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
+/// JSON without what JSON does not mind, but a terminal does.
+fn push_steerless(out: &mut String, json: &str) {
+    for c in json.chars() {
+        if steers(c) {
+            let _ = write!(out, "\\u{:04x}", u32::from(c));
+        } else {
+            out.push(c);
+        }
+    }
+}
+
 fn push_json(out: &mut String, text: &str) {
     if text.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
         out.push('"');
         out.push_str(text);
         out.push('"');
     } else {
-        out.push_str(&serde_json::to_string(text).unwrap_or_default());
+        push_steerless(out, &serde_json::to_string(text).unwrap_or_default());
     }
 }
 
 /// Text from payloads, on one line: what is no printable character cannot forge another line or steer a terminal.
-fn push_clean(out: &mut String, text: &str) {
+pub(super) fn push_clean(out: &mut String, text: &str) {
     let mut rest = text;
-    while let Some(at) = rest.find(|c: char| c.is_control() && c != '\t') {
+    while let Some(at) = rest.find(steers) {
         out.push_str(&rest[..at]);
         let mut after = rest[at..].chars();
         match after.next() {
@@ -270,6 +322,49 @@ mod tests {
             pretty.starts_with("\u{1b}[1;34mINFO \u{1b}[0m 20") && pretty.contains("Z pid=7 tid=6kk jid=c1"),
             "{pretty}"
         );
+    }
+
+    #[test]
+    fn shows_nothing_that_steers_and_no_more_than_fits() {
+        let written = |format, hostile: &str| {
+            let mut line = Line { json: format == LogFormat::Json, ..Line::default() };
+            line.put_text("message", hostile);
+            for field in ["jid", "class", "error", "queue"] {
+                line.put_text(field, hostile);
+            }
+            line.put_text("tags", &serde_json::to_string(&[hostile, hostile]).unwrap());
+            line.finish(&Form { format, colour: false, pid: 7 }, Level::WARN);
+            line.whole
+        };
+        for hostile in [
+            "\u{1b}]0;title\u{7}\u{1b}[2Jx",
+            "\u{9b}31mred",
+            "a\rb\u{8}\u{8}c\u{7f}",
+            "x\nERROR pid=1 tid=a: forged",
+            "\u{202e}txt.exe",
+            "nul\0",
+        ] {
+            for format in [LogFormat::Pretty, LogFormat::Bare, LogFormat::Json] {
+                let line = written(format, hostile);
+                let (body, end) = line.split_at(line.len() - 1);
+                assert_eq!(end, "\n");
+                assert!(!body.chars().any(|c| c != '\n' && steers(c)), "{body:?}");
+                assert!(!body.contains("\nERROR"), "{body:?}");
+            }
+            let json: serde_json::Value = serde_json::from_str(&written(LogFormat::Json, hostile)).unwrap();
+            assert_eq!((&json["msg"], &json["ctx"]["class"]), (&hostile.into(), &hostile.into()));
+            assert_eq!(json["ctx"]["tags"][1], hostile);
+        }
+        for megabyte in ["x".repeat(1 << 20), "é".repeat(1 << 20), "\u{1b}".repeat(1 << 20)] {
+            for format in [LogFormat::Pretty, LogFormat::Json] {
+                let line = written(format, &megabyte);
+                assert!(line.len() < 1 << 20 && line.contains('…'), "{}", line.len());
+            }
+        }
+        let mut text = String::new();
+        let stopped =
+            write!(Bounded { text: &mut text, room: 10 }, "{}{}{}", "x".repeat(30), "y".repeat(30), "z".repeat(30));
+        assert!(stopped.is_err() && text.len() == 60);
     }
 
     #[test]

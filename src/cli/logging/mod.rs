@@ -81,6 +81,13 @@ impl std::fmt::Debug for Logging {
     }
 }
 
+/// Text of somebody else's on one line that steers nothing.
+pub(super) fn clean(text: &str) -> String {
+    let mut out = String::new();
+    line::push_clean(&mut out, text);
+    out
+}
+
 /// A panic that ends the process must not take the lines before it along. One in a job ends only the job.
 fn flush_before_the_end(buffer: Buffer) {
     let hook = std::panic::take_hook();
