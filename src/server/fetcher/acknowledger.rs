@@ -85,7 +85,10 @@ impl Acknowledger {
         self.open.retain(|batch| !batch.is_closed());
         for batch in batches.drain(..) {
             if batch.is_closed() {
-                self.closed.push(batch);
+                // It comes twice, and was through the first time already if its jobs are quick.
+                if !self.closed.iter().any(|known| Arc::ptr_eq(known, &batch)) {
+                    self.closed.push(batch);
+                }
             } else {
                 self.open.push(batch);
             }
