@@ -53,15 +53,16 @@ impl Processor {
         }
     }
 
+    /// Whatever does not happen to most jobs is boxed: a slot keeps room for the largest thing it may wait for, all the time.
     async fn process(&self, unit: &UnitOfWork) {
         let payload = match self.decode(unit) {
             Ok(payload) => payload,
-            Err(malformed) => return self.bury_unreadable(unit, &malformed).await,
+            Err(malformed) => return Box::pin(self.bury_unreadable(unit, &malformed)).await,
         };
         self.core.dialect.hear_job(&payload);
         let registered = self.core.registry.get(payload.class());
         if registered.is_none() && self.core.config.unknown_classes == UnknownClasses::Requeue {
-            return self.leave_for_others(unit).await;
+            return Box::pin(self.leave_for_others(unit)).await;
         }
         let log = JobLog::start(&payload, self.slot.tid());
         let outcome = match registered {
@@ -74,8 +75,8 @@ impl Processor {
                 self.core.settler.acknowledge(unit);
                 self.core.counters.processed();
             }
-            Err(error) if error.is_interruption() => self.run_again(unit).await,
-            Err(error) => self.fail(unit, &error, registered).await,
+            Err(error) if error.is_interruption() => Box::pin(self.run_again(unit)).await,
+            Err(error) => Box::pin(self.fail(unit, &error, registered)).await,
         }
     }
 
