@@ -163,6 +163,7 @@ impl Client {
         size: usize,
     ) -> Result<Vec<Option<Jid>>> {
         let jids: Vec<Jid> = args.iter().map(|_| Jid::generate()).collect();
+        let mut through = 0;
         for (jids, args) in jids.chunks(size).zip(args.chunks(size)) {
             let mut sample = sample.clone();
             if scores.is_empty() {
@@ -171,12 +172,15 @@ impl Client {
             let queue = sample.queue().to_owned();
             let mold = Mold::of(sample.into_string()).ok_or_else(|| Error::payload("the job cannot be written"))?;
             let jobs = args.iter().zip(jids).map(|(args, jid)| mold.cast(args, jid));
-            if scores.is_empty() {
-                store.push(&[(&queue, jobs.collect())]).await?;
+            let names: Vec<String> = if self.1.once { jids.iter().map(Jid::to_string).collect() } else { Vec::new() };
+            let written = if scores.is_empty() {
+                self.write_now(store, &[(&queue, jobs.collect())], &names).await
             } else {
                 let entries: Vec<(String, String)> = scores.drain(..args.len()).zip(jobs).collect();
-                store.schedule(&entries).await?;
-            }
+                self.write_later(store, &entries, &names).await
+            };
+            written.map_err(|error| error.with_pushed(through))?;
+            through += args.len();
         }
         Ok(jids.into_iter().map(Some).collect())
     }
