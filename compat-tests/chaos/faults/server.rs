@@ -192,7 +192,9 @@ pub(crate) async fn wrong_types(stage: &mut Stage) -> Result<(), Failure> {
     stage.wait_runs(runs).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let open = stage.open_jobs().await?;
-    stage.expect(open == [0, 30, 0, 0], || format!("what cannot be retried or buried lies as {open:?}, not in private lists"));
+    stage.expect(open == [0, 30, 0, 0], || {
+        format!("what cannot be retried or buried lies as {open:?}, not in private lists")
+    });
     let said = stage.workers[0].said();
     stage.expect(said.contains("queue:broken") && said.contains("another type"), || "nobody was told".to_owned());
     for key in keys {
