@@ -17,6 +17,8 @@ pub(crate) struct Batch {
     open: AtomicUsize,
     /// Whether the acknowledger knows that jobs of it are done.
     watched: AtomicBool,
+    /// Whether its private list is on its way out as a whole.
+    ended: AtomicBool,
 }
 
 struct Held {
@@ -45,6 +47,7 @@ impl Batch {
             out_of_turn: AtomicUsize::new(0),
             open,
             watched: AtomicBool::new(false),
+            ended: AtomicBool::new(false),
         })
     }
 
@@ -59,6 +62,11 @@ impl Batch {
 
     pub(super) fn is_closed(&self) -> bool {
         self.open.load(Ordering::Acquire) == 0
+    }
+
+    /// Whether its private list is to be taken away as a whole: once.
+    pub(super) fn end(&self) -> bool {
+        !self.ended.swap(true, Ordering::AcqRel)
     }
 
     /// Whether the acknowledger is to be told of this batch; it is told once while it watches.
