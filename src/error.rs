@@ -30,6 +30,8 @@ struct Inner {
     message: String,
     source: Option<BoxError>,
     jid: Option<Jid>,
+    replicas: Option<usize>,
+    pushed: Option<usize>,
 }
 
 /// The room an [`Error`] comes from.
@@ -41,6 +43,10 @@ pub enum ErrorKind {
     /// Redis did not answer in time: the command may or may not have been applied. [`Error::jid`] names the job,
     /// where one was being pushed, so that the caller can look for it before pushing again.
     Ambiguous,
+    /// The push was applied, but fewer replicas than asked for [confirmed](Error::replicas) it in time: the job will run, unless
+    /// the primary is lost before its replicas catch up. Pushing again makes a second job, except of a client that is
+    /// [idempotent](crate::Client::idempotent).
+    Unconfirmed,
     /// A job payload that is not what Sidekiq would accept.
     Payload,
     /// Arguments that do not fit a job, or cannot be written as JSON.
@@ -53,7 +59,7 @@ pub enum ErrorKind {
 
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), source: None, jid: None }))
+        Self(Box::new(Inner { kind, message: message.into(), source: None, jid: None, replicas: None, pushed: None }))
     }
 
     pub(crate) fn payload(message: impl Into<String>) -> Self {
@@ -83,6 +89,16 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_replicas(mut self, replicas: Option<usize>) -> Self {
+        self.0.replicas = replicas;
+        self
+    }
+
+    pub(crate) fn with_pushed(mut self, pushed: usize) -> Self {
+        self.0.pushed = Some(pushed);
+        self
+    }
+
     /// The room this error comes from.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind
@@ -93,9 +109,20 @@ impl Error {
         self.0.jid.as_ref()
     }
 
+    /// Of an [unconfirmed](ErrorKind::Unconfirmed) push: how many replicas had it in time; `None` if that is not known.
+    pub fn replicas(&self) -> Option<usize> {
+        self.0.replicas
+    }
+
+    /// Of a bulk push that failed on the way: how many of its jobs, counted from the first, were through before. Those behind
+    /// them, up to the size of a batch, are what [`kind`](Self::kind) speaks of; the rest was not sent.
+    pub fn pushed(&self) -> Option<usize> {
+        self.0.pushed
+    }
+
     /// Whether Redis is to blame, answered or not.
     pub fn is_redis(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Redis | ErrorKind::Ambiguous)
+        matches!(self.0.kind, ErrorKind::Redis | ErrorKind::Ambiguous | ErrorKind::Unconfirmed)
     }
 
     /// Whether the command may have been applied although no answer came.
@@ -112,8 +139,11 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0.message)?;
-        match &self.0.jid {
-            Some(jid) => write!(f, " (job {jid})"),
+        if let Some(jid) = &self.0.jid {
+            write!(f, " (job {jid})")?;
+        }
+        match self.0.pushed {
+            Some(pushed) => write!(f, " (after {pushed} jobs)"),
             None => Ok(()),
         }
     }
@@ -125,6 +155,12 @@ impl fmt::Debug for Error {
         debug.field("kind", &self.0.kind).field("message", &self.0.message);
         if let Some(jid) = &self.0.jid {
             debug.field("jid", jid);
+        }
+        if let Some(replicas) = self.0.replicas {
+            debug.field("replicas", &replicas);
+        }
+        if let Some(pushed) = self.0.pushed {
+            debug.field("pushed", &pushed);
         }
         if let Some(source) = &self.0.source {
             debug.field("source", source);

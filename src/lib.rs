@@ -52,7 +52,7 @@ pub use job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, 
 pub use payload::{Jid, Payload, Retry};
 #[cfg(feature = "server")]
 pub use server::{Event, Server, ServerBuilder, ServerMiddleware};
-pub use store::RedisOptions;
+pub use store::{Credentials, RedisOptions};
 
 /// The code in the README compiles.
 #[cfg(all(doctest, feature = "cli"))]

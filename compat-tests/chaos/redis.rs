@@ -76,6 +76,10 @@ impl Redis {
         self.child.id()
     }
 
+    pub(crate) fn is_ended(&mut self) -> bool {
+        !matches!(self.child.try_wait(), Ok(None))
+    }
+
     /// Ends it at once; its data stay.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();

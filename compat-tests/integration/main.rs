@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
 mod access;
+mod ambiguity;
 mod bad_input;
 mod client;
 mod hostile;
@@ -11,4 +12,5 @@ mod outages;
 mod promises;
 mod reliable;
 mod retries;
+mod sentinel;
 mod support;

@@ -31,6 +31,99 @@ async fn works_on_when_redis_comes_back() {
     server.stop().await;
 }
 
+#[tokio::test]
+async fn takes_a_new_password_without_a_restart() {
+    let redis = Redis::start().await;
+    let file = redis.dir().join("password");
+    let rotate = async |password: &str| {
+        let _: () = redis
+            .call("ACL", &["SETUSER", "worker", "reset", "on", &format!(">{password}"), "~*", "&*", "+@all"])
+            .await;
+        // Connections stay what they are when a password changes; they are made anew some day.
+        let _: i64 = redis.call("CLIENT", &["KILL", "USER", "worker"]).await;
+    };
+    std::fs::write(&file, "s3cr3t-one\n").unwrap();
+    rotate("s3cr3t-one").await;
+    let options: ferrokiq::RedisOptions = redis.url_of("worker").parse().unwrap();
+    let options = options.password_file(&file);
+    let client = ferrokiq::Client::builder().redis(options.clone()).build().unwrap();
+    let server = Server::builder().register_fn("Nothing", nothing).redis(options);
+    let server = Running::start_as_it_is(server);
+    client.push(Payload::new("Nothing", [])).await.unwrap();
+    eventually("it works", async || redis.size("queue:default").await == 0).await;
+
+    rotate("s3cr3t-two").await;
+    eventually("the old one is refused", async || match client.push(Payload::new("Nothing", [])).await {
+        Ok(_) => false,
+        Err(error) => {
+            let shown = format!("{error} {error:?}");
+            assert!(!shown.contains("s3cr3t"), "{shown}");
+            shown.contains("WRONGPASS")
+        }
+    })
+    .await;
+    std::fs::write(&file, "s3cr3t-two").unwrap();
+    eventually("the new one is taken", async || client.push(Payload::new("Nothing", [])).await.is_ok()).await;
+    eventually("it works again", async || redis.size("queue:default").await == 0 && redis.private_jobs().await == 0)
+        .await;
+    server.stop().await;
+}
+
+/// Commands Redis refused for want of replicas.
+async fn refused(redis: &Redis) -> u64 {
+    let said: String = redis.call("INFO", &["errorstats"]).await;
+    said.lines().find_map(|line| line.strip_prefix("errorstat_NOREPLICAS:count=")?.trim().parse().ok()).unwrap_or(0)
+}
+
+#[tokio::test]
+async fn asks_seldom_while_redis_refuses() {
+    let redis = Redis::start().await;
+    let client = redis.client();
+    let server = Server::builder().register(Naps).register_fn("Nothing", nothing).concurrency(30);
+    let server = Running::start(&redis, server);
+    for number in 0..20 {
+        let how = if number % 2 == 0 { "fail" } else { "succeed" };
+        Naps::perform_async(&client, (300, how.into())).await.unwrap();
+    }
+    eventually("all run", async || redis.size("queue:default").await == 0).await;
+    redis.call::<()>("CONFIG", &["SET", "min-replicas-to-write", "1"]).await;
+    let error = client.push(Payload::new("Nothing", [])).await.unwrap_err();
+    assert_eq!(error.kind(), ferrokiq::ErrorKind::Redis);
+    assert!(format!("{error:?}").contains("NOREPLICAS"), "{error:?}");
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    // Ten jobs to retry and ten to acknowledge, a fetcher, a waiter, a heartbeat: on three connections.
+    let before = refused(&redis).await;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let rate = (refused(&redis).await - before) as f64 / 3.0;
+    assert!(rate <= 15.0, "{rate:.0} commands a second were refused");
+    redis.call::<()>("CONFIG", &["SET", "min-replicas-to-write", "0"]).await;
+    eventually("it settles all", async || redis.private_jobs().await == 0 && redis.size("retry").await == 10).await;
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn claims_while_memory_is_full() {
+    let redis = Redis::start().await;
+    let client = redis.client();
+    let server = Running::start(&redis, Server::builder().register_fn("Nothing", nothing));
+    eventually("it is up", async || redis.call::<usize>("SCARD", &["ferrokiq:processes"]).await == 1).await;
+    let mut due = Payload::new("Nothing", []);
+    due.insert("at", ferrokiq::time::EpochSecs::now().0 + 2.0);
+    client.push(due).await.unwrap();
+    redis.call::<()>("CONFIG", &["SET", "maxmemory", "1"]).await;
+    let error = client.push(Payload::new("Nothing", [])).await.unwrap_err();
+    assert!(!error.is_ambiguous() && format!("{error:?}").contains("OOM"), "{error:?}");
+    // Promoted, claimed and acknowledged without a byte of memory; nobody may wait for it.
+    eventually("the scheduled job is done", async || {
+        redis.size("schedule").await + redis.size("queue:default").await + redis.private_jobs().await == 0
+    })
+    .await;
+    redis.call::<()>("CONFIG", &["SET", "maxmemory", "0"]).await;
+    client.push(Payload::new("Nothing", [])).await.unwrap();
+    eventually("it waits again", async || redis.size("queue:default").await == 0).await;
+    server.stop().await;
+}
+
 /// Sleeps for a while, so that Redis can go away under it.
 struct Naps;
 
@@ -92,8 +185,11 @@ async fn leaves_no_claim_behind_when_connections_are_cut() {
         })
         .await;
     }
-    eventually("all are claimed", async || redis.size("queue:default").await == 0).await;
-    eventually("nothing lies in a private list", async || redis.private_jobs().await == 0).await;
+    // What a lost answer left in a private list goes back to the queue first.
+    eventually("all are done", async || {
+        redis.private_jobs().await == 0 && redis.size("queue:default").await == 0 && redis.private_jobs().await == 0
+    })
+    .await;
     assert_eq!(redis.size("retry").await + redis.size("dead").await, 0);
     server.stop().await;
     assert_eq!(redis.size("queue:default").await, 0);

@@ -69,6 +69,11 @@ impl Redis {
         .await;
     }
 
+    pub(crate) fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.unwrap().success());
+    }
+
     /// Ends it at once; its data stay.
     pub(crate) fn kill(&mut self) {
         let _ = self.child.kill();
@@ -85,8 +90,18 @@ impl Redis {
         format!("unix://{}", self.dir.join("redis.sock").display())
     }
 
+    /// The same for a user of its ACL.
+    pub(crate) fn url_of(&self, user: &str) -> String {
+        format!("{}?user={user}", self.url())
+    }
+
+    /// Its data, and room for the test's files.
+    pub(crate) fn dir(&self) -> &std::path::Path {
+        &self.dir
+    }
+
     fn as_user(&self, user: &str) -> RedisOptions {
-        format!("{}?user=ferrokiq-{user}&pass=secret", self.url()).parse().unwrap()
+        format!("{}&pass=secret", self.url_of(&format!("ferrokiq-{user}"))).parse().unwrap()
     }
 
     /// With the rights of a worker.
@@ -172,7 +187,12 @@ pub(crate) struct Running {
 
 impl Running {
     pub(crate) fn start(redis: &Redis, builder: ServerBuilder) -> Self {
-        let server = builder.redis(redis.options()).poll_interval_average(Duration::from_millis(100)).build().unwrap();
+        Self::start_as_it_is(builder.redis(redis.options()))
+    }
+
+    /// The same on the Redis that the builder names.
+    pub(crate) fn start_as_it_is(builder: ServerBuilder) -> Self {
+        let server = builder.poll_interval_average(Duration::from_millis(100)).build().unwrap();
         let handle = server.handle();
         Self { handle, task: tokio::spawn(server.run(std::future::pending())) }
     }

@@ -107,8 +107,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// As [`push`](Self::push); nothing is written before everything was checked. If a round trip fails, the batches before it have
-    /// been pushed.
+    /// As [`push`](Self::push); nothing is written before the options were checked. If a batch fails, those before it have been pushed:
+    /// [`Error::pushed`] tells how many jobs these were.
     pub async fn push_bulk(&self, bulk: Bulk) -> Result<Vec<Option<Jid>>> {
         if bulk.batch == Some(0) {
             return Err(Error::payload("batch_size must be at least 1"));
@@ -126,6 +126,7 @@ impl Client {
         template.remove("jid");
 
         let mut jids = Vec::with_capacity(bulk.args.len());
+        let mut through = 0;
         let mut batch = Vec::with_capacity(size.min(bulk.args.len()));
         let last = bulk.args.len();
         for (number, args) in bulk.args.into_iter().enumerate() {
@@ -134,11 +135,15 @@ impl Client {
             if let Some(score) = scores.get(number) {
                 payload.insert_raw("at", score.as_str());
             }
-            let payload = self.through_middleware(normalize::finish(payload, &stamp)).await?;
+            let payload = self
+                .through_middleware(normalize::finish(payload, &stamp))
+                .await
+                .map_err(|error| error.with_pushed(through))?;
             jids.push(payload.as_ref().and_then(normalize::jid));
             batch.extend(payload);
             if batch.len() == size || number + 1 == last {
-                self.write(std::mem::take(&mut batch)).await?;
+                self.write(std::mem::take(&mut batch)).await.map_err(|error| error.with_pushed(through))?;
+                through = number + 1;
             }
         }
         Ok(jids)

@@ -5,6 +5,7 @@
 //! 3. write: one round trip
 
 mod bulk;
+mod delivery;
 mod deploy;
 mod iteration;
 mod middleware;
@@ -15,15 +16,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 pub use bulk::Bulk;
+use delivery::Delivery;
 pub use middleware::{ClientMiddleware, Next};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::payload::{Jid, Payload};
 use crate::store::{RedisOptions, Store};
 use crate::time::{EpochSecs, StampForm, Stamps};
 pub(crate) use middleware::Chain;
 
 /// Pushes jobs. Cheap to clone; all clones share one connection, made when first needed.
+///
+/// How sure a push is can be raised for all pushes ([`ClientBuilder`]) or for one
+/// ([`idempotent`](Self::idempotent), [`wait_for_replicas`](Self::wait_for_replicas)).
 ///
 /// ```no_run
 /// # async fn example() -> ferrokiq::Result<()> {
@@ -35,7 +40,7 @@ pub(crate) use middleware::Chain;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Client(Arc<Shared>);
+pub struct Client(Arc<Shared>, Delivery);
 
 struct Shared {
     sink: Sink,
@@ -73,6 +78,7 @@ pub struct ClientBuilder {
     redis: Option<RedisOptions>,
     chain: Chain,
     stamps: Option<StampForm>,
+    delivery: Delivery,
 }
 
 impl ClientBuilder {
@@ -95,6 +101,18 @@ impl ClientBuilder {
         self
     }
 
+    /// Every push is [idempotent](Client::idempotent).
+    pub fn idempotent(mut self) -> Self {
+        self.delivery = self.delivery.idempotent();
+        self
+    }
+
+    /// Every push [waits for replicas](Client::wait_for_replicas).
+    pub fn wait_for_replicas(mut self, count: usize, within: Duration) -> Self {
+        self.delivery = self.delivery.wait_for_replicas(count, within);
+        self
+    }
+
     /// Checks the settings. Connects only when first needed.
     ///
     /// # Errors
@@ -110,7 +128,8 @@ impl ClientBuilder {
             }
             None => Some(Mutex::default()),
         };
-        Ok(Client(Arc::new(Shared { sink: Sink::Redis(Store::new(options)?), chain: self.chain, stamps, asked })))
+        let shared = Shared { sink: Sink::Redis(Store::new(options)), chain: self.chain, stamps, asked };
+        Ok(Client(Arc::new(shared), self.delivery))
     }
 }
 
@@ -147,7 +166,7 @@ impl Client {
     pub fn via(&self, redis: RedisOptions) -> Result<Self> {
         let Shared { sink, chain, stamps, asked } = &*self.0;
         let sink = match sink {
-            Sink::Redis(_) => Sink::Redis(Store::new(redis)?),
+            Sink::Redis(_) => Sink::Redis(Store::new(redis)),
             #[cfg(feature = "testing")]
             Sink::Test(sink) => Sink::Test(Arc::clone(sink)),
         };
@@ -156,23 +175,19 @@ impl Client {
             Some(_) => (Stamps::default(), Some(Mutex::default())),
             None => (stamps.clone(), None),
         };
-        Ok(Self(Arc::new(Shared { sink, chain: chain.clone(), stamps, asked })))
+        Ok(Self(Arc::new(Shared { sink, chain: chain.clone(), stamps, asked }), self.1))
     }
 
     /// A client of a server, which minds the stamps.
     #[cfg(feature = "server")]
     pub(crate) fn over(store: Store, chain: Chain, stamps: Stamps) -> Self {
-        Self(Arc::new(Shared { sink: Sink::Redis(store), chain, stamps, asked: None }))
+        Self(Arc::new(Shared { sink: Sink::Redis(store), chain, stamps, asked: None }), Delivery::default())
     }
 
     #[cfg(feature = "testing")]
     pub(crate) fn over_test(sink: Arc<dyn TestSink>) -> Self {
-        Self(Arc::new(Shared {
-            sink: Sink::Test(sink),
-            chain: Chain::default(),
-            stamps: Stamps::default(),
-            asked: None,
-        }))
+        let shared = Shared { sink: Sink::Test(sink), chain: Chain::default(), stamps: Stamps::default(), asked: None };
+        Self(Arc::new(shared), Delivery::default())
     }
 
     /// Pushes one job: to its queue, or to the schedule if it has `at` (epoch seconds). Returns its id, or `None` if a
@@ -185,7 +200,9 @@ impl Client {
     /// [`ErrorKind::Payload`](crate::ErrorKind::Payload) for what Sidekiq rejects.
     /// [`ErrorKind::Redis`](crate::ErrorKind::Redis) if it was certainly not pushed. After silence
     /// [`ErrorKind::Ambiguous`](crate::ErrorKind::Ambiguous), with the [jid](crate::Error::jid): it may have been pushed,
-    /// and is never pushed a second time without being asked.
+    /// and is never pushed a second time without being asked; see [`idempotent`](Self::idempotent).
+    /// [`ErrorKind::Unconfirmed`](crate::ErrorKind::Unconfirmed), too with the jid, only of a client that
+    /// [waits for replicas](Self::wait_for_replicas).
     ///
     /// # Cancel safety
     ///
@@ -239,26 +256,41 @@ impl Client {
 
     async fn write_to(&self, store: &Store, mut payloads: Vec<Payload>) -> Result<()> {
         let Some(first) = payloads.first() else { return Ok(()) };
+        let Delivery { once, replicas } = self.1;
         if first.contains_key("at") {
+            let jids = once.then(|| payloads.iter().map(jid_of).collect::<Result<Vec<_>>>()).transpose()?;
             let entries: Vec<(String, String)> =
                 payloads.into_iter().map(normalize::scheduled).collect::<Result<_>>()?;
-            return store.schedule(&entries).await;
+            return match jids {
+                Some(jids) => store.schedule_once(&entries, &jids, replicas).await,
+                None => store.schedule(&entries, replicas).await,
+            };
         }
         let stamp = self.0.stamps.form().stamp(EpochSecs::now());
         for payload in &mut payloads {
             payload.insert_raw("enqueued_at", stamp.as_str());
         }
         let mut queues: Vec<(String, Vec<String>)> = Vec::with_capacity(1);
+        // By queue, as the jobs.
+        let mut jids: Vec<Vec<String>> = Vec::new();
         for payload in payloads {
             let at = queues.iter().position(|(queue, _)| queue == payload.queue()).unwrap_or_else(|| {
                 queues.push((payload.queue().to_owned(), Vec::new()));
                 queues.len() - 1
             });
+            if once {
+                jids.resize(queues.len(), Vec::new());
+                jids[at].push(jid_of(&payload)?);
+            }
             queues[at].1.push(payload.into_string());
         }
         let queues: Vec<(&str, Vec<String>)> =
             queues.iter_mut().map(|(queue, jobs)| (queue.as_str(), std::mem::take(jobs))).collect();
-        store.push(&queues).await
+        if once {
+            store.push_once(&queues, &jids.concat(), replicas).await
+        } else {
+            store.push(&queues, replicas).await
+        }
     }
 
     /// Its Redis; `None` for a client of tests.
@@ -275,6 +307,12 @@ impl Client {
     pub(crate) fn has_middleware(&self) -> bool {
         !self.0.chain.is_empty()
     }
+}
+
+fn jid_of(payload: &Payload) -> Result<String> {
+    let jid =
+        normalize::jid(payload).ok_or_else(|| Error::payload("a job without a jid cannot be pushed idempotently"))?;
+    Ok(jid.to_string())
 }
 
 fn is_due(asked: &Mutex<Option<Instant>>) -> bool {

@@ -21,6 +21,7 @@ use crate::server::iterating::Iterating;
 use crate::server::liveness::Liveness;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::{AnyServerMiddleware, ServerMiddleware};
+use crate::server::outage::Outages;
 use crate::server::paused::Paused;
 use crate::server::registry::{Async, Blocking, Function, Registrations};
 use crate::server::stats::{Counters, WorkState};
@@ -265,7 +266,7 @@ impl ServerBuilder {
     pub fn build(self) -> Result<Server> {
         let capsules = self.config.build_capsules()?;
         let options = self.config.redis.clone().map_or_else(RedisOptions::from_env, Ok)?;
-        let store = Store::new(options)?;
+        let store = Store::new(options);
         let metrics = Metrics::default();
         let registry = self.registrations.build(&metrics)?;
         let stamps = Stamps::default();
@@ -289,6 +290,7 @@ impl ServerBuilder {
             metrics,
             handle: Handle::new(work.clone()),
             paused: Paused::default(),
+            outages: Outages::default(),
             work,
             evicts: AtomicBool::default(),
             stop: StopSignal::default(),

@@ -16,6 +16,7 @@ use crate::server::isolation::Isolation;
 use crate::server::liveness::Liveness;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::AnyServerMiddleware;
+use crate::server::outage::Outages;
 use crate::server::paused::Paused;
 use crate::server::registry::Registry;
 use crate::server::stats::{Counters, WorkState};
@@ -60,6 +61,7 @@ pub(crate) struct Core {
     pub(crate) paused: Paused,
     /// Whether Redis may evict jobs, when it was last asked.
     pub(crate) evicts: AtomicBool,
+    pub(crate) outages: Outages,
     /// What jobs see as `stopping`.
     pub(crate) stop: StopSignal,
     pub(crate) dialect: Dialect,

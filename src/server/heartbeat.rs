@@ -118,12 +118,12 @@ impl Heartbeat {
             // Connections belong to the runtime that made them.
             store: core.store.fresh(),
             app: RuntimeHandle::current(),
-            core,
             concurrency,
             beats: 0,
             slow: 0,
-            outage: Outage::default(),
-            alive_outage: Outage::default(),
+            outage: core.outages.part(),
+            alive_outage: core.outages.part(),
+            core,
         };
         let thread = std::thread::Builder::new()
             .name("ferrokiq-heartbeat".to_owned())

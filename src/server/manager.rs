@@ -8,7 +8,6 @@ use crate::server::capsule::Capsule;
 use crate::server::core::Core;
 use crate::server::fetcher::{Fetcher, Source, UnitOfWork};
 use crate::server::intake::{self, Intake};
-use crate::server::outage::Outage;
 use crate::server::processor::Processor;
 use crate::store::claims::Private;
 
@@ -80,7 +79,7 @@ impl Manager {
 async fn fetch(core: Arc<Core>, source: Source) {
     let (intake, handle) = (Arc::clone(&source.intake), source.handle.clone());
     let mut fetcher = Fetcher::new(core.config.fetch, source);
-    let mut outage = Outage::default();
+    let mut outage = core.outages.part();
     let mut round_trip = Duration::from_micros(100);
     while !handle.is_quiet() {
         if core.liveness.is_silent() {
@@ -107,7 +106,7 @@ async fn fetch(core: Arc<Core>, source: Source) {
             Err(error) => {
                 outage.note("fetching jobs failed", &error);
                 tokio::select! {
-                    () = tokio::time::sleep(outage.pause()) => {}
+                    () = outage.wait() => {}
                     () = handle.quieted() => {}
                 }
             }
@@ -149,15 +148,14 @@ async fn give_back(core: &Core, units: &[UnitOfWork]) {
     if units.is_empty() {
         return;
     }
-    let mut pause = Duration::from_millis(50);
+    let mut outage = core.outages.part();
     // A deadline, not for ever: what cannot be put back stays in the private list and is recovered.
     for _ in 0..20 {
         match core.settler.requeue(units).await {
-            Ok(_) => return,
-            Err(error) => tracing::debug!(%error, "putting jobs back waits for Redis"),
+            Ok(_) => return outage.over(),
+            Err(error) => outage.note("putting jobs back failed", &error),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(Duration::from_secs(1));
+        outage.wait().await;
     }
     tracing::error!(jobs = units.len(), "jobs could not be put back; they stay in the private lists until recovered");
 }

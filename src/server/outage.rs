@@ -1,38 +1,96 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::store::backoff;
 
-/// A time without Redis: one line when it begins, one with its length when it is over, as Sidekiq.
+/// The times without Redis of one process. Its parts find out one after the other; the log is told once: one line when it
+/// begins, one with its length when it is over, as Sidekiq, and one a minute in between.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outages(Arc<Shared>);
+
 #[derive(Debug, Default)]
-pub(crate) struct Outage {
-    since: Option<Instant>,
+struct Shared {
+    now: Mutex<Option<Now>>,
+    /// Held by who waits to be the next to ask Redis.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// An outage that is going on.
+#[derive(Debug)]
+struct Now {
+    since: Instant,
+    told: Instant,
     failures: u32,
 }
 
+/// What one part of a server knows of outages.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    all: Outages,
+    failing: bool,
+}
+
+/// Between two lines about an outage that lasts.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+impl Outages {
+    pub(crate) fn part(&self) -> Outage {
+        Outage { all: self.clone(), failing: false }
+    }
+
+    fn now(&self) -> MutexGuard<'_, Option<Now>> {
+        self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl Outage {
-    /// Another failure; only the first is logged.
+    /// This part failed. What is logged names the command and what Redis said, never what was sent.
     pub(crate) fn note(&mut self, what: &str, error: &Error) {
-        self.failures = self.failures.saturating_add(1);
-        if self.since.is_none() {
-            self.since = Some(Instant::now());
+        self.failing = true;
+        let at = Instant::now();
+        let mut now = self.all.now();
+        let tell = match &mut *now {
+            Some(now) => {
+                now.failures = now.failures.saturating_add(1);
+                let again = now.told.elapsed() >= TELL_AGAIN;
+                if again {
+                    now.told = at;
+                }
+                again
+            }
+            None => {
+                *now = Some(Now { since: at, told: at, failures: 1 });
+                true
+            }
+        };
+        drop(now);
+        if tell {
             let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
             tracing::error!(%error, why, "{what}");
         }
     }
 
-    /// How long to wait before the next try: doubling from 50 ms to 1 s, with jitter so that a fleet does not come back
-    /// all at once.
+    /// How long to wait before the next try.
     pub(crate) fn pause(&self) -> Duration {
-        let longest = Duration::from_millis(50 << self.failures.saturating_sub(1).min(5)).min(Duration::from_secs(1));
-        longest.mul_f64(0.5 + rand::random::<f64>() / 2.0)
+        self.all.now().as_ref().map_or(Duration::ZERO, |now| backoff(now.failures))
     }
 
-    /// It worked.
+    /// Waits before the next try. All parts that share a connection wait one after the other: however many they are, Redis is
+    /// asked twice a second, and once one of them finds it back all go on.
+    pub(crate) async fn wait(&self) {
+        let _turn = self.all.0.turn.lock().await;
+        tokio::time::sleep(self.pause()).await;
+    }
+
+    /// It worked. For a part that had failed the outage is over; others may know better in a moment.
     pub(crate) fn over(&mut self) {
-        if let Some(since) = self.since.take() {
+        if !std::mem::take(&mut self.failing) {
+            return;
+        }
+        if let Some(Now { since, .. }) = self.all.now().take() {
             tracing::info!("Redis is online, {:.3} sec downtime", since.elapsed().as_secs_f64());
         }
-        self.failures = 0;
     }
 }
 
@@ -42,15 +100,52 @@ mod tests {
 
     #[test]
     fn waits_longer_but_never_beyond_a_second() {
-        let (mut outage, error) = (Outage::default(), Error::config("x"));
+        let (mut outage, error) = (Outages::default().part(), Error::config("x"));
         let mut longest = Duration::ZERO;
-        for _ in 0..50 {
+        for _ in 0..100 {
             outage.note("test", &error);
-            assert!(outage.pause() >= Duration::from_millis(25));
             longest = longest.max(outage.pause());
         }
         assert!(longest > Duration::from_millis(400) && longest <= Duration::from_secs(1), "{longest:?}");
         outage.over();
-        assert!(outage.since.is_none());
+        assert_eq!(outage.pause(), Duration::ZERO);
+    }
+
+    #[test]
+    fn is_over_for_all_when_one_that_failed_is_well_again() {
+        let outages = Outages::default();
+        let (mut one, mut other, mut unaware) = (outages.part(), outages.part(), outages.part());
+        one.note("test", &Error::config("x"));
+        other.note("test", &Error::config("x"));
+        unaware.over();
+        assert_eq!(outages.now().as_ref().unwrap().failures, 2, "who did not fail does not know");
+        other.over();
+        assert!(outages.now().is_none());
+        one.over();
+        assert!(outages.now().is_none());
+    }
+
+    #[tokio::test]
+    async fn asks_twice_a_second_however_many_wait() {
+        let outages = Outages::default();
+        let mut first = outages.part();
+        (0..20).for_each(|_| first.note("test", &Error::config("x")));
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let parts: Vec<_> = (0..50)
+            .map(|_| {
+                let (asked, part) = (Arc::clone(&asked), outages.part());
+                tokio::spawn(async move {
+                    part.wait().await;
+                    asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let few = asked.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(few < 15, "{few}");
+        first.over();
+        for part in parts {
+            part.await.unwrap();
+        }
     }
 }

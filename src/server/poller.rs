@@ -6,7 +6,6 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::payload::{Payload, is_routable_queue};
 use crate::server::core::Core;
-use crate::server::outage::Outage;
 use crate::store::sets::{Promotion, WaitingSet};
 use crate::time::EpochSecs;
 
@@ -15,7 +14,7 @@ const BATCH: usize = 100;
 
 /// Looks at both sets at random intervals, so that all processes together look as often as one should.
 pub(crate) async fn run(core: Arc<Core>) {
-    let mut outage = Outage::default();
+    let mut outage = core.outages.part();
     let configured = core.config.poll_interval_average.is_some();
     // Processes of one deploy start together; they should not look together.
     let head_start = if configured { Duration::ZERO } else { Duration::from_secs(10) };

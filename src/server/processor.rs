@@ -219,22 +219,24 @@ impl Processor {
     /// Until Redis takes it, or the key it belongs in holds something else: then the job stays in the private list,
     /// from where it is recovered.
     async fn insist(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Option<Settled> {
-        let mut pause = Duration::from_millis(100);
+        let mut outage = self.core.outages.part();
         loop {
             match self.core.settler.settle(unit, to).await {
                 Ok(Settled::NotOurs) => {
                     tracing::warn!(queue = &**unit.queue(), "a job was no longer owned when it was settled");
                     return Some(Settled::NotOurs);
                 }
-                Ok(settled) => return Some(settled),
+                Ok(settled) => {
+                    outage.over();
+                    return Some(settled);
+                }
                 Err(error) if is_wrong_type(&error) => {
                     tracing::error!(%error, "a job cannot be stored: a key of Sidekiq's has another type; it stays in the private list");
                     return None;
                 }
                 Err(error) => {
-                    tracing::debug!(%error, "settling a job waits for Redis");
-                    tokio::time::sleep(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(1));
+                    outage.note("settling a job failed", &error);
+                    outage.wait().await;
                 }
             }
         }

@@ -8,13 +8,12 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::server::core::Core;
-use crate::server::outage::Outage;
 use crate::server::recovery;
 use crate::store::Store;
 
 /// Looks now and then until the server is quieted.
 pub(crate) async fn run(core: Arc<Core>) {
-    let (mut outage, mut strangers) = (Outage::default(), HashSet::new());
+    let (mut outage, mut strangers) = (core.outages.part(), HashSet::new());
     loop {
         tokio::select! {
             () = tokio::time::sleep(core.liveness.span() / 2) => {}

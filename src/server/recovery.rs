@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::server::core::Core;
-use crate::server::outage::Outage;
 use crate::store::Store;
 use crate::store::claims::{Moved, Owned};
 use crate::time::EpochSecs;
@@ -16,7 +15,7 @@ const POISON: u64 = 3;
 
 /// Looks for dead processes until the server is quieted.
 pub(crate) async fn run(core: Arc<Core>) {
-    let mut outage = Outage::default();
+    let mut outage = core.outages.part();
     loop {
         match recover(&core).await {
             Ok(()) => outage.over(),

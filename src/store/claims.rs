@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use redis::{Pipeline, ScriptInvocation, Value, cmd};
 
-use super::link::Wire;
+use super::fleet::last_jobs;
+use super::wire::Wire;
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
@@ -255,6 +256,13 @@ impl BlockingWire {
         pipeline.cmd("BLMOVE").arg(queue_key).arg(list).arg("RIGHT").arg("LEFT").arg(BLOCK.as_secs());
         pipeline.cmd("SMEMBERS").arg(keys::SUSPECTS);
         self.wire.pipe("wait for a job", &pipeline).await
+    }
+
+    /// As [`Store::private_jobs`].
+    pub(crate) async fn private_jobs(&mut self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
+        let mut jobs: Vec<Vec<u8>> = self.wire.query("read a private list", &last_jobs(list, n)).await?;
+        jobs.reverse();
+        Ok(jobs)
     }
 
     /// Waits for up to `n` jobs of one of the queues and takes them out of Redis.

@@ -1,38 +1,88 @@
+use std::fmt;
+
 use redis::RedisError;
 
-use super::refusal::Refusal;
 #[cfg(feature = "server")]
 use super::refusal::redis_error;
-
+use super::refusal::{Refusal, without_quotations};
 use crate::error::{Error, ErrorKind};
 
 /// A failed command as the crate's error. `doing` says what was tried, and never holds a payload.
 pub(super) fn failed(doing: &str, error: RedisError) -> Error {
-    // An answer, even a refusal, is certain; silence is not. A connection that could not be made sent nothing.
-    let kind =
-        if error.is_io_error() && !error.is_connection_refusal() { ErrorKind::Ambiguous } else { ErrorKind::Redis };
+    // An answer, even a refusal, is certain; silence, and an answer that cannot be read, are not. A connection that could not
+    // be made sent nothing.
+    let unsure = error.is_io_error() && !error.is_connection_refusal() || error.kind() == redis::ErrorKind::Parse;
+    let kind = if unsure { ErrorKind::Ambiguous } else { ErrorKind::Redis };
     Error::new(kind, format!("{doing} failed")).because(Refusal(error))
 }
 
-/// A connection that could not be made: whatever it was for did not happen.
-pub(super) fn unreachable(whom: &str, error: RedisError) -> Error {
-    Error::new(ErrorKind::Redis, format!("cannot reach {whom}")).because(Refusal(error))
+/// Why a connection could not be made. Everybody who waited for it is told.
+#[derive(Clone)]
+pub(super) enum Unreachable {
+    Redis(RedisError),
+    Because(String),
 }
 
-/// The code in front of Redis's refusal, if it refused.
-#[cfg(feature = "server")]
-pub(super) fn code(error: &Error) -> Option<&str> {
-    redis_error(error)?.code()
+impl From<RedisError> for Unreachable {
+    fn from(error: RedisError) -> Self {
+        Self::Redis(error)
+    }
+}
+
+/// A connection that could not be made: whatever it was for did not happen.
+pub(super) fn unreachable(whom: &str, why: Unreachable) -> Error {
+    Error::new(ErrorKind::Redis, format!("cannot reach {whom}")).because(why)
+}
+
+impl std::error::Error for Unreachable {}
+
+impl fmt::Display for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let said = match self {
+            Self::Redis(error) => error.to_string(),
+            Self::Because(reason) => reason.clone(),
+        };
+        f.write_str(&without_quotations(said))
+    }
+}
+
+impl fmt::Debug for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unreachable").field(&self.to_string()).finish()
+    }
+}
+
+/// Whether Redis refused with one of these codes, anything of it if it was several commands: the library tells the code of
+/// single commands only.
+pub(super) fn has_code(error: &RedisError, codes: &[&str]) -> bool {
+    if error.is_io_error() {
+        return false;
+    }
+    error
+        .clone()
+        .into_server_errors()
+        .is_some_and(|refusals| refusals.iter().any(|(_, refusal)| codes.contains(&refusal.code())))
 }
 
 /// A failover is going on: the same command, sent once more on a new connection, is likely to reach the new primary.
-/// Sidekiq's three.
 pub(super) fn is_failover(error: &RedisError) -> bool {
-    matches!(error.code(), Some("READONLY" | "NOREPLICAS" | "UNBLOCKED"))
+    has_code(error, &["READONLY", "UNBLOCKED", "MASTERDOWN"])
+}
+
+#[cfg(feature = "server")]
+fn was_refused(error: &Error, codes: &[&str]) -> bool {
+    redis_error(error).is_some_and(|error| has_code(error, codes))
 }
 
 /// Whether a key held another type than the command is for.
 #[cfg(feature = "server")]
 pub(crate) fn is_wrong_type(error: &Error) -> bool {
-    code(error) == Some("WRONGTYPE")
+    was_refused(error, &["WRONGTYPE"])
+}
+
+/// Whether Redis answered that it does not want to, and the connection is as good as before.
+#[cfg(feature = "server")]
+pub(crate) fn is_refusal(error: &Error) -> bool {
+    redis_error(error)
+        .is_some_and(|error| error.clone().into_server_errors().is_some() && !super::link::drops_connection(error))
 }

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use redis::{Pipeline, cmd};
+use redis::{Cmd, Pipeline, cmd};
 
 use super::{Store, keys, scripts};
 use crate::error::Result;
@@ -29,13 +29,9 @@ impl Store {
 
     /// A sign of life that lasts for `span`. Never registers: a process that was fenced must notice. Returns whether it is registered.
     pub(crate) async fn stay_alive(&self, identity: &str, span: Duration) -> Result<bool> {
-        let mut pipeline = Pipeline::with_capacity(3);
-        pipeline.cmd("SET").arg(keys::alive(identity)).arg(1).arg("PX").arg(millis(span)).ignore();
-        // A mark of an earlier absence must not shorten the grace of a later one.
-        pipeline.cmd("DEL").arg(keys::suspect(identity)).ignore();
-        pipeline.cmd("SISMEMBER").arg(keys::REGISTRY).arg(identity);
-        let (registered,): (bool,) = self.link.pipe("stay alive", &pipeline).await?;
-        Ok(registered)
+        let mut stay = scripts::STAY_ALIVE.key(keys::alive(identity));
+        stay.key(keys::suspect(identity)).key(keys::REGISTRY).arg(identity).arg(millis(span));
+        self.eval("stay alive", &stay).await
     }
 
     /// Leaves the registry unless private lists still hold jobs; returns how many they hold.
@@ -97,9 +93,7 @@ impl Store {
 
     /// Up to `n` jobs of a private list, the one to run first first.
     pub(crate) async fn private_jobs(&self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
-        let mut lrange = cmd("LRANGE");
-        lrange.arg(list).arg(isize::try_from(n).map_or(0, |n| -n)).arg(-1);
-        let mut jobs: Vec<Vec<u8>> = self.link.query("read a private list", &lrange).await?;
+        let mut jobs: Vec<Vec<u8>> = self.link.query("read a private list", &last_jobs(list, n)).await?;
         jobs.reverse();
         Ok(jobs)
     }
@@ -183,4 +177,9 @@ impl Store {
         let info: String = self.link.query("read memory info", cmd("INFO").arg("memory")).await.ok()?;
         info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(|policy| policy.trim().to_owned())
     }
+}
+
+/// Reads the jobs of a private list that are to run first, the first of them last.
+pub(super) fn last_jobs(list: &str, n: usize) -> Cmd {
+    cmd("LRANGE").arg(list).arg(isize::try_from(n).map_or(0, |n| -n)).arg(-1).take()
 }

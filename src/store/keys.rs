@@ -27,6 +27,14 @@ pub(super) fn iteration(jid: &str) -> String {
 /// Seconds that is kept: a month.
 pub(super) const ITERATION_TTL: u64 = 2_592_000;
 
+/// Exists while a push of this job is not to be done a second time; of pushes that ask for it.
+pub(super) fn pushed(jid: &str) -> String {
+    format!("ferrokiq:pushed:{jid}")
+}
+
+/// Seconds that is kept: an hour.
+pub(super) const PUSHED_TTL: u64 = 3_600;
+
 /// Deploys of a day, `20261123`: minute to label.
 pub(super) fn marks(day: &str) -> String {
     format!("{day}-marks")

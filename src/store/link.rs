@@ -1,116 +1,87 @@
-//! The connection all short commands share, and the making of others.
+//! The connection all short commands share.
 //!
 //! The client library's own manager does not notice a half-open link, a demoted primary or a time-out. Here every such
 //! sign drops the connection at once; the next command makes a new one.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
-use redis::{
-    AsyncConnectionConfig, Cmd, FromRedisValue, Pipeline, ProtocolVersion, PushInfo, PushKind, RedisError, RedisResult,
-    ScriptInvocation,
-};
+#[cfg(feature = "server")]
+use redis::ScriptInvocation;
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 
-use super::error::{failed, is_failover, unreachable};
+use super::connect::Connector;
+use super::error::{Unreachable, failed, has_code, is_failover, unreachable};
 use super::options::RedisOptions;
+use super::wire::{Request, Wire};
 use crate::error::Result;
 
 #[derive(Clone)]
 pub(super) struct Link(Arc<Shared>);
 
 struct Shared {
-    options: RedisOptions,
-    client: redis::Client,
+    connector: Arc<Connector>,
     /// The connection in use. Never locked across an await.
     current: Mutex<Option<Wire>>,
-    /// Held while a connection is being made, so that a hundred waiting tasks make one.
-    connecting: tokio::sync::Mutex<()>,
+    /// Held while a connection is being made, so that a hundred waiting tasks make one; and when and why that failed last.
+    connecting: tokio::sync::Mutex<Option<(Instant, Unreachable)>>,
 }
 
-/// A connection and whether the library saw it end.
-#[derive(Clone)]
-pub(super) struct Wire {
-    pub(super) connection: MultiplexedConnection,
-    ended: Arc<AtomicBool>,
-}
+/// Times a script is loaded for one call, while somebody else has Redis forget scripts.
+const LOADS: usize = 5;
 
 impl Link {
-    pub(super) fn new(options: RedisOptions) -> Result<Self> {
-        let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(
-            TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)),
-        );
-        #[cfg(target_os = "linux")]
-        let tcp = tcp.set_user_timeout(Duration::from_secs(10));
-        let redis = options
-            .info
-            .redis_settings()
-            .clone()
-            .set_protocol(ProtocolVersion::RESP3)
-            .set_lib_name("ferrokiq", env!("CARGO_PKG_VERSION"));
-        let info = options.info.clone().set_tcp_settings(tcp).set_redis_settings(redis);
-        #[cfg(feature = "tls")]
-        // Without a provider rustls panics at the first connection; a second installation is refused and harmless.
-        let _ = rustls::crypto::ring::default_provider().install_default();
-        let client = redis::Client::open(info).map_err(|error| unreachable(&options.to_string(), error))?;
-        Ok(Self(Arc::new(Shared {
-            options,
-            client,
+    pub(super) fn new(options: RedisOptions) -> Self {
+        Self(Arc::new(Shared {
+            connector: Arc::new(Connector::new(options)),
             current: Mutex::new(None),
-            connecting: tokio::sync::Mutex::new(()),
-        })))
+            connecting: tokio::sync::Mutex::new(None),
+        }))
     }
 
     #[cfg(feature = "server")]
     pub(super) fn fresh(&self) -> Self {
-        Self(Arc::new(Shared {
-            options: self.0.options.clone(),
-            client: self.0.client.clone(),
-            current: Mutex::new(None),
-            connecting: tokio::sync::Mutex::new(()),
-        }))
+        Self::new(self.options().clone())
     }
 
     pub(super) fn options(&self) -> &RedisOptions {
-        &self.0.options
+        &self.0.connector.options
     }
 
     /// A connection of one's own. `patience` is how long an answer may take.
     pub(super) async fn dedicated(&self, patience: Duration) -> Result<Wire> {
-        let ended = Arc::new(AtomicBool::new(false));
-        let seen = Arc::clone(&ended);
-        let config = AsyncConnectionConfig::new()
-            .set_connection_timeout(Some(self.0.options.connect_timeout))
-            .set_response_timeout(Some(patience))
-            .set_push_sender(move |push: PushInfo| {
-                if push.kind == PushKind::Disconnection {
-                    seen.store(true, Ordering::Release);
-                }
-                Ok::<(), redis::aio::SendError>(())
-            });
-        let connection = self
-            .0
-            .client
-            .get_multiplexed_async_connection_with_config(&config)
-            .await
-            .map_err(|error| unreachable(&self.0.options.to_string(), error))?;
-        Ok(Wire { connection, ended })
+        self.0.connector.connect(patience).await.map_err(|why| self.unreachable(why))
+    }
+
+    fn unreachable(&self, why: Unreachable) -> crate::error::Error {
+        unreachable(&self.options().to_string(), why)
     }
 
     async fn wire(&self) -> Result<Wire> {
         if let Some(wire) = self.current() {
             return Ok(wire);
         }
-        let _one_at_a_time = self.0.connecting.lock().await;
+        let asked = Instant::now();
+        let mut failure = self.0.connecting.lock().await;
         if let Some(wire) = self.current() {
             return Ok(wire);
         }
-        let wire = self.dedicated(self.0.options.response_timeout).await?;
-        *self.slot() = Some(wire.clone());
-        Ok(wire)
+        // Whoever waited while it failed has its answer: one after the other would wait for each other's time-outs.
+        if let Some((_, why)) = failure.as_ref().filter(|(at, _)| *at > asked) {
+            return Err(self.unreachable(why.clone()));
+        }
+        match self.0.connector.connect(self.options().response_timeout).await {
+            Ok(wire) => {
+                *failure = None;
+                *self.slot() = Some(wire.clone());
+                Ok(wire)
+            }
+            Err(why) => {
+                *failure = Some((Instant::now(), why.clone()));
+                Err(self.unreachable(why))
+            }
+        }
     }
 
     fn current(&self) -> Option<Wire> {
@@ -131,7 +102,7 @@ impl Link {
             return;
         }
         let mut slot = self.slot();
-        if slot.as_ref().is_some_and(|current| Arc::ptr_eq(&current.ended, &wire.ended)) {
+        if slot.as_ref().is_some_and(|current| current.is(wire)) {
             *slot = None;
         }
     }
@@ -147,79 +118,56 @@ impl Link {
     }
 
     /// Runs a script, loading it where it is not known.
+    #[cfg(feature = "server")]
     pub(super) async fn eval<T: FromRedisValue>(&self, doing: &str, script: &ScriptInvocation<'_>) -> Result<T> {
         self.run(doing, Request::Script(script)).await
     }
 
-    /// Sent once more on a new connection if a failover refused it; never after silence.
-    async fn run<T: FromRedisValue>(&self, doing: &str, request: Request<'_>) -> Result<T> {
-        let mut tried = false;
+    /// Sent once more if that is [worth it](Again); never after silence.
+    pub(super) async fn run<T: FromRedisValue>(&self, doing: &str, request: Request<'_>) -> Result<T> {
+        let mut again = Again::default();
         loop {
             let mut wire = self.wire().await?;
-            match request.send(&mut wire.connection).await {
+            let error = match wire.send(request).await {
                 Ok(answer) => return Ok(answer),
-                Err(error) => {
-                    self.suspect(&wire, &error);
-                    if std::mem::replace(&mut tried, true) || !is_failover(&error) {
-                        return Err(failed(doing, error));
-                    }
-                }
+                Err(error) => error,
+            };
+            self.suspect(&wire, &error);
+            if !again.is_worth_it(&error) {
+                return Err(failed(doing, error));
             }
         }
     }
 }
 
-enum Request<'a> {
-    Command(&'a Cmd),
-    Pipeline(&'a Pipeline),
-    Script(&'a ScriptInvocation<'a>),
+/// Whether to send once more what was refused: once on a new connection where a failover is going on, and a few times where
+/// a script was forgotten between its loading and its call.
+#[derive(Default)]
+pub(super) struct Again {
+    moved: bool,
+    loaded: usize,
 }
 
-impl Request<'_> {
-    async fn send<T: FromRedisValue>(&self, connection: &mut MultiplexedConnection) -> RedisResult<T> {
-        match self {
-            Self::Command(command) => command.query_async(connection).await,
-            Self::Pipeline(pipeline) => pipeline.query_async(connection).await,
-            Self::Script(script) => script.invoke_async(connection).await,
+impl Again {
+    pub(super) fn is_worth_it(&mut self, error: &RedisError) -> bool {
+        if is_failover(error) {
+            return !std::mem::replace(&mut self.moved, true);
         }
+        self.loaded += 1;
+        has_code(error, &["NOSCRIPT"]) && self.loaded <= LOADS
     }
 }
 
-impl Wire {
-    pub(super) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
-    }
-
-    /// Runs a command that may block for as long as this wire's patience.
-    #[cfg(feature = "server")]
-    pub(super) async fn query<T: FromRedisValue>(&mut self, doing: &str, command: &Cmd) -> Result<T> {
-        command.query_async(&mut self.connection).await.map_err(|error| failed(doing, error))
-    }
-
-    /// Runs a pipeline that may block for as long as this wire's patience.
-    #[cfg(feature = "server")]
-    pub(super) async fn pipe<T: FromRedisValue>(&mut self, doing: &str, pipeline: &Pipeline) -> Result<T> {
-        pipeline.query_async(&mut self.connection).await.map_err(|error| failed(doing, error))
-    }
-}
-
-/// Errors after which a connection is not to be trusted: silence, a broken line, a stream that cannot be parsed, and a
-/// server that is no longer the primary.
-fn drops_connection(error: &RedisError) -> bool {
+/// Errors after which a connection is not to be trusted: silence, a broken line, a stream that cannot be parsed, a server
+/// that is no longer the primary, and one that wants other credentials.
+pub(super) fn drops_connection(error: &RedisError) -> bool {
     error.is_io_error()
         || error.is_unrecoverable_error()
-        || matches!(error.code(), Some("READONLY" | "UNBLOCKED" | "MASTERDOWN"))
+        || has_code(error, &["READONLY", "UNBLOCKED", "MASTERDOWN", "NOAUTH", "WRONGPASS"])
 }
 
 impl fmt::Debug for Link {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("Link").field(&self.0.options).finish()
-    }
-}
-
-/// The database of the connection, for code that must not guess.
-impl fmt::Debug for Wire {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Wire").field("db", &self.connection.get_db()).field("ended", &self.has_ended()).finish()
+        f.debug_tuple("Link").field(self.options()).finish()
     }
 }

@@ -1,6 +1,10 @@
 //! The only room that speaks Redis: connections, keys and scripts. Knows bytes, not jobs or policy.
 
+mod backoff;
 mod census;
+mod confirm;
+mod connect;
+mod credentials;
 mod deploy;
 mod error;
 mod keys;
@@ -9,6 +13,9 @@ mod options;
 mod push;
 mod refusal;
 mod scripts;
+mod sentinel;
+mod url;
+mod wire;
 
 #[cfg(feature = "server")]
 pub(crate) mod beat;
@@ -25,37 +32,49 @@ pub(crate) mod sets;
 
 pub(crate) mod iteration;
 
+pub use credentials::Credentials;
 pub use options::RedisOptions;
 
+pub(crate) use backoff::backoff;
+pub(crate) use confirm::Replicas;
 #[cfg(feature = "server")]
-pub(crate) use error::is_wrong_type;
+pub(crate) use error::{is_refusal, is_wrong_type};
 #[cfg(feature = "server")]
 pub(crate) use keys::queue as queue_key;
 
-use crate::error::Result;
+use std::sync::Arc;
+
+use confirm::Confirmed;
 use link::Link;
 
 /// One Redis. Cheap to clone; all clones share one multiplexed connection, made when first needed.
 ///
 /// A connection lives on the runtime that made it: a thread with a runtime of its own needs a `Store` of its own
 /// ([`fresh`](Self::fresh)).
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(crate) struct Store {
     link: Link,
+    confirmed: Arc<Confirmed>,
 }
 
 impl Store {
-    pub(crate) fn new(options: RedisOptions) -> Result<Self> {
-        Ok(Self { link: Link::new(options)? })
+    pub(crate) fn new(options: RedisOptions) -> Self {
+        Self { link: Link::new(options), confirmed: Arc::default() }
     }
 
     /// The same Redis through a connection of its own.
     #[cfg(feature = "server")]
     pub(crate) fn fresh(&self) -> Self {
-        Self { link: self.link.fresh() }
+        Self { link: self.link.fresh(), confirmed: Arc::default() }
     }
 
     pub(crate) fn options(&self) -> &RedisOptions {
         self.link.options()
+    }
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("Store").field(&self.link).finish()
     }
 }

@@ -1,14 +1,31 @@
+use std::error::Error as StdError;
 use std::fmt;
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
-use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo};
+use redis::{ConnectionAddr, ConnectionInfo};
 
+use super::credentials::{CredentialSource, Credentials};
+use super::sentinel::Sentinels;
+use super::url;
 use crate::error::{Error, Result};
 
-/// Where Redis is and how long to wait for it.
+/// Where Redis is, who one is to it, and how long to wait for it. Never prints a password.
 ///
-/// Reads `redis://`, `rediss://` (feature `tls`) and `unix://` URLs as Sidekiq does. Never prints a password.
+/// Reads URLs as Sidekiq does:
+///
+/// | | |
+/// |---|---|
+/// | `redis://user:password@host:port/db` | |
+/// | `rediss://...` | the same with TLS, feature `tls`; a private authority is named by `SSL_CERT_FILE`, as for OpenSSL |
+/// | `unix:///path?db=1&user=u&pass=p` | a socket |
+/// | `redis+sentinel://user:password@host:port,host:port/PRIMARY/db` | the server that these sentinels (port 26379 unless said) name as the primary |
+/// | `rediss+sentinel://...` | the same with TLS to both |
+///
+/// In the last two, user and password are those of the data servers; sentinels that ask for some get
+/// `?sentinel_username=u&sentinel_password=p`. The sentinels are asked for each connection, the one that answered last first, and
+/// one of them is listened to: when another server becomes the primary, all connections move there at once.
 ///
 /// ```
 /// use ferrokiq::RedisOptions;
@@ -20,7 +37,10 @@ use crate::error::{Error, Result};
 /// ```
 #[derive(Clone)]
 pub struct RedisOptions {
+    /// The server; with sentinels, what is the same whichever server is the primary.
     pub(super) info: ConnectionInfo,
+    pub(super) sentinels: Option<Sentinels>,
+    pub(super) credentials: Option<CredentialSource>,
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
 }
@@ -30,7 +50,7 @@ const DEFAULT_URL: &str = "redis://127.0.0.1:6379/0";
 
 impl RedisOptions {
     /// From `REDIS_PROVIDER` (the **name** of the variable that holds the URL), else `REDIS_URL`, else
-    /// `redis://127.0.0.1:6379/0`.
+    /// `redis://127.0.0.1:6379/0`; and [`password_file`](Self::password_file) from `REDIS_PASSWORD_FILE`.
     ///
     /// # Errors
     ///
@@ -41,6 +61,14 @@ impl RedisOptions {
     }
 
     fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let options = Self::located_by(&var)?;
+        Ok(match var("REDIS_PASSWORD_FILE") {
+            Some(path) => options.password_file(path),
+            None => options,
+        })
+    }
+
+    fn located_by(var: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let Some(provider) = var("REDIS_PROVIDER") else {
             return var("REDIS_URL").as_deref().unwrap_or(DEFAULT_URL).parse();
         };
@@ -58,6 +86,93 @@ impl RedisOptions {
             // A password, perhaps.
             None => Err(Error::config("REDIS_PROVIDER holds what cannot be the name of a variable")),
         }
+    }
+
+    /// The server that sentinels name as the primary `name`: for a list that is not written as a URL. Each sentinel is a URL,
+    /// `redis://user:password@host:26379` say, with credentials and TLS of its own; the data servers get TLS if the first
+    /// sentinel does.
+    ///
+    /// ```
+    /// use ferrokiq::{Credentials, RedisOptions};
+    ///
+    /// let options = RedisOptions::sentinels("main", ["redis://:s3cr3t@a:26379", "redis://b:26379"])?
+    ///     .credentials(|| Ok(Credentials::new("s3cr3t").with_username("worker")))
+    ///     .database(3);
+    /// assert_eq!(options.to_string(), "redis+sentinel://a:26379,b:26379/main/3");
+    /// # Ok::<(), ferrokiq::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for an unreadable URL, an empty name or list.
+    pub fn sentinels<S: AsRef<str>>(name: impl Into<String>, sentinels: impl IntoIterator<Item = S>) -> Result<Self> {
+        let primary = name.into();
+        let nodes = sentinels
+            .into_iter()
+            .map(|url| match url::parse(url.as_ref()).map_err(Error::config)? {
+                url::Location { info, sentinels: None } => Ok(info),
+                _ => Err(Error::config("one sentinel of a list is named by redis://host:26379 or rediss://")),
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let Some(first) = nodes.first().filter(|_| !primary.is_empty()) else {
+            return Err(Error::config("sentinels need a name of the primary, and one URL at least"));
+        };
+        let info = first.clone().set_redis_settings(redis::RedisConnectionInfo::default());
+        Ok(Self::at(info, Some(Sentinels { primary, nodes })))
+    }
+
+    fn at(info: ConnectionInfo, sentinels: Option<Sentinels>) -> Self {
+        Self {
+            info,
+            sentinels,
+            credentials: None,
+            connect_timeout: Duration::from_secs(2),
+            response_timeout: Duration::from_secs(3),
+        }
+    }
+
+    /// The number of the database; 0 or what the URL says unless said.
+    #[must_use]
+    pub fn database(mut self, number: u32) -> Self {
+        let settings = self.info.redis_settings().clone().set_db(number.into());
+        self.info = self.info.set_redis_settings(settings);
+        self
+    }
+
+    /// Asks for credentials whenever a connection is made, instead of those of the URL. A password that was rotated is so
+    /// picked up by the next connection, and one that Redis refuses ends a connection: no restart is needed. With sentinels these
+    /// are the credentials of the data servers.
+    ///
+    /// `ask` is called on the async runtime: it should not block for long. Its error is that of the command the connection was
+    /// for.
+    ///
+    /// ```
+    /// use ferrokiq::{Credentials, RedisOptions};
+    ///
+    /// fn token() -> std::io::Result<String> {
+    ///     Ok("signed".to_owned())
+    /// }
+    ///
+    /// let options: RedisOptions = "redis://worker@127.0.0.1:6390".parse()?;
+    /// let options = options.credentials(|| Ok(Credentials::new(token()?)));
+    /// # drop(options);
+    /// # Ok::<(), ferrokiq::Error>(())
+    /// ```
+    #[must_use]
+    pub fn credentials<F>(mut self, ask: F) -> Self
+    where
+        F: Fn() -> Result<Credentials, Box<dyn StdError + Send + Sync>> + Send + Sync + 'static,
+    {
+        self.credentials = Some(CredentialSource::of(ask));
+        self
+    }
+
+    /// Reads the password from a file whenever a connection is made, as [`credentials`](Self::credentials) asks for it. The file
+    /// holds nothing else; one line end behind it does not count.
+    #[must_use]
+    pub fn password_file(mut self, path: impl Into<PathBuf>) -> Self {
+        self.credentials = Some(CredentialSource::file(path.into()));
+        self
     }
 
     /// How long a connection may take to be made, 2 s unless said otherwise.
@@ -79,25 +194,8 @@ impl FromStr for RedisOptions {
     type Err = Error;
 
     fn from_str(url: &str) -> Result<Self> {
-        let shown = scheme_of(url);
-        if url.starts_with("rediss:") && cfg!(not(feature = "tls")) {
-            return Err(Error::config(format!("{shown} needs TLS: build ferrokiq with feature `tls`")));
-        }
-        // The URL parser's own error may quote the URL, password and all: it is dropped.
-        let info = url.into_connection_info().map_err(|_| {
-            Error::config(format!("{shown} is no Redis URL: use redis://host:port/db, rediss:// or unix:///path"))
-        })?;
-        Ok(Self { info, connect_timeout: Duration::from_secs(2), response_timeout: Duration::from_secs(3) })
-    }
-}
-
-/// All that can be shown of a URL that cannot be read: what is a password in it, only whoever wrote it knows.
-fn scheme_of(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, _)) if scheme.len() <= 10 && scheme.bytes().all(|byte| byte.is_ascii_lowercase()) => {
-            format!("{scheme}://...")
-        }
-        _ => "the value".to_owned(),
+        let url::Location { info, sentinels } = url::parse(url).map_err(Error::config)?;
+        Ok(Self::at(info, sentinels))
     }
 }
 
@@ -109,6 +207,11 @@ fn is_variable(name: &str) -> bool {
 impl fmt::Display for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let db = self.info.redis_settings().db();
+        if let Some(Sentinels { primary, nodes }) = &self.sentinels {
+            let tls = if matches!(self.info.addr(), ConnectionAddr::TcpTls { .. }) { "s" } else { "" };
+            let nodes: Vec<String> = nodes.iter().map(|node| node.addr().to_string()).collect();
+            return write!(f, "redis{tls}+sentinel://{}/{primary}/{db}", nodes.join(","));
+        }
         match self.info.addr() {
             ConnectionAddr::Tcp(host, port) => write!(f, "redis://{host}:{port}/{db}"),
             ConnectionAddr::TcpTls { host, port, .. } => write!(f, "rediss://{host}:{port}/{db}"),
@@ -149,12 +252,30 @@ mod tests {
             "unix:///run/redis.sock?pass=s3cr3t&db=x",
             "unix://s3cr3t",
             "rediss://:s3cr3t@h",
+            "redis+sentinel://:s3cr3t",
+            "redis+sentinel://s3cr3t/",
+            "redis+sentinel://:s3cr3t@h",
+            "redis+sentinel://:s3cr3t@h/p/s3cr3t",
+            "redis+sentinel://:s3cr3t@h:x/p",
+            "redis+sentinel://h/p?s3cr3t",
+            "redis+sentinel://h/p?password=s3cr3t",
+            "sentinel:s3cr3t",
+            "sentinel-s3cr3t://h",
+            "redis+sentinel://x:s3cr3t@h/p?sentinel_password=s3cr3t",
         ] {
             let shown = match url.parse::<RedisOptions>() {
                 Ok(options) => format!("{options} {options:?}"),
                 Err(error) => format!("{error} {error:?}"),
             };
             assert!(!shown.contains("s3cr3t"), "{shown}");
+        }
+    }
+
+    #[test]
+    fn refuses_sentinels_without_a_name_or_an_address() {
+        for (name, urls) in [("", &["redis://a:1"][..]), ("p", &[]), ("p", &["redis+sentinel://a/p"]), ("p", &["a:1"])]
+        {
+            assert!(RedisOptions::sentinels(name, urls).unwrap_err().is_config());
         }
     }
 
@@ -169,6 +290,10 @@ mod tests {
         assert_eq!(from(&[("REDIS_URL", "redis://a:1/2")]).unwrap().to_string(), "redis://a:1/2");
         let provided = from(&[("REDIS_URL", "redis://a:1"), ("REDIS_PROVIDER", "X"), ("X", "redis://b:2/0")]);
         assert_eq!(provided.unwrap().to_string(), "redis://b:2/0");
+        let of_sentinels = from(&[("REDIS_URL", "redis+sentinel://:s3cr3t@a,b:1/main?sentinel_password=s3cr3t")]);
+        assert_eq!(of_sentinels.unwrap().to_string(), "redis+sentinel://a:26379,b:1/main/0");
+        assert!(from(&[]).unwrap().credentials.is_none());
+        assert!(from(&[("REDIS_PASSWORD_FILE", "/run/secrets/redis")]).unwrap().credentials.is_some());
         for vars in
             [&[("REDIS_PROVIDER", "redis://a")][..], &[("REDIS_PROVIDER", "NOPE")], &[("REDIS_PROVIDER", "s3cr3t-")]]
         {

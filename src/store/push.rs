@@ -2,34 +2,112 @@
 
 use redis::{Pipeline, cmd};
 
-use super::{Store, keys, scripts};
-use crate::error::Result;
+use super::confirm::Replicas;
+use super::refusal::redis_error;
+use super::wire::Request;
+use super::{Store, backoff, keys, scripts};
+use crate::error::{Error, Result};
+
+/// How often a push that may be repeated is sent, at most.
+const TRIES: u32 = 4;
 
 impl Store {
     /// Pushes encoded jobs, grouped by queue, all or none. First given is first to run.
     ///
     /// One queue goes as `SADD` + `LPUSH`, as Sidekiq does it, so that a producer needs no right to run scripts.
-    pub(crate) async fn push(&self, queues: &[(&str, Vec<String>)]) -> Result<()> {
+    pub(crate) async fn push(&self, queues: &[(&str, Vec<String>)], replicas: Option<Replicas>) -> Result<()> {
         if let [(queue, jobs)] = queues {
             let mut pipeline = Pipeline::with_capacity(2);
             pipeline.cmd("SADD").arg(keys::QUEUES).arg(*queue).ignore();
             pipeline.cmd("LPUSH").arg(keys::queue(queue)).arg(jobs).ignore();
-            return self.link.pipe("push", &pipeline).await;
+            return match self.produce("push", Request::Pipeline(&pipeline), replicas).await {
+                Err(error) if only_the_first_failed(&error) => {
+                    tracing::warn!(%error, "a job was pushed, but its queue could not be put on the list of queues");
+                    Ok(())
+                }
+                answer => answer,
+            };
         }
         let mut push = scripts::PUSH.key(keys::QUEUES);
         for (queue, jobs) in queues {
             push.key(keys::queue(queue)).arg(*queue).arg(jobs.len()).arg(jobs);
         }
-        self.link.eval("push", &push).await
+        self.produce("push", Request::Script(&push), replicas).await
+    }
+
+    /// As [`push`](Self::push), but a jid that was pushed so within an hour is passed over: after silence the same is sent again.
+    /// `jids` are those of all jobs, in their order.
+    pub(crate) async fn push_once(
+        &self,
+        queues: &[(&str, Vec<String>)],
+        jids: &[String],
+        replicas: Option<Replicas>,
+    ) -> Result<()> {
+        let mut push = scripts::PUSH_ONCE.key(keys::QUEUES);
+        push.arg(keys::PUSHED_TTL).arg(queues.len());
+        for (queue, jobs) in queues {
+            push.key(keys::queue(queue)).arg(*queue).arg(jobs.len()).arg(jobs);
+        }
+        for jid in jids {
+            push.key(keys::pushed(jid));
+        }
+        self.insist("push", Request::Script(&push), replicas).await
     }
 
     /// Adds encoded jobs to the schedule, each with its score as text.
-    pub(crate) async fn schedule(&self, entries: &[(String, String)]) -> Result<()> {
+    pub(crate) async fn schedule(&self, entries: &[(String, String)], replicas: Option<Replicas>) -> Result<()> {
         let mut zadd = cmd("ZADD");
         zadd.arg(keys::SCHEDULE);
         for (score, job) in entries {
             zadd.arg(score).arg(job);
         }
-        self.link.query("schedule", &zadd).await
+        self.produce("schedule", Request::Command(&zadd), replicas).await
     }
+
+    /// As [`schedule`](Self::schedule), once as [`push_once`](Self::push_once).
+    pub(crate) async fn schedule_once(
+        &self,
+        entries: &[(String, String)],
+        jids: &[String],
+        replicas: Option<Replicas>,
+    ) -> Result<()> {
+        let mut schedule = scripts::SCHEDULE_ONCE.key(keys::SCHEDULE);
+        schedule.arg(keys::PUSHED_TTL);
+        for ((score, job), jid) in entries.iter().zip(jids) {
+            schedule.key(keys::pushed(jid)).arg(score).arg(job);
+        }
+        self.insist("schedule", Request::Script(&schedule), replicas).await
+    }
+
+    async fn produce(&self, doing: &str, request: Request<'_>, replicas: Option<Replicas>) -> Result<()> {
+        match replicas {
+            Some(replicas) => self.confirmed.run(&self.link, doing, request, replicas).await,
+            None => self.link.run(doing, request).await,
+        }
+    }
+
+    /// Sends again what was met with silence. Once there was silence, a later refusal does not tell what became of it.
+    async fn insist(&self, doing: &str, request: Request<'_>, replicas: Option<Replicas>) -> Result<()> {
+        let mut silence = None;
+        for tried in 0..TRIES {
+            if tried > 0 {
+                tokio::time::sleep(backoff(tried)).await;
+            }
+            match self.produce(doing, request, replicas).await {
+                Err(error) if error.is_ambiguous() => silence = Some(error),
+                Err(error) if error.kind() == crate::ErrorKind::Redis && silence.is_some() => {}
+                answer => return answer,
+            }
+        }
+        silence.map_or(Ok(()), Err)
+    }
+}
+
+/// Whether Redis refused the first command of a pipeline and did the rest. What it says to a new connection is no such refusal: that
+/// has another type.
+fn only_the_first_failed(error: &Error) -> bool {
+    redis_error(error)
+        .filter(|error| !error.is_io_error())
+        .and_then(|error| error.clone().into_server_errors())
+        .is_some_and(|refusals| refusals.iter().all(|(at, _)| *at == 0))
 }

@@ -4,7 +4,6 @@ use std::fmt;
 
 use redis::RedisError;
 
-#[cfg(feature = "server")]
 use crate::error::Error;
 
 /// An error of the client library, without what a server quoted: one that does not know a command repeats its arguments, a
@@ -26,7 +25,6 @@ impl fmt::Debug for Refusal {
 impl std::error::Error for Refusal {}
 
 /// What the client library said, where it is behind an error.
-#[cfg(feature = "server")]
 pub(super) fn redis_error(error: &Error) -> Option<&RedisError> {
     std::error::Error::source(error)?.downcast_ref::<Refusal>().map(|refusal| &refusal.0)
 }
@@ -79,7 +77,7 @@ mod tests {
             let error = redis::parse_redis_value(format!("-{said}\r\n").as_bytes())
                 .and_then(redis::Value::extract_error)
                 .expect_err("it is an error");
-            for error in [failed("ping", error.clone()), unreachable("redis://host", error)] {
+            for error in [failed("ping", error.clone()), unreachable("redis://host", error.into())] {
                 let told = format!("{error} {error:?} {}", std::error::Error::source(&error).unwrap());
                 assert!(!told.contains("s3cr3t"), "{told}");
                 assert!(told.contains(shown), "{told}");

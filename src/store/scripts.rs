@@ -13,6 +13,10 @@ macro_rules! scripts {
 scripts! {
     /// Pushes to several queues, or to none.
     PUSH = "push";
+    /// The same, passing over jobs that were pushed before.
+    PUSH_ONCE = "push_once";
+    /// Adds to the schedule, passing over jobs that were added before.
+    SCHEDULE_ONCE = "schedule_once";
 }
 
 #[cfg(feature = "server")]
@@ -35,6 +39,8 @@ mod server {
         REGISTER = "register";
         /// Writes a forgotten private list anew.
         HOLD_AGAIN = "hold_again";
+        /// Renews a process's sign of life.
+        STAY_ALIVE = "stay_alive";
         /// Decides whether a process is dead, and fences it.
         FENCE = "fence";
         /// Puts back the jobs of a dead process.

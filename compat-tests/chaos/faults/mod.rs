@@ -6,7 +6,10 @@ mod network;
 mod persistence;
 mod points;
 mod poison;
+mod primary;
 mod processes;
+mod producer;
+mod refusals;
 mod ruby;
 mod server;
 mod soak;
@@ -90,6 +93,9 @@ pub(crate) const FAULTS: &[Fault] = &[
         "a process dies; its jobs are back within 60 s, with the timing everybody gets"
     ),
     fault!(server::memory_full, "no memory left: the queue drains by itself"),
+    fault!(primary::sentinel_failover, "the primary hands over or dies, again and again; sentinels name another"),
+    fault!(primary::split_brain, "a primary without its replica goes on, and is succeeded"),
+    fault!(refusals::loading, "Redis restarts with much to read"),
     fault!(processes::worker_sigkill, "SIGKILL of random workers, again and again"),
     fault!(processes::quick_jobs_sigkill, "the same while jobs take no time at all"),
     fault!(points::abort_points, "SIGKILL before a command reaches Redis, before its answer arrives, and after"),
@@ -143,6 +149,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(content::no_payloads, "what is no payload: dead, byte for byte"),
     fault!(content::odd_signals, "what is no signal is sent as one"),
     fault!(content::large_payloads, "payloads of a megabyte"),
+    fault!(refusals::misconf, "snapshots fail: Redis takes no writes"),
+    fault!(producer::push_ambiguity, "answers to pushes are lost at random"),
     fault!(network::replies_lost, "requests arrive, answers do not"),
     fault!(network::cut_anywhere, "connections end after the nth byte"),
     fault!(network::partition, "one worker is away for longer than it counts as alive"),

@@ -6,6 +6,7 @@ use tokio::time::Instant;
 
 use super::unacknowledged::{MARGIN, Unacknowledged};
 use super::{Batch, Holdings, UnitOfWork};
+use crate::server::outage::Outage;
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
 
@@ -31,6 +32,7 @@ pub(crate) struct Acknowledger {
     closed: Vec<Arc<Batch>>,
     /// When jobs that others keep waiting are searched for.
     due: Instant,
+    outage: Outage,
 }
 
 impl Acknowledger {
@@ -41,6 +43,7 @@ impl Acknowledger {
         holdings: Holdings,
         inbox: mpsc::UnboundedReceiver<Arc<Batch>>,
         unacknowledged: Unacknowledged,
+        outage: Outage,
     ) -> Self {
         Self {
             store,
@@ -51,6 +54,7 @@ impl Acknowledger {
             open: Vec::new(),
             closed: Vec::new(),
             due: Instant::now(),
+            outage,
         }
     }
 
@@ -110,7 +114,9 @@ impl Acknowledger {
             jobs: single.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect(),
         };
         if !what.is_empty() {
-            self.tell(&what).await;
+            let expected = self.closed.iter().filter(|batch| batch.done().next().is_some()).count();
+            tell(&self.store, &self.private, &what, expected, &mut self.outage).await;
+            self.closed.iter().for_each(|batch| self.holdings.remove(batch));
         }
         let mut jobs: usize = trims.into_iter().map(|(batch, to)| batch.trimmed_to(to)).sum();
         jobs += single.iter().filter(|unit| unit.plucked()).count();
@@ -121,32 +127,26 @@ impl Acknowledger {
             self.open.retain(|batch| batch.is_to_be_watched());
         }
     }
-
-    /// Until Redis has answered.
-    async fn tell(&self, what: &Acknowledgement<'_>) {
-        let expected = self.closed.iter().filter(|batch| batch.done().next().is_some()).count();
-        let mut sure = true;
-        let there = loop {
-            match self.store.acknowledge(&self.private, what).await {
-                Ok(there) => break there,
-                Err(error) => {
-                    sure = false;
-                    hold(&error).await;
-                }
-            }
-        };
-        self.closed.iter().for_each(|batch| self.holdings.remove(batch));
-        if sure && there < expected {
-            tracing::warn!(
-                batches = expected - there,
-                "finished jobs were no longer owned: another process put them back, they run twice"
-            );
-        }
-    }
 }
 
-/// Redis is away: what is done stays in the private lists, and in memory, until it is back.
-async fn hold(error: &crate::error::Error) {
-    tracing::debug!(%error, "acknowledging waits for Redis");
-    tokio::time::sleep(Duration::from_millis(200)).await;
+/// Until Redis has answered. While it is away, what is done stays in the private lists, and in memory.
+async fn tell(store: &Store, private: &Private, what: &Acknowledgement<'_>, expected: usize, outage: &mut Outage) {
+    let mut sure = true;
+    let there = loop {
+        match store.acknowledge(private, what).await {
+            Ok(there) => break there,
+            Err(error) => {
+                sure = false;
+                outage.note("acknowledging jobs failed", &error);
+                outage.wait().await;
+            }
+        }
+    };
+    outage.over();
+    if sure && there < expected {
+        tracing::warn!(
+            batches = expected - there,
+            "finished jobs were no longer owned: another process put them back, they run twice"
+        );
+    }
 }

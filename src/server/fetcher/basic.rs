@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{Batch, Source};
 use crate::error::Result;
 use crate::store::claims::BlockingWire;
-use crate::store::queue_key;
+use crate::store::{is_refusal, queue_key};
 
 /// Jobs leave Redis when they are fetched, as in Sidekiq's open-source version: what runs when the process dies is lost.
 #[derive(Debug)]
@@ -44,7 +44,10 @@ impl Basic {
                 Ok(vec![Batch::new(String::new(), queue, jobs)])
             }
             Err(error) => {
-                self.wire = None;
+                // A connection on which Redis refused is as good as before.
+                if !is_refusal(&error) {
+                    self.wire = None;
+                }
                 Err(error)
             }
         }

@@ -8,7 +8,7 @@ use tokio::task::JoinSet;
 use super::{Batch, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::claims::BlockingWire;
-use crate::store::queue_key;
+use crate::store::{backoff, is_refusal, queue_key};
 
 /// Jobs move into private lists of this process and leave them only when they are done, retried, dead or requeued.
 ///
@@ -92,7 +92,12 @@ impl Reliable {
 
     pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
         self.idle.wait.store(false, Ordering::SeqCst);
-        let batches = self.claim(want.min(MAX_CLAIM)).await?;
+        let asked_again = self.unanswered.is_some();
+        let mut batches = self.claim(want.min(MAX_CLAIM)).await?;
+        if asked_again && batches.is_empty() {
+            // The claim before never arrived; there was no look at the queues since.
+            batches = self.claim(want.min(MAX_CLAIM)).await?;
+        }
         if !batches.is_empty() {
             self.nap = NAP.0;
             return Ok(batches);
@@ -160,6 +165,7 @@ impl Reliable {
                     queue: Arc::clone(name),
                     key: key.clone(),
                     list: None,
+                    unsure: false,
                 };
                 self.waiters.spawn(waiter.run());
             }
@@ -191,23 +197,34 @@ struct Waiter {
     key: String,
     /// A private list that is on the index and, as far as is known, empty.
     list: Option<String>,
+    /// Whether the last command failed: it may have moved a job into `list` all the same.
+    unsure: bool,
 }
 
 impl Waiter {
     async fn run(mut self) {
         let mut wire = None;
-        let mut pause = Duration::from_millis(50);
+        let mut failures = 0;
         while self.may_wait().await {
             let outcome = self.wait(&mut wire).await;
             self.idle.answered(self.number);
             match outcome {
-                Ok(()) => pause = Duration::from_millis(50),
+                Ok(()) => failures = 0,
                 Err(error) => {
                     tracing::debug!(queue = &*self.queue, %error, "waiting for a job failed");
-                    // The connection is dropped: what its command still does ends up in `list`, which is read first.
-                    wire = None;
-                    self.pause(pause).await;
-                    pause = (pause * 2).min(Duration::from_secs(1));
+                    failures += 1;
+                    self.unsure = true;
+                    let refused = is_refusal(&error);
+                    if !refused {
+                        // The connection is dropped: what its command still does ends up in `list`, which is read first.
+                        wire = None;
+                    }
+                    self.pause(backoff(failures)).await;
+                    if refused {
+                        // With its memory full Redis lets nobody wait; the claim is allowed, and looks instead, first.
+                        self.idle.wait.store(false, Ordering::SeqCst);
+                        self.idle.stirred.notify_one();
+                    }
                 }
             }
         }
@@ -238,20 +255,21 @@ impl Waiter {
         let Source { store, private, numbers, .. } = &self.source;
         let wire = match wire {
             Some(wire) => wire,
-            None => {
-                let fresh = store.blocking().await?;
-                if let Some(list) = &self.list {
-                    // The last command ended in silence; it may have moved a job all the same.
-                    let jobs = store.private_jobs(list, MAX_CLAIM).await?;
-                    if !jobs.is_empty() {
-                        let list = self.list.take().unwrap_or_default();
-                        self.deliver(list, jobs);
-                        return Ok(());
-                    }
-                }
-                wire.insert(fresh)
-            }
+            None => wire.insert(store.blocking().await?),
         };
+        if self.unsure {
+            // Read on this connection: if one fell silent, others that lie still may have, too.
+            let jobs = match &self.list {
+                Some(list) => wire.private_jobs(list, MAX_CLAIM).await?,
+                None => Vec::new(),
+            };
+            self.unsure = false;
+            if !jobs.is_empty() {
+                let list = self.list.take().unwrap_or_default();
+                self.deliver(list, jobs);
+                return Ok(());
+            }
+        }
         let list = self.list.get_or_insert_with(|| private.list(numbers.fetch_add(1, Ordering::Relaxed), &self.queue));
         let id = wire.id();
         let (job, suspects) = self.source.until_quiet(id, wire.move_one(private, &self.key, list)).await?;

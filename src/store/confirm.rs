@@ -1,0 +1,91 @@
+//! Pushes that wait until replicas have them.
+
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use redis::{Value, cmd};
+use tokio::sync::Semaphore;
+
+use super::error::failed;
+use super::link::{Again, Link};
+use super::wire::{Request, Wire};
+use crate::error::{Error, ErrorKind, Result};
+
+/// How many replicas must have a push, and how long that may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Replicas {
+    pub(crate) count: usize,
+    pub(crate) within: Duration,
+}
+
+/// Connections of their own: `WAIT` holds a connection up, and speaks of what was written on it.
+pub(super) struct Confirmed {
+    free: Mutex<Vec<Wire>>,
+    turns: Semaphore,
+}
+
+/// Pushes of one client that wait at the same time, and so connections.
+const TURNS: usize = 8;
+
+impl Default for Confirmed {
+    fn default() -> Self {
+        Self { free: Mutex::default(), turns: Semaphore::new(TURNS) }
+    }
+}
+
+impl Confirmed {
+    /// Sends a request, then waits for replicas. [`ErrorKind::Unconfirmed`] if it was applied and too few have it in time.
+    pub(super) async fn run(&self, link: &Link, doing: &str, request: Request<'_>, replicas: Replicas) -> Result<()> {
+        let _turn = self.turns.acquire().await;
+        let mut wire = self.send(link, doing, request).await?;
+        let Replicas { count, within } = replicas;
+        // Without a time Redis would wait for ever.
+        let millis = within.as_millis().max(1);
+        wire.connection.set_response_timeout(within + link.options().response_timeout);
+        let wait = cmd("WAIT").arg(count).arg(u64::try_from(millis).unwrap_or(u64::MAX)).take();
+        match wire.send::<usize>(Request::Command(&wait)).await {
+            Ok(confirmed) => {
+                self.free().push(wire);
+                if confirmed >= count { Ok(()) } else { Err(unconfirmed(doing, Some(confirmed), replicas)) }
+            }
+            Err(error) => Err(unconfirmed(doing, None, replicas).because(error)),
+        }
+    }
+
+    /// The connection a request was applied on.
+    async fn send(&self, link: &Link, doing: &str, request: Request<'_>) -> Result<Wire> {
+        let (patience, mut again) = (link.options().response_timeout, Again::default());
+        loop {
+            let mut wire = match self.take() {
+                Some(wire) => wire,
+                None => link.dedicated(patience).await?,
+            };
+            wire.connection.set_response_timeout(patience);
+            match wire.send::<Value>(request).await {
+                Ok(_) => return Ok(wire),
+                // The connection is not used again: it is rare, and who knows.
+                Err(error) if again.is_worth_it(&error) => {}
+                Err(error) => return Err(failed(doing, error)),
+            }
+        }
+    }
+
+    fn take(&self) -> Option<Wire> {
+        let mut free = self.free();
+        free.retain(|wire| !wire.has_ended());
+        free.pop()
+    }
+
+    fn free(&self) -> std::sync::MutexGuard<'_, Vec<Wire>> {
+        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn unconfirmed(doing: &str, confirmed: Option<usize>, Replicas { count, within }: Replicas) -> Error {
+    let had = confirmed.map_or_else(|| "nobody knows how many".to_owned(), |confirmed| confirmed.to_string());
+    Error::new(
+        ErrorKind::Unconfirmed,
+        format!("{doing} was applied, but {had} of {count} replicas confirmed it within {within:?}"),
+    )
+    .with_replicas(confirmed)
+}

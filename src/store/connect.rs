@@ -1,0 +1,140 @@
+//! How a connection is made: where to, as whom, over what.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use redis::aio::ConnectionLike;
+use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::{
+    AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, cmd,
+};
+
+use super::error::Unreachable;
+use super::options::RedisOptions;
+use super::sentinel::{Address, Primary, Sentinels};
+use super::wire::{Era, Wire};
+
+/// Makes connections to one Redis, wherever it is at that moment.
+pub(super) struct Connector {
+    pub(super) options: RedisOptions,
+    pub(super) primary: Option<Primary>,
+    era: Era,
+}
+
+impl Connector {
+    pub(super) fn new(options: RedisOptions) -> Self {
+        #[cfg(feature = "tls")]
+        // Without a provider rustls panics at the first connection; a second installation is refused and harmless.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let primary = options.sentinels.as_ref().map(|Sentinels { primary, nodes }| {
+            let nodes = nodes.iter().cloned().map(tuned).collect();
+            Primary::new(Sentinels { primary: primary.clone(), nodes }, options.connect_timeout)
+        });
+        Self { options, primary, era: Era::default() }
+    }
+
+    /// A new connection. `patience` is how long an answer may take.
+    pub(super) async fn connect(self: &Arc<Self>, patience: Duration) -> Result<Wire, Unreachable> {
+        let Some(primary) = &self.primary else { return Ok(self.open(self.settings()?, patience).await?) };
+        self.listen(primary);
+        let mut said = Vec::new();
+        let mut tried = Vec::new();
+        for turn in 0..primary.count() {
+            match primary.ask(turn).await {
+                Ok(address) if tried.contains(&address) => {}
+                Ok(address) => match self.primary_at(&address, patience).await {
+                    Ok(mut wire) => {
+                        primary.was_right(turn);
+                        primary.is_now(address.clone());
+                        wire.post = Some(primary.post(address));
+                        return Ok(wire);
+                    }
+                    Err(why) => {
+                        said.push(why.to_string());
+                        tried.push(address);
+                    }
+                },
+                Err(why) => said.push(why),
+            }
+        }
+        Err(Unreachable::Because(format!("no sentinel names a primary: {}", said.join("; "))))
+    }
+
+    /// A connection to the server at this address, if it is a primary.
+    pub(super) async fn primary_at(&self, address: &Address, patience: Duration) -> Result<Wire, Unreachable> {
+        let (host, port) = address;
+        let about = |why: &dyn std::fmt::Display| Unreachable::Because(format!("{host}:{port}: {why}"));
+        let settings = self.settings()?;
+        let addr = moved(settings.addr(), address);
+        let mut wire = self.open(settings.set_addr(addr), patience).await.map_err(|error| about(&error))?;
+        match is_primary(&mut wire.connection).await {
+            Ok(true) => Ok(wire),
+            Ok(false) => Err(about(&"it is no primary")),
+            Err(error) => Err(about(&error)),
+        }
+    }
+
+    /// The settings of a connection with the credentials of this moment.
+    fn settings(&self) -> Result<ConnectionInfo, Unreachable> {
+        let info = tuned(self.options.info.clone());
+        let Some(source) = &self.options.credentials else { return Ok(info) };
+        let settings = source.apply(info.redis_settings().clone()).map_err(Unreachable::Because)?;
+        Ok(info.set_redis_settings(settings))
+    }
+
+    async fn open(&self, info: ConnectionInfo, patience: Duration) -> RedisResult<Wire> {
+        let (ended, era) = (Arc::new(AtomicBool::new(false)), self.era.begin());
+        let seen = Arc::clone(&ended);
+        let config = AsyncConnectionConfig::new()
+            .set_connection_timeout(Some(self.options.connect_timeout))
+            .set_response_timeout(Some(patience))
+            .set_push_sender(move |push: PushInfo| {
+                if push.kind == PushKind::Disconnection {
+                    seen.store(true, Ordering::Release);
+                }
+                Ok::<(), redis::aio::SendError>(())
+            });
+        let connection = redis::Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?;
+        Ok(Wire { connection, ended, post: None, era })
+    }
+}
+
+/// What every connection of ours has: no delay, a dead peer noticed, RESP3, our name.
+fn tuned(info: ConnectionInfo) -> ConnectionInfo {
+    let tcp = TcpSettings::default()
+        .set_nodelay(true)
+        .set_keepalive(TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)));
+    #[cfg(target_os = "linux")]
+    let tcp = tcp.set_user_timeout(Duration::from_secs(10));
+    let redis = info
+        .redis_settings()
+        .clone()
+        .set_protocol(ProtocolVersion::RESP3)
+        .set_lib_name("ferrokiq", env!("CARGO_PKG_VERSION"));
+    info.set_tcp_settings(tcp).set_redis_settings(redis)
+}
+
+/// Another address, over TLS as before if it was.
+fn moved(addr: &ConnectionAddr, (host, port): &Address) -> ConnectionAddr {
+    match addr {
+        ConnectionAddr::TcpTls { insecure, tls_params, .. } => ConnectionAddr::TcpTls {
+            host: host.clone(),
+            port: *port,
+            insecure: *insecure,
+            tls_params: tls_params.clone(),
+        },
+        _ => ConnectionAddr::Tcp(host.clone(), *port),
+    }
+}
+
+/// Whether a server takes writes. `HELLO` tells it to every user; `ROLE` is for administrators.
+async fn is_primary(connection: &mut impl ConnectionLike) -> RedisResult<bool> {
+    let hello: HashMap<String, Value> = cmd("HELLO").query_async(connection).await?;
+    Ok(match hello.get("role") {
+        Some(Value::SimpleString(role)) => role == "master",
+        Some(Value::BulkString(role)) => role == b"master",
+        _ => true,
+    })
+}

@@ -1,0 +1,9 @@
+#!lua flags=allow-oom
+-- Renews the sign of life of a process, with a full memory too: nobody may be taken for dead, or fence himself, for want of it.
+-- KEYS  1 alive key, 2 suspect key, 3 registry
+-- ARGV  1 identity, 2 milliseconds the alive key lives
+-- Returns 1 if the process is registered
+redis.call('SET', KEYS[1], 1, 'PX', ARGV[2])
+-- A mark of an earlier absence must not shorten the grace of a later one.
+redis.call('DEL', KEYS[2])
+return redis.call('SISMEMBER', KEYS[3], ARGV[1])

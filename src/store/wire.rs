@@ -1,0 +1,124 @@
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation};
+
+#[cfg(feature = "server")]
+use super::error::failed;
+use super::sentinel::Post;
+#[cfg(feature = "server")]
+use crate::error::Result;
+
+/// One connection, and whether it is still of use.
+#[derive(Clone)]
+pub(super) struct Wire {
+    pub(super) connection: MultiplexedConnection,
+    /// Whether the library saw it end.
+    pub(super) ended: Arc<AtomicBool>,
+    /// With sentinels: what tells that another server is the primary now.
+    pub(super) post: Option<Post>,
+    pub(super) era: Era,
+}
+
+/// The time between two silences. A connection of an earlier one is not used again, however well it looks: where one fell
+/// silent, others that lie still may have, too, and each would take its time to show it.
+#[derive(Clone, Default)]
+pub(super) struct Era {
+    born: u64,
+    now: Arc<AtomicU64>,
+}
+
+impl Era {
+    /// That of a connection made now.
+    pub(super) fn begin(&self) -> Self {
+        Self { born: self.now.load(Ordering::Acquire), now: Arc::clone(&self.now) }
+    }
+
+    fn is_over(&self) -> bool {
+        self.now.load(Ordering::Acquire) != self.born
+    }
+
+    /// Ends it, unless it is over.
+    fn end(&self) {
+        let _ = self.now.compare_exchange(self.born, self.born + 1, Ordering::AcqRel, Ordering::Acquire);
+    }
+}
+
+/// What is sent in one go.
+#[derive(Clone, Copy)]
+pub(super) enum Request<'a> {
+    Command(&'a Cmd),
+    Pipeline(&'a Pipeline),
+    Script(&'a ScriptInvocation<'a>),
+}
+
+impl Wire {
+    pub(super) fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire) || self.era.is_over() || self.post.as_ref().is_some_and(Post::is_lost)
+    }
+
+    pub(super) fn is(&self, other: &Self) -> bool {
+        Arc::ptr_eq(&self.ended, &other.ended)
+    }
+
+    /// Sends a request. Its answer is not waited for any more once another server is the primary: it may never come.
+    pub(super) async fn send<T: FromRedisValue>(&mut self, request: Request<'_>) -> RedisResult<T> {
+        if self.era.is_over() || self.post.as_ref().is_some_and(Post::is_lost) {
+            return Err(unused());
+        }
+        let post = self.post.clone();
+        let answer = match post {
+            None => request.send(&mut self.connection).await,
+            Some(post) => tokio::select! {
+                biased;
+                answer = request.send(&mut self.connection) => answer,
+                () = post.lost() => Err(moved()),
+            },
+        };
+        if answer.as_ref().is_err_and(RedisError::is_timeout) {
+            self.era.end();
+        }
+        answer
+    }
+
+    /// Runs a command that may block for as long as this wire's patience.
+    #[cfg(feature = "server")]
+    pub(super) async fn query<T: FromRedisValue>(&mut self, doing: &str, command: &Cmd) -> Result<T> {
+        self.send(Request::Command(command)).await.map_err(|error| failed(doing, error))
+    }
+
+    /// Runs a pipeline that may block for as long as this wire's patience.
+    #[cfg(feature = "server")]
+    pub(super) async fn pipe<T: FromRedisValue>(&mut self, doing: &str, pipeline: &Pipeline) -> Result<T> {
+        self.send(Request::Pipeline(pipeline)).await.map_err(|error| failed(doing, error))
+    }
+}
+
+/// As a refused connection: nothing was sent.
+fn unused() -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::ConnectionRefused, "this connection is not to be used any more").into()
+}
+
+/// As silence: the server that was the primary may have done what it was asked, and may have passed it on.
+fn moved() -> RedisError {
+    std::io::Error::new(std::io::ErrorKind::ConnectionAborted, "another server is the primary now").into()
+}
+
+impl Request<'_> {
+    async fn send<T: FromRedisValue>(self, connection: &mut MultiplexedConnection) -> RedisResult<T> {
+        match self {
+            Self::Command(command) => command.query_async(connection).await,
+            Self::Pipeline(pipeline) => pipeline.query_async(connection).await,
+            Self::Script(script) => script.invoke_async(connection).await,
+        }
+    }
+}
+
+/// The database of the connection, for code that must not guess.
+impl fmt::Debug for Wire {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Wire").field("db", &self.connection.get_db()).field("ended", &self.has_ended()).finish()
+    }
+}
