@@ -24,7 +24,7 @@ const fn at_most(what: &'static str, figure: &'static str, over: &'static str, m
 /// Stands for one where a figure is not compared.
 pub(crate) const ALONE: &str = "";
 
-pub(crate) const GOALS: [Goal; 29] = [
+pub(crate) const GOALS: [Goal; 28] = [
     at_least(
         "no-op drain, reliable, 10 slots, to Sidekiq at 10 threads",
         "drain_noop.ferrokiq_reliable.10",
@@ -128,10 +128,4 @@ pub(crate) const GOALS: [Goal; 29] = [
     at_most("memory, idle, KB", "rss_idle_kb.ferrokiq_reliable.10", ALONE, 8_192.0),
     at_most("memory, 10,000 sleeping jobs, KB", "rss_sleeping_kb.ferrokiq_reliable.10000", ALONE, 40_960.0),
     at_most("Redis commands a second, idle, 8 queues", "idle_commands_per_s.ferrokiq_reliable.8_queues", ALONE, 15.0),
-    at_least(
-        "jobs that read 100 KB of JSON, to Sidekiq",
-        "read_json.ferrokiq_reliable.10",
-        "read_json.sidekiq.10",
-        5.0,
-    ),
 ];

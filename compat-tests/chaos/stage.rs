@@ -324,6 +324,9 @@ impl Stage {
     pub(crate) fn nobody_recovered(&mut self) {
         let said: String = self.workers.iter().map(|worker| worker.said()).collect();
         self.expect(!said.contains("put back the jobs"), || "a process that lives was taken for dead".to_owned());
+        self.expect(!said.contains("no longer owned"), || {
+            "jobs are said to be no longer owned, and nobody took them".to_owned()
+        });
     }
 
     /// Ends what still runs and counts.

@@ -15,7 +15,7 @@ use crate::server::{FetchMode, WireVersion};
     version,
     disable_version_flag = true,
     after_help = "Flags go before the configuration file, the file before the environment.\n\
-                  Environment: REDIS_URL or REDIS_PROVIDER, RAILS_MAX_THREADS, APP_ENV / RAILS_ENV / RACK_ENV, DYNO, RUST_LOG.\n\
+                  Environment: REDIS_URL or REDIS_PROVIDER, REDIS_PASSWORD_FILE, RAILS_MAX_THREADS, APP_ENV / RAILS_ENV / RACK_ENV, DYNO, RUST_LOG.\n\
                   Signals: TERM, INT stop; TSTP stops fetching; TTIN logs what runs."
 )]
 pub(super) struct Flags {

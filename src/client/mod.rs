@@ -256,15 +256,12 @@ impl Client {
 
     async fn write_to(&self, store: &Store, mut payloads: Vec<Payload>) -> Result<()> {
         let Some(first) = payloads.first() else { return Ok(()) };
-        let Delivery { once, replicas } = self.1;
+        let once = self.1.once;
         if first.contains_key("at") {
-            let jids = once.then(|| payloads.iter().map(jid_of).collect::<Result<Vec<_>>>()).transpose()?;
+            let jids = if once { payloads.iter().map(jid_of).collect::<Result<_>>()? } else { Vec::new() };
             let entries: Vec<(String, String)> =
                 payloads.into_iter().map(normalize::scheduled).collect::<Result<_>>()?;
-            return match jids {
-                Some(jids) => store.schedule_once(&entries, &jids, replicas).await,
-                None => store.schedule(&entries, replicas).await,
-            };
+            return self.write_later(store, &entries, &jids).await;
         }
         let stamp = self.0.stamps.form().stamp(EpochSecs::now());
         for payload in &mut payloads {
@@ -286,11 +283,19 @@ impl Client {
         }
         let queues: Vec<(&str, Vec<String>)> =
             queues.iter_mut().map(|(queue, jobs)| (queue.as_str(), std::mem::take(jobs))).collect();
-        if once {
-            store.push_once(&queues, &jids.concat(), replicas).await
-        } else {
-            store.push(&queues, replicas).await
-        }
+        self.write_now(store, &queues, &jids.concat()).await
+    }
+
+    /// To their queues, as this client delivers; `jids` count only where each is to be pushed once.
+    async fn write_now(&self, store: &Store, queues: &[(&str, Vec<String>)], jids: &[String]) -> Result<()> {
+        let Delivery { once, replicas } = self.1;
+        if once { store.push_once(queues, jids, replicas).await } else { store.push(queues, replicas).await }
+    }
+
+    /// To the schedule; as [`write_now`](Self::write_now).
+    async fn write_later(&self, store: &Store, entries: &[(String, String)], jids: &[String]) -> Result<()> {
+        let Delivery { once, replicas } = self.1;
+        if once { store.schedule_once(entries, jids, replicas).await } else { store.schedule(entries, replicas).await }
     }
 
     /// Its Redis; `None` for a client of tests.

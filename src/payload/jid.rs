@@ -11,19 +11,20 @@ pub struct Jid(Box<str>);
 impl Jid {
     /// 12 random bytes in hex, as `SecureRandom.hex(12)`.
     pub fn generate() -> Self {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
         let bytes: [u8; 12] = rand::rng().random();
-        Self(hex(&bytes).into())
+        let mut text = String::with_capacity(24);
+        for byte in bytes {
+            text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+            text.push(char::from(DIGITS[usize::from(byte & 15)]));
+        }
+        Self(text.into())
     }
 
     /// The id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    bytes.iter().flat_map(|byte| [byte >> 4, byte & 15]).map(|digit| char::from(DIGITS[usize::from(digit)])).collect()
 }
 
 impl From<&str> for Jid {

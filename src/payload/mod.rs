@@ -7,6 +7,7 @@
 
 mod backtrace;
 mod jid;
+mod mold;
 mod retry;
 mod scan;
 mod text;
@@ -22,6 +23,7 @@ use crate::time::StampForm;
 
 pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
 pub use jid::Jid;
+pub(crate) use mold::Mold;
 pub use retry::Retry;
 #[cfg(feature = "server")]
 pub(crate) use text::{error_message, is_routable_queue};
@@ -129,17 +131,7 @@ impl Payload {
     /// [`ErrorKind::Args`](crate::ErrorKind::Args) if `args` is not a JSON array, holds a number JSON cannot write, or is
     /// nested deeper than Ruby reads.
     pub fn try_new(class: &str, args: &impl Serialize) -> Result<Self> {
-        let args = serde_json::to_string(args)
-            .map_err(|error| Error::args(format!("arguments of {class} cannot be written as JSON")).because(error))?;
-        if !args.starts_with('[') {
-            return Err(Error::args(format!("arguments of {class} must be a JSON array")));
-        }
-        if is_too_deep(&args) {
-            return Err(Error::args(format!(
-                "arguments of {class} are nested deeper than {} levels",
-                scan::MAX_DEPTH - 2
-            )));
-        }
+        let args = encode_args(class, args)?;
         let mut payload = Self::empty();
         payload.insert("class", class);
         payload.insert_raw("args", args);
@@ -395,6 +387,19 @@ impl From<&Payload> for serde_json::Value {
     fn from(payload: &Payload) -> Self {
         serde_json::from_str(&payload.as_str()).unwrap_or(Self::Null)
     }
+}
+
+/// Arguments as a JSON array that Ruby reads.
+pub(crate) fn encode_args(class: &str, args: &impl Serialize) -> Result<String> {
+    let args = serde_json::to_string(args)
+        .map_err(|error| Error::args(format!("arguments of {class} cannot be written as JSON")).because(error))?;
+    if !args.starts_with('[') {
+        return Err(Error::args(format!("arguments of {class} must be a JSON array")));
+    }
+    if is_too_deep(&args) {
+        return Err(Error::args(format!("arguments of {class} are nested deeper than {} levels", scan::MAX_DEPTH - 2)));
+    }
+    Ok(args)
 }
 
 /// Whether the value of a top-level key is nested deeper than Ruby reads; the object that holds it is one level itself.

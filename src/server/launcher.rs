@@ -61,7 +61,7 @@ impl Launcher {
             core.holdings.clone(),
             acknowledgements,
             core.settler.unacknowledged().clone(),
-            core.outages.part(),
+            core.outages.clone(),
         );
         let acknowledger = tokio::spawn(acknowledger.run());
         let mut helpers = vec![tokio::spawn(poller::run(Arc::clone(&core)))];

@@ -48,7 +48,7 @@ impl Processor {
         while let Some(unit) = self.intake.next(finished).await {
             finished = 1;
             if self.core.isolation.is_alert() {
-                self.run_if_admitted(&unit).await;
+                Box::pin(self.run_if_admitted(&unit)).await;
                 continue;
             }
             self.slot.begin(&unit);
@@ -69,15 +69,16 @@ impl Processor {
         self.slot.end();
     }
 
+    /// Whatever does not happen to most jobs is boxed: a slot keeps room for the largest thing it may wait for, all the time.
     async fn process(&self, unit: &UnitOfWork) {
         let payload = match self.decode(unit) {
             Ok(payload) => payload,
-            Err(malformed) => return self.bury_unreadable(unit, &malformed).await,
+            Err(malformed) => return Box::pin(self.bury_unreadable(unit, &malformed)).await,
         };
         self.core.dialect.hear_job(&payload);
         let registered = self.core.registry.get(payload.class());
         if registered.is_none() && self.core.config.unknown_classes == UnknownClasses::Requeue {
-            return self.leave_for_others(unit).await;
+            return Box::pin(self.leave_for_others(unit)).await;
         }
         let log = JobLog::start(&payload, self.slot.tid());
         let outcome = match registered {
@@ -90,8 +91,8 @@ impl Processor {
                 self.core.settler.acknowledge(unit);
                 self.core.counters.processed();
             }
-            Err(error) if error.is_interruption() => self.run_again(unit).await,
-            Err(error) => self.fail(unit, &error, registered).await,
+            Err(error) if error.is_interruption() => Box::pin(self.run_again(unit)).await,
+            Err(error) => Box::pin(self.fail(unit, &error, registered)).await,
         }
     }
 

@@ -73,12 +73,6 @@ pub(crate) struct Acknowledgement<'a> {
     pub(crate) jobs: Vec<(&'a str, &'a [u8])>,
 }
 
-impl Acknowledgement<'_> {
-    pub(crate) fn is_empty(&self) -> bool {
-        self.lists.is_empty() && self.trims.is_empty() && self.jobs.is_empty()
-    }
-}
-
 /// The keys of a process that never change.
 #[derive(Clone, Debug)]
 pub(crate) struct Private {

@@ -19,13 +19,13 @@ pub(super) fn failed(doing: &str, error: RedisError) -> Error {
 /// Why a connection could not be made. Everybody who waited for it is told.
 #[derive(Clone)]
 pub(super) enum Unreachable {
-    Redis(RedisError),
+    Redis(Refusal),
     Because(String),
 }
 
 impl From<RedisError> for Unreachable {
     fn from(error: RedisError) -> Self {
-        Self::Redis(error)
+        Self::Redis(Refusal(error))
     }
 }
 

@@ -140,8 +140,8 @@ impl Link {
     }
 }
 
-/// Whether to send once more what was refused: once on a new connection where a failover is going on, and a few times where
-/// a script was forgotten between its loading and its call.
+/// Whether to send once more what was not done: once on a new connection where a failover is going on, or where the one at hand was
+/// given up before anything was sent; and a few times where a script was forgotten between its loading and its call.
 #[derive(Default)]
 pub(super) struct Again {
     moved: bool,
@@ -150,7 +150,7 @@ pub(super) struct Again {
 
 impl Again {
     pub(super) fn is_worth_it(&mut self, error: &RedisError) -> bool {
-        if is_failover(error) {
+        if is_failover(error) || error.is_connection_refusal() {
             return !std::mem::replace(&mut self.moved, true);
         }
         self.loaded += 1;

@@ -8,6 +8,7 @@ use crate::error::Error;
 
 /// An error of the client library, without what a server quoted: one that does not know a command repeats its arguments, a
 /// password among them, and one that refuses a command names the user.
+#[derive(Clone)]
 pub(super) struct Refusal(pub(super) RedisError);
 
 impl fmt::Display for Refusal {

@@ -54,7 +54,8 @@ fn points() -> Vec<Point> {
         script("recover", include_str!("../../../src/store/lua/recover.lua"), Way::Recover, 1),
         script("bye", include_str!("../../../src/store/lua/bye.lua"), Way::Stop, 1),
         point("acknowledge", "UNLINK\r\n", Way::Work, 3),
-        point("acknowledge some", "LREM\r\n", Way::Uneven, 1),
+        point("acknowledge the oldest", "LTRIM\r\n", Way::Uneven, 2),
+        point("acknowledge one", "LREM\r\n", Way::Uneven, 1),
         point("read a private list", "LRANGE\r\n", Way::Work, 4),
         point("wait for a job", "BLMOVE\r\n", Way::Work, 1),
         point("stay alive", "ferrokiq:alive:", Way::Work, 2),
@@ -106,7 +107,7 @@ async fn meet(stage: &mut Stage, point: &Point, moment: Moment) -> Result<bool, 
         if told.try_recv().is_ok() {
             break true;
         }
-        if began.elapsed() > Duration::from_secs(8) {
+        if began.elapsed() > Duration::from_secs(15) {
             break false;
         }
         if !stopped && began.elapsed() > Duration::from_millis(300) {
@@ -125,9 +126,9 @@ async fn prepare(stage: &mut Stage, way: Way) -> Result<(), Failure> {
         Way::Work => stage.push(40, 3.0, 0).await,
         Way::Fail => stage.push(20, 1.0, 1).await,
         Way::Uneven => {
-            for _ in 0..8 {
-                stage.push(4, 1.0, 0).await?;
+            for _ in 0..20 {
                 stage.push(1, 60.0, 0).await?;
+                stage.push(4, 1.0, 0).await?;
             }
             Ok(())
         }
@@ -140,7 +141,7 @@ async fn prepare(stage: &mut Stage, way: Way) -> Result<(), Failure> {
             Ok(())
         }
         // More of them than slots: it has some in any case.
-        Way::Stop => stage.push(15, 1_800.0, 0).await,
+        Way::Stop => stage.push(12, 1_300.0, 0).await,
         Way::Recover => {
             stage.push(30, 200.0, 0).await?;
             let runs = stage.runs()?;

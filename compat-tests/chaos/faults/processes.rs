@@ -108,6 +108,7 @@ async fn restart(stage: &mut Stage, quick: (usize, usize, usize), full: (usize, 
     }
     let patience = stage.scale(60, 900);
     stage.settle(Duration::from_secs(patience)).await?;
+    stage.nobody_recovered();
     stage.stop_all().await
 }
 

@@ -173,20 +173,31 @@ pub(crate) async fn read_only(stage: &mut Stage) -> Result<(), Failure> {
 
 pub(crate) async fn wrong_types(stage: &mut Stage) -> Result<(), Failure> {
     stage.orders.queues = ["broken", "default"].map(str::to_owned).to_vec();
-    for key in ["queue:broken", "retry"] {
-        let _: String = stage.redis.call("SET", &[key, "no list"]).await?;
-    }
     stage.push(500, 1.0, 0).await?;
     stage.push(20, 1.0, 1).await?;
+    // To be buried, and to be promoted.
+    let give_up = r#""retry":0,"#;
+    stage.push_jobs(10, "Harm", r#"["panic",0]"#, give_up).await?;
+    for _ in 0..10 {
+        let (id, payload) = stage.job("Work", "[1,0]", "");
+        let _: usize = stage.redis.call("ZADD", &["schedule", "1", &payload]).await?;
+        stage.accepted.push(id);
+    }
+    let keys = ["queue:broken", "retry", "dead", "queues"];
+    for key in keys {
+        let _: String = stage.redis.call("SET", &[key, "neither list nor set"]).await?;
+    }
     stage.start_all(1).await?;
-    let runs = 520;
+    let runs = 540;
     stage.wait_runs(runs).await?;
     tokio::time::sleep(Duration::from_millis(500)).await;
     let open = stage.open_jobs().await?;
-    stage.expect(open == [0, 20, 0, 0], || format!("what cannot be retried lies as {open:?}, not in private lists"));
+    stage.expect(open == [0, 30, 0, 0], || {
+        format!("what cannot be retried or buried lies as {open:?}, not in private lists")
+    });
     let said = stage.workers[0].said();
     stage.expect(said.contains("queue:broken") && said.contains("another type"), || "nobody was told".to_owned());
-    for key in ["queue:broken", "retry"] {
+    for key in keys {
         let _: usize = stage.redis.call("DEL", &[key]).await?;
     }
     // What waits for a key to be mended is settled when its process is gone.

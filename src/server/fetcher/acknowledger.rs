@@ -2,11 +2,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use super::unacknowledged::{MARGIN, Unacknowledged};
 use super::{Batch, Holdings, UnitOfWork};
-use crate::server::outage::Outage;
+use crate::server::outage::{Outage, Outages};
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
 
@@ -14,6 +15,10 @@ use crate::store::claims::{Acknowledgement, Private};
 const PATIENCE: Duration = Duration::from_millis(5);
 /// Batches taken from the inbox at once.
 const BATCHES: usize = 64;
+/// Round trips under way at once where one takes long: one after the other would keep the processors waiting. Where it is quick, fewer
+/// and larger ones cost less.
+const AT_ONCE: usize = 4;
+const LONG: Duration = Duration::from_micros(500);
 
 /// Takes jobs that are done out of their private lists, off the path of the jobs.
 ///
@@ -32,7 +37,11 @@ pub(crate) struct Acknowledger {
     closed: Vec<Arc<Batch>>,
     /// When jobs that others keep waiting are searched for.
     due: Instant,
-    outage: Outage,
+    outages: Outages,
+    /// Round trips under way; each says how long it took.
+    telling: JoinSet<Duration>,
+    /// How many may be.
+    at_once: usize,
 }
 
 impl Acknowledger {
@@ -43,7 +52,7 @@ impl Acknowledger {
         holdings: Holdings,
         inbox: mpsc::UnboundedReceiver<Arc<Batch>>,
         unacknowledged: Unacknowledged,
-        outage: Outage,
+        outages: Outages,
     ) -> Self {
         Self {
             store,
@@ -54,7 +63,9 @@ impl Acknowledger {
             open: Vec::new(),
             closed: Vec::new(),
             due: Instant::now(),
-            outage,
+            outages,
+            telling: JoinSet::new(),
+            at_once: 1,
         }
     }
 
@@ -63,18 +74,23 @@ impl Acknowledger {
         let mut batches = Vec::with_capacity(BATCHES);
         loop {
             tokio::select! {
-                count = self.inbox.recv_many(&mut batches, BATCHES) => {
+                Some(told) = self.telling.join_next() => {
+                    let long = told.is_ok_and(|took| took > LONG);
+                    self.at_once = if long { AT_ONCE } else { 1 };
+                }
+                count = self.inbox.recv_many(&mut batches, BATCHES), if self.telling.len() < self.at_once => {
                     if count == 0 {
                         break;
                     }
                 }
-                () = self.unacknowledged.due() => {}
+                () = self.unacknowledged.due(), if self.telling.len() < self.at_once => {}
                 () = tokio::time::sleep_until(self.due), if !self.open.is_empty() => {}
             }
             self.sort(&mut batches);
-            self.acknowledge(Instant::now() >= self.due).await;
+            self.acknowledge(Instant::now() >= self.due);
         }
-        self.acknowledge(true).await;
+        self.acknowledge(true);
+        while self.telling.join_next().await.is_some() {}
     }
 
     fn sort(&mut self, batches: &mut Vec<Arc<Batch>>) {
@@ -85,7 +101,10 @@ impl Acknowledger {
         self.open.retain(|batch| !batch.is_closed());
         for batch in batches.drain(..) {
             if batch.is_closed() {
-                self.closed.push(batch);
+                // It comes twice, and was through the first time already if its jobs are quick.
+                if !self.closed.iter().any(|known| Arc::ptr_eq(known, &batch)) {
+                    self.closed.push(batch);
+                }
             } else {
                 self.open.push(batch);
             }
@@ -93,13 +112,13 @@ impl Acknowledger {
     }
 
     /// One round trip for what is done; the jobs that others keep waiting, too, if they have waited long enough or are many.
-    async fn acknowledge(&mut self, due: bool) {
+    fn acknowledge(&mut self, due: bool) {
         let (mut trims, mut held_up) = (Vec::new(), Vec::new());
         for batch in &self.open {
             match batch.trimmable_to() {
                 // It closed just now, and comes through the inbox once more.
                 Some(0) => {}
-                Some(to) => trims.push((batch, to)),
+                Some(to) => trims.push((Arc::clone(batch), to)),
                 None => held_up.push(batch),
             }
         }
@@ -108,20 +127,20 @@ impl Acknowledger {
             held_up.clear();
         }
         let single: Vec<UnitOfWork> = held_up.into_iter().flat_map(Batch::done).collect();
-        let what = Acknowledgement {
-            lists: self.closed.iter().map(|batch| batch.list()).collect(),
-            trims: trims.iter().map(|(batch, to)| (batch.list(), *to)).collect(),
-            jobs: single.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect(),
-        };
-        if !what.is_empty() {
-            let expected = self.closed.iter().filter(|batch| batch.done().next().is_some()).count();
-            tell(&self.store, &self.private, &what, expected, &mut self.outage).await;
-            self.closed.iter().for_each(|batch| self.holdings.remove(batch));
+        let done = Done { closed: std::mem::take(&mut self.closed), trims, single };
+        if !done.is_empty() {
+            let (store, private, unacknowledged) =
+                (self.store.clone(), self.private.clone(), self.unacknowledged.clone());
+            let (holdings, mut outage) = (self.holdings.clone(), self.outages.part());
+            let (expected, jobs) = (done.lists_with_jobs(), done.mark());
+            self.telling.spawn(async move {
+                let began = Instant::now();
+                done.tell(&store, &private, expected, &mut outage).await;
+                done.closed.iter().for_each(|batch| holdings.remove(batch));
+                unacknowledged.acknowledged(jobs);
+                began.elapsed()
+            });
         }
-        let mut jobs: usize = trims.into_iter().map(|(batch, to)| batch.trimmed_to(to)).sum();
-        jobs += single.iter().filter(|unit| unit.plucked()).count();
-        jobs += self.closed.drain(..).map(|batch| batch.trimmed_to(0)).sum::<usize>();
-        self.unacknowledged.acknowledged(jobs as u64);
         if due {
             self.due = Instant::now() + PATIENCE;
             self.open.retain(|batch| batch.is_to_be_watched());
@@ -129,24 +148,58 @@ impl Acknowledger {
     }
 }
 
-/// Until Redis has answered. While it is away, what is done stays in the private lists, and in memory.
-async fn tell(store: &Store, private: &Private, what: &Acknowledgement<'_>, expected: usize, outage: &mut Outage) {
-    let mut sure = true;
-    let there = loop {
-        match store.acknowledge(private, what).await {
-            Ok(there) => break there,
-            Err(error) => {
-                sure = false;
-                outage.note("acknowledging jobs failed", &error);
-                outage.wait().await;
+/// Jobs that one round trip takes out of their private lists.
+struct Done {
+    /// Batches of which all jobs are done.
+    closed: Vec<Arc<Batch>>,
+    /// Batches of which all are done but the newest so many.
+    trims: Vec<(Arc<Batch>, usize)>,
+    single: Vec<UnitOfWork>,
+}
+
+impl Done {
+    fn is_empty(&self) -> bool {
+        self.closed.is_empty() && self.trims.is_empty() && self.single.is_empty()
+    }
+
+    /// How many of the lists that go as a whole still hold jobs.
+    fn lists_with_jobs(&self) -> usize {
+        self.closed.iter().filter(|batch| batch.done().next().is_some()).count()
+    }
+
+    /// Notes that they are on their way out, so that nobody takes them out again; returns how many they are.
+    fn mark(&self) -> u64 {
+        let mut jobs: usize = self.trims.iter().map(|(batch, to)| batch.trimmed_to(*to)).sum();
+        jobs += self.single.iter().filter(|unit| unit.plucked()).count();
+        jobs += self.closed.iter().map(|batch| batch.trimmed_to(0)).sum::<usize>();
+        jobs as u64
+    }
+
+    /// Until Redis has answered; while it is away, what is done stays in the private lists, and in memory. Several may be under way and
+    /// overtake each other: a list that was trimmed further, or is gone, stays as it is.
+    async fn tell(&self, store: &Store, private: &Private, expected: usize, outage: &mut Outage) {
+        let what = Acknowledgement {
+            lists: self.closed.iter().map(|batch| batch.list()).collect(),
+            trims: self.trims.iter().map(|(batch, to)| (batch.list(), *to)).collect(),
+            jobs: self.single.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect(),
+        };
+        let mut sure = true;
+        let there = loop {
+            match store.acknowledge(private, &what).await {
+                Ok(there) => break there,
+                Err(error) => {
+                    sure = false;
+                    outage.note("acknowledging jobs failed", &error);
+                    outage.wait().await;
+                }
             }
+        };
+        outage.over();
+        if sure && there < expected {
+            tracing::warn!(
+                batches = expected - there,
+                "finished jobs were no longer owned: another process put them back, they run twice"
+            );
         }
-    };
-    outage.over();
-    if sure && there < expected {
-        tracing::warn!(
-            batches = expected - there,
-            "finished jobs were no longer owned: another process put them back, they run twice"
-        );
     }
 }

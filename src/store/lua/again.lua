@@ -10,6 +10,6 @@ end
 if redis.call('LREM', KEYS[1], -1, ARGV[3]) == 0 then
   return redis.call('SISMEMBER', KEYS[4], ARGV[1]) - 1
 end
-redis.call('SADD', KEYS[3], ARGV[2])
 redis.call('LPUSH', KEYS[2], ARGV[4])
+redis.pcall('SADD', KEYS[3], ARGV[2])
 return 1

@@ -6,8 +6,14 @@
 --         push  queue name       to a queue
 --         later score            back to the schedule
 --         bury  score            to the dead set
--- Returns { members moved, members left because their queue is no list }
+-- Returns { members moved, members left because the key they belong in holds something else }
 local moved, stuck, buried = 0, 0, false
+-- Whether a key takes members of a sorted set. What is taken out before that is known is lost if it does not: nothing is rolled back.
+local function is_set(key)
+  local kind = redis.call('TYPE', key).ok
+  return kind == 'zset' or kind == 'none'
+end
+local takes = { later = is_set(KEYS[3]), bury = is_set(KEYS[4]) }
 -- By queue: its jobs; false if it is no list.
 local queues = {}
 local function queue_of(name)
@@ -21,7 +27,8 @@ local function queue_of(name)
 end
 for at = 3, #ARGV, 4 do
   local member, what, where, bytes = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local jobs = what ~= 'push' or queue_of(where)
+  local jobs = takes[what]
+  if what == 'push' then jobs = queue_of(where) end
   if not jobs then
     stuck = stuck + 1
   elseif redis.call('ZREM', KEYS[1], member) == 1 then
@@ -38,8 +45,8 @@ for at = 3, #ARGV, 4 do
 end
 for name, jobs in pairs(queues) do
   if jobs and #jobs > 0 then
-    redis.call('SADD', KEYS[2], name)
     redis.call('LPUSH', 'queue:' .. name, unpack(jobs))
+    redis.pcall('SADD', KEYS[2], name)
   end
 end
 if buried then

@@ -34,6 +34,6 @@ for _ = 1, ARGV[2] do
   end
 end
 if back > 0 then
-  redis.call('SADD', KEYS[3], ARGV[1])
+  redis.pcall('SADD', KEYS[3], ARGV[1])
 end
 return { back, convicted }

@@ -15,6 +15,6 @@ for at = 2, #ARGV do
   end
 end
 if moved > 0 then
-  redis.call('SADD', KEYS[3], ARGV[1])
+  redis.pcall('SADD', KEYS[3], ARGV[1])
 end
 return moved
