@@ -101,7 +101,7 @@ impl Redis {
     }
 
     fn as_user(&self, user: &str) -> RedisOptions {
-        format!("{}?user=ferrokiq-{user}&pass=secret", self.url()).parse().unwrap()
+        format!("{}&pass=secret", self.url_of(&format!("ferrokiq-{user}"))).parse().unwrap()
     }
 
     /// With the rights of a worker.

@@ -2,10 +2,9 @@ use std::fmt;
 
 use redis::RedisError;
 
-use super::refusal::Refusal;
 #[cfg(feature = "server")]
 use super::refusal::redis_error;
-
+use super::refusal::{Refusal, without_quotations};
 use crate::error::{Error, ErrorKind};
 
 /// A failed command as the crate's error. `doing` says what was tried, and never holds a payload.
@@ -18,7 +17,7 @@ pub(super) fn failed(doing: &str, error: RedisError) -> Error {
 }
 
 /// Why a connection could not be made. Everybody who waited for it is told.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) enum Unreachable {
     Redis(Refusal),
     Because(String),
@@ -39,10 +38,17 @@ impl std::error::Error for Unreachable {}
 
 impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Redis(error) => error.fmt(f),
-            Self::Because(reason) => reason.fmt(f),
-        }
+        let said = match self {
+            Self::Redis(error) => error.to_string(),
+            Self::Because(reason) => reason.clone(),
+        };
+        f.write_str(&without_quotations(said))
+    }
+}
+
+impl fmt::Debug for Unreachable {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Unreachable").field(&self.to_string()).finish()
     }
 }
 

@@ -239,7 +239,6 @@ mod tests {
     fn never_shows_a_password() {
         for url in [
             "redis://user:s3cr3t@h:1/0",
-            "redis+sentinel://x:s3cr3t@h/p?sentinel_password=s3cr3t",
             "redis://s3cr3t:s3cr3t@h/0",
             "redis//:s3cr3t@h",
             "redis://:s3cr3t@h:notaport/0",
@@ -253,6 +252,16 @@ mod tests {
             "unix:///run/redis.sock?pass=s3cr3t&db=x",
             "unix://s3cr3t",
             "rediss://:s3cr3t@h",
+            "redis+sentinel://:s3cr3t",
+            "redis+sentinel://s3cr3t/",
+            "redis+sentinel://:s3cr3t@h",
+            "redis+sentinel://:s3cr3t@h/p/s3cr3t",
+            "redis+sentinel://:s3cr3t@h:x/p",
+            "redis+sentinel://h/p?s3cr3t",
+            "redis+sentinel://h/p?password=s3cr3t",
+            "sentinel:s3cr3t",
+            "sentinel-s3cr3t://h",
+            "redis+sentinel://x:s3cr3t@h/p?sentinel_password=s3cr3t",
         ] {
             let shown = match url.parse::<RedisOptions>() {
                 Ok(options) => format!("{options} {options:?}"),

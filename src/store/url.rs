@@ -16,21 +16,20 @@ const SENTINEL_FORM: &str = "redis+sentinel://user:password@host:26379,host:2637
 pub(super) fn parse(url: &str) -> Result<Location, String> {
     let scheme = url.split("://").next().unwrap_or_default();
     if matches!(scheme, "rediss" | "rediss+sentinel") && cfg!(not(feature = "tls")) {
-        return Err(format!("{} needs TLS: build ferrokiq with feature `tls`", without_secrets(url)));
+        return Err(format!("{} needs TLS: build ferrokiq with feature `tls`", scheme_of(url)));
     }
     match scheme {
         "redis+sentinel" => of_sentinels("redis", url),
         "rediss+sentinel" => of_sentinels("rediss", url),
         _ if scheme.contains("sentinel") => {
-            Err(format!("{scheme}:// is no scheme ferrokiq knows: sentinels are named by {SENTINEL_FORM}"))
+            Err(format!("{} has no scheme ferrokiq knows: sentinels are named by {SENTINEL_FORM}", scheme_of(url)))
         }
         // The URL parser's own error may quote the URL, password and all: it is dropped.
         _ => match url.into_connection_info() {
             Ok(info) => Ok(Location { info, sentinels: None }),
-            Err(_) => Err(format!(
-                "{} is no Redis URL: use redis://host:port/db, rediss:// or unix:///path",
-                without_secrets(url)
-            )),
+            Err(_) => {
+                Err(format!("{} is no Redis URL: use redis://host:port/db, rediss:// or unix:///path", scheme_of(url)))
+            }
         },
     }
 }
@@ -81,16 +80,27 @@ fn of_sentinels(scheme: &str, url: &str) -> Result<Location, String> {
 }
 
 /// All that can be shown of a URL that cannot be read: what is a password in it, only whoever wrote it knows.
-fn without_secrets(url: &str) -> String {
+fn scheme_of(url: &str) -> String {
     match url.split_once("://") {
-        Some((scheme, _))
-            if scheme.len() <= 16 && scheme.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'+') =>
-        {
-            format!("{scheme}://...")
-        }
+        Some((scheme, _)) if SCHEMES.contains(&scheme) => format!("{scheme}://..."),
         _ => "the value".to_owned(),
     }
 }
+
+/// Those that people use, for Redis and by mistake.
+const SCHEMES: [&str; 11] = [
+    "redis",
+    "rediss",
+    "redis+sentinel",
+    "rediss+sentinel",
+    "sentinel",
+    "valkey",
+    "valkeys",
+    "unix",
+    "redis+unix",
+    "http",
+    "https",
+];
 
 #[cfg(test)]
 mod tests {
