@@ -95,7 +95,13 @@ impl Proxy {
         Ok(Self { port, shared })
     }
 
+    /// For a worker.
     pub(crate) fn url(&self) -> String {
+        crate::redis::worker_url(self.port)
+    }
+
+    /// For whoever needs every right.
+    pub(crate) fn url_of_all(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
     }
 

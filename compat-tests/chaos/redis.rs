@@ -17,6 +17,18 @@ pub(crate) struct Redis {
     arguments: Vec<String>,
 }
 
+/// Those who are shipped; faults themselves act as the default user, who may do everything.
+const USERS: [&str; 3] = [
+    include_str!("../../docs/acl/producer.acl"),
+    include_str!("../../docs/acl/worker.acl"),
+    include_str!("../../docs/acl/operator.acl"),
+];
+
+/// The same server through this port, with the rights of a worker.
+pub(crate) fn worker_url(port: u16) -> String {
+    format!("redis://ferrokiq-worker:secret@127.0.0.1:{port}/0")
+}
+
 /// How long a server may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -44,7 +56,11 @@ impl Redis {
 
     fn spawn(dir: &Path, port: u16, arguments: &[String]) -> Result<Child, Error> {
         let log = OpenOptions::new().append(true).create(true).open(dir.join("log"))?;
+        let users = dir.join("users.acl");
+        std::fs::write(&users, USERS.map(|line| line.replacen(" on ", " on >secret ", 1)).concat())?;
         Command::new("redis-server")
+            .arg("--aclfile")
+            .arg(users)
             .args(["--port", &port.to_string(), "--bind", "127.0.0.1", "--save", "", "--dir"])
             .arg(dir)
             .args(["--appendonly", "yes", "--appendfsync", "always", "--enable-debug-command", "local"])
@@ -94,6 +110,20 @@ impl Redis {
 
     pub(crate) fn url(&self) -> String {
         format!("redis://127.0.0.1:{}/0", self.port)
+    }
+
+    /// For an app that pushes.
+    pub(crate) fn producer_url(&self) -> String {
+        format!("redis://ferrokiq-producer:secret@127.0.0.1:{}/0", self.port)
+    }
+
+    /// What workers and producers asked for and were refused, but for what is left out on purpose.
+    pub(crate) async fn refusals(&self) -> Result<Vec<String>, RedisError> {
+        let log: Vec<std::collections::HashMap<String, String>> = self.call("ACL", &["LOG", "128"]).await?;
+        let refused =
+            log.into_iter().filter(|entry| entry["username"].starts_with("ferrokiq-") && entry["reason"] != "auth");
+        let refused = refused.map(|entry| format!("{} for {}", entry["object"], entry["username"]));
+        Ok(refused.filter(|what| !what.starts_with("client|")).collect())
     }
 
     /// A connection of its own.

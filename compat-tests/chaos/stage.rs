@@ -12,7 +12,7 @@ use crate::Failure;
 use crate::check::{Places, Verdict};
 use crate::fleet::{Broken, Orders, Worker};
 use crate::ledger::{Jid, Ledger, jid};
-use crate::redis::Redis;
+use crate::redis::{Redis, worker_url};
 
 pub(crate) struct Stage {
     pub(crate) dir: PathBuf,
@@ -41,7 +41,7 @@ impl Stage {
         std::fs::create_dir_all(&dir)?;
         let redis = Redis::start(&dir, redis).await?;
         let orders = Orders {
-            url: redis.url(),
+            url: worker_url(redis.port),
             concurrency: 10,
             timeout: 25,
             queues: vec!["default".to_owned()],
@@ -334,6 +334,8 @@ impl Stage {
         let verdict =
             Verdict::new(&self.accepted, &Places::of(&self.redis).await?, &Ledger::read(&self.dir)?, &self.broken);
         self.recoveries.abort_all_late(&mut self.max_recovery, &mut self.complaints).await;
+        let refused = self.redis.refusals().await?;
+        self.expect(refused.is_empty(), || format!("the shipped rights do not suffice: {}", refused.join(", ")));
         let (lost, doubled, unexplained) = (verdict.lost, verdict.doubled, verdict.unexplained);
         self.expect(lost == 0, || format!("{lost} jobs are lost"));
         self.expect(doubled == 0, || format!("{doubled} jobs are in two places"));

@@ -28,7 +28,7 @@ async fn push_through(stage: &mut Stage, client: &Client, jobs: usize) -> usize 
 
 pub(crate) async fn redis_sigkill(stage: &mut Stage) -> Result<(), Failure> {
     let (kills, each) = stage.scale((8, 500), (200, 1_000));
-    let client = Client::open(&stage.redis.url())?;
+    let client = Client::open(&stage.redis.producer_url())?;
     stage.start_all(2).await?;
     let mut unsure = 0;
     for _ in 0..kills {

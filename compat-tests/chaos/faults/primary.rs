@@ -328,7 +328,7 @@ pub(crate) async fn split_brain(stage: &mut Stage) -> Result<(), Failure> {
         told.len()
     ));
     stage.redis = replica;
-    stage.orders.url = stage.redis.url();
+    stage.orders.url = crate::redis::worker_url(stage.redis.port);
     stage.start_all(1).await?;
     stage.settle(Duration::from_secs(60)).await?;
     stage.stop_all().await

@@ -212,7 +212,7 @@ pub(crate) async fn pause_short(stage: &mut Stage) -> Result<(), Failure> {
 
 pub(crate) async fn pause_long(stage: &mut Stage) -> Result<(), Failure> {
     stage.start_all(2).await?;
-    for _ in 0..stage.scale(1, 100) {
+    for _ in 0..stage.scale(1, 30) {
         stage.push(300, 50.0, 0).await?;
         let runs = stage.runs()?;
         stage.wait_runs(runs + 60).await?;

@@ -10,7 +10,7 @@ use crate::stage::Stage;
 
 /// Its snapshots fail: it takes no writes until one succeeds.
 pub(crate) async fn misconf(stage: &mut Stage) -> Result<(), Failure> {
-    let client = Client::open(&stage.redis.url())?;
+    let client = Client::open(&stage.redis.producer_url())?;
     stage.start_all(2).await?;
     stage.push(2_000, 5.0, 0).await?;
     stage.push(50, 5.0, 1).await?;

@@ -76,7 +76,7 @@ pub(crate) async fn mixed_fleet(stage: &mut Stage) -> Result<(), Failure> {
     stage.push(100, 2.0, 1).await?;
     stage.orders.url = to_rust.url();
     stage.start_all(2).await?;
-    stage.orders.url = to_ruby.url();
+    stage.orders.url = to_ruby.url_of_all();
     let ruby = start_ruby(stage, None)?;
     let (rounds, mut ruby_kills) = (stage.scale(8, 120), 0);
     for round in 0..rounds {
@@ -90,7 +90,7 @@ pub(crate) async fn mixed_fleet(stage: &mut Stage) -> Result<(), Failure> {
             tokio::time::sleep(Duration::from_millis(pause)).await;
             stage.kill(ruby).await?;
             ruby_kills += 1;
-            stage.orders.url = to_ruby.url();
+            stage.orders.url = to_ruby.url_of_all();
             start_ruby(stage, Some(ruby))?;
         } else {
             let (pause, at) = (stage.rng.random_range(50..500), stage.rng.random_range(0..2));
