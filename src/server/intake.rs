@@ -33,6 +33,8 @@ struct State {
     /// Jobs taken, and jobs finished by those who came for another, since the server started.
     taken: u64,
     finished: u64,
+    /// What a job of those that came last has on average; 0 while none came.
+    bytes_per_job: usize,
     pace: Pace,
     closed: bool,
 }
@@ -51,6 +53,20 @@ struct Pace {
 const MAX_AHEAD: usize = 400;
 /// How long a job that was fetched ahead may lie here before it is put back for somebody else.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Bytes of payloads a capsule holds, as far as the jobs that came last tell; one job it takes in any case.
+const MEMORY: usize = 256 * 1_024 * 1_024;
+
+impl State {
+    /// How many more jobs there is memory for.
+    fn affordable(&self) -> usize {
+        let held = self.ready.len() + usize::try_from(self.taken.saturating_sub(self.finished)).unwrap_or(usize::MAX);
+        match MEMORY.checked_div(self.bytes_per_job) {
+            None => usize::MAX,
+            Some(room) => room.saturating_sub(held).max(usize::from(held == 0)),
+        }
+    }
+}
 
 impl Intake {
     /// For so many processors.
@@ -74,6 +90,8 @@ impl Intake {
             let mut state = self.state();
             let before = state.ready.len();
             state.ready.extend(batches.iter().flat_map(Batch::units));
+            let bytes: usize = batches.iter().map(|batch| batch.bytes()).sum();
+            state.bytes_per_job = bytes / (state.ready.len() - before).max(1);
             state.pace.came = Some((Instant::now(), state.finished));
             state.pace.emptied = None;
             (state.ready.len() - before).min(state.idle)
@@ -140,7 +158,7 @@ impl Intake {
     /// Whether a processor is free and nothing lies ready for it.
     pub(crate) fn has_room(&self) -> bool {
         let state = self.state();
-        state.idle > state.ready.len()
+        state.idle > state.ready.len() && state.affordable() > 0
     }
 
     /// How many jobs the fetcher should bring now; 0 if it should wait for [`room`](Self::room). `round_trip` is what the
@@ -159,7 +177,7 @@ impl Intake {
         if ready > ahead / 2 && ready >= state.idle {
             return 0;
         }
-        (state.idle + ahead).saturating_sub(ready)
+        (state.idle + ahead).saturating_sub(ready).min(state.affordable())
     }
 
     /// Waits until [`wanted`](Self::wanted) is worth asking again.
@@ -266,6 +284,28 @@ mod tests {
         intake.push(&[batch(2)]);
         tokio::time::sleep(Duration::from_millis(20)).await;
         assert!(intake.has_room());
+    }
+
+    #[tokio::test]
+    async fn asks_for_no_more_than_there_is_memory_for() {
+        let intake = Arc::new(Intake::new(3, Unacknowledged::default()));
+        let large = vec![b'x'; 100 * 1_024 * 1_024];
+        intake.push(&[Batch::new(String::new(), "q".into(), vec![large])]);
+        for _ in 0..3 {
+            let intake = Arc::clone(&intake);
+            tokio::spawn(async move {
+                let _unit = intake.next(0).await;
+                std::future::pending::<()>().await;
+            });
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(intake.wanted(Duration::ZERO), 1, "one runs, two are free, and two fit in all");
+        assert!(intake.has_room());
+        let huge = vec![b'x'; 300 * 1_024 * 1_024];
+        intake.push(&[Batch::new(String::new(), "q".into(), vec![huge])]);
+        tokio::task::yield_now().await;
+        assert_eq!(intake.wanted(Duration::ZERO), 0);
+        assert!(!intake.has_room());
     }
 
     #[tokio::test]

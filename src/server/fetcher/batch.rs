@@ -56,6 +56,11 @@ impl Batch {
         &self.list
     }
 
+    /// How large its payloads are together.
+    pub(crate) fn bytes(&self) -> usize {
+        self.jobs.iter().map(|job| job.bytes.len()).sum()
+    }
+
     pub(crate) fn units(self: &Arc<Self>) -> impl Iterator<Item = UnitOfWork> {
         (0..self.jobs.len()).map(|at| UnitOfWork { batch: Arc::clone(self), at })
     }
