@@ -167,8 +167,9 @@ async fn play_one(fault: &Fault, dir: &Path, seed: u64, full: bool) -> Result<Ou
     (seed, fault.name).hash(&mut hasher);
     let mut stage = Stage::new(dir.to_owned(), hasher.finish(), full, fault.redis).await?;
     if let Err(error) = (fault.play)(&mut stage).await {
-        // What became of the jobs is counted all the same.
+        // What became of the jobs is counted all the same, once nothing moves any more.
         stage.expect(false, || error.to_string());
+        stage.workers.clear();
     }
     stage.close().await
 }

@@ -55,8 +55,8 @@ async fn snapshot(stage: &Stage, end: &str) -> Result<(), Failure> {
 
 /// It restarts with much to read: for a while it answers everything with LOADING.
 pub(crate) async fn loading(stage: &mut Stage) -> Result<(), Failure> {
-    let keys = stage.scale("2000000", "10000000");
-    let _: String = stage.redis.call("DEBUG", &["POPULATE", keys, "ballast", "16"]).await?;
+    let keys = stage.scale(2_000_000, 6_000_000);
+    let _: String = stage.redis.call("DEBUG", &["POPULATE", &keys.to_string(), "ballast", "16"]).await?;
     let _: String = stage.redis.call("BGREWRITEAOF", &[]).await?;
     let rewritten = Instant::now() + Duration::from_secs(120);
     while stage.redis.call::<String>("INFO", &["persistence"]).await?.contains("aof_rewrite_in_progress:1")
@@ -90,11 +90,12 @@ pub(crate) async fn loading(stage: &mut Stage) -> Result<(), Failure> {
         // Whoever missed it first has to find it back.
         stage.wait_said(at, "Redis is online", Duration::from_secs(5)).await?;
     }
-    // The ballast is in the way of the accounting.
-    let _: String = stage.redis.call("EVAL", &[FORGET_BALLAST, "0", keys]).await?;
+    // The ballast is in the way of the accounting; piece by piece, so that nobody waits for Redis.
+    for from in (0..keys).step_by(50_000) {
+        let _: String = stage.redis.call("EVAL", &[FORGET_BALLAST, "0", &from.to_string()]).await?;
+    }
     stage.settle(Duration::from_secs(60)).await?;
     stage.stop_all().await
 }
 
-const FORGET_BALLAST: &str =
-    "for at = 0, tonumber(ARGV[1]) - 1 do redis.call('UNLINK', 'ballast:' .. at) end return redis.status_reply('OK')";
+const FORGET_BALLAST: &str = "for at = tonumber(ARGV[1]), tonumber(ARGV[1]) + 49999 do redis.call('UNLINK', 'ballast:' .. at) end return redis.status_reply('OK')";
