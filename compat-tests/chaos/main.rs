@@ -8,8 +8,10 @@ mod faults;
 mod fleet;
 mod ledger;
 mod proxy;
+mod recoveries;
 mod redis;
 mod stage;
+mod waits;
 mod worker;
 
 use std::error::Error;

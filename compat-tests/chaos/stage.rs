@@ -12,6 +12,7 @@ use crate::Failure;
 use crate::check::{Places, Verdict};
 use crate::fleet::{Broken, Orders, Worker};
 use crate::ledger::{Jid, Ledger, jid};
+use crate::recoveries::{Recoveries, until_recovered};
 use crate::redis::{Redis, worker_url};
 
 pub(crate) struct Stage {
@@ -78,6 +79,10 @@ impl Stage {
         if !so {
             self.complaints.push(otherwise());
         }
+    }
+
+    pub(crate) fn complain(&mut self, complaint: String) {
+        self.complaints.push(complaint);
     }
 
     pub(crate) fn remark(&mut self, remark: impl Into<String>) {
@@ -207,113 +212,6 @@ impl Stage {
         Ok(())
     }
 
-    /// Jobs that are neither done nor dead: queued, in private lists, in the retry set, in the schedule.
-    pub(crate) async fn open_jobs(&self) -> Result<[usize; 4], Failure> {
-        let script = "local held, queued = 0, 0 \
-            for _, key in ipairs(redis.call('KEYS', 'ferrokiq:batch:*')) do held = held + redis.call('LLEN', key) end \
-            for _, key in ipairs(redis.call('KEYS', 'queue:*')) do if redis.call('TYPE', key).ok == 'list' then queued = queued + redis.call('LLEN', key) end end \
-            local function size(key) return redis.call('TYPE', key).ok == 'zset' and redis.call('ZCARD', key) or 0 end \
-            return {queued, held, size('retry'), size('schedule')}";
-        let open: Vec<usize> = self.redis.call("EVAL", &[script, "0"]).await?;
-        Ok([open[0], open[1], open[2], open[3]])
-    }
-
-    /// Retries are due now: nobody waits for them.
-    async fn hurry_retries(&self) -> Result<(), Failure> {
-        let script = "for _, job in ipairs(redis.call('ZRANGE', 'retry', 0, 999)) do redis.call('ZADD', 'retry', 'XX', 1, job) end";
-        let _: () = self.redis.call("EVAL", &[script, "0"]).await?;
-        Ok(())
-    }
-
-    /// Waits until every job is done or dead.
-    pub(crate) async fn settle(&mut self, within: Duration) -> Result<(), Failure> {
-        let deadline = Instant::now() + within;
-        loop {
-            let open = self.open_jobs().await?;
-            if open.iter().sum::<usize>() == 0 {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                let [queued, held, retrying, scheduled] = open;
-                self.complaints.push(format!(
-                    "not settled within {within:?}: {queued} queued, {held} held, {retrying} retrying, {scheduled} scheduled"
-                ));
-                return Ok(());
-            }
-            if open[2] > 0 {
-                self.hurry_retries().await?;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    pub(crate) fn ledger(&self) -> Result<Ledger, Failure> {
-        Ok(Ledger::read(&self.dir)?)
-    }
-
-    /// Runs that began.
-    pub(crate) fn runs(&self) -> Result<usize, Failure> {
-        Ok(self.ledger()?.runs())
-    }
-
-    /// Waits until so many runs began.
-    pub(crate) async fn wait_runs(&mut self, runs: usize) -> Result<(), Failure> {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        while self.runs()? < runs {
-            if Instant::now() > deadline {
-                return Err(format!("fewer than {runs} runs began in 30 s").into());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
-    }
-
-    /// Waits until each of so many accepted jobs, from the `first` on, has begun.
-    pub(crate) async fn wait_runs_of(&mut self, first: usize, jobs: usize) -> Result<(), Failure> {
-        let deadline = Instant::now() + Duration::from_secs(30);
-        loop {
-            let ledger = self.ledger()?;
-            if self.accepted[first..first + jobs].iter().all(|job| ledger.0.contains_key(job)) {
-                return Ok(());
-            }
-            if Instant::now() > deadline {
-                return Err(format!("not all of {jobs} jobs began in 30 s").into());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    }
-
-    /// Waits until every accepted job is done, whatever Redis knows of them.
-    pub(crate) async fn settle_all(&mut self, within: Duration) -> Result<(), Failure> {
-        let deadline = Instant::now() + within;
-        loop {
-            let ledger = self.ledger()?;
-            let open = self.accepted.iter().filter(|job| !ledger.done(job)).count();
-            if open == 0 {
-                return self.settle(deadline.saturating_duration_since(Instant::now())).await;
-            }
-            if Instant::now() > deadline {
-                self.complaints.push(format!("{open} jobs are not done after {within:?}"));
-                return Ok(());
-            }
-            self.hurry_retries().await?;
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-    }
-
-    /// Waits until a worker logged something.
-    pub(crate) async fn wait_said(&mut self, at: usize, what: &str, within: Duration) -> Result<(), Failure> {
-        let deadline = Instant::now() + within;
-        while !self.workers[at].said().contains(what) {
-            if Instant::now() > deadline {
-                self.expect(false, || format!("nothing was said of {what} within {within:?}"));
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        Ok(())
-    }
-
     /// Complains if a worker has ended.
     pub(crate) fn expect_alive(&mut self, at: usize) {
         let ended = self.workers[at].exited();
@@ -360,48 +258,4 @@ pub(crate) struct Outcome {
     pub(crate) max_recovery: Duration,
     pub(crate) complaints: Vec<String>,
     pub(crate) remarks: Vec<String>,
-}
-
-/// How long after its death nothing was left in a process's private lists.
-async fn until_recovered(
-    mut redis: redis::aio::MultiplexedConnection,
-    identity: String,
-    died: Instant,
-) -> Result<Duration, Failure> {
-    let script = "local held = 0 \
-        for _, key in ipairs(redis.call('SMEMBERS', 'ferrokiq:batches:' .. ARGV[1])) do held = held + redis.call('LLEN', key) end \
-        return held";
-    let mut away = Duration::ZERO;
-    loop {
-        let held: usize = redis::cmd("EVAL").arg(script).arg(0).arg(&identity).query_async(&mut redis).await?;
-        if held == 0 {
-            return Ok(away);
-        }
-        away = died.elapsed();
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-}
-
-trait Recoveries {
-    async fn abort_all_late(&mut self, max: &mut Duration, complaints: &mut Vec<String>);
-}
-
-impl Recoveries for JoinSet<Result<Duration, Failure>> {
-    /// Takes the answers; whose process's jobs are not back by now is complained about.
-    async fn abort_all_late(&mut self, max: &mut Duration, complaints: &mut Vec<String>) {
-        let deadline = tokio::time::Instant::now() + Duration::from_secs(2);
-        loop {
-            match tokio::time::timeout_at(deadline, self.join_next()).await {
-                Ok(None) => return,
-                Ok(Some(Ok(Ok(away)))) => *max = away.max(*max),
-                // Redis itself was ended by the fault: nothing was seen.
-                Ok(Some(_)) => {}
-                Err(_) => {
-                    complaints.push(format!("the jobs of {} dead processes are not back", self.len()));
-                    self.abort_all();
-                    return;
-                }
-            }
-        }
-    }
 }

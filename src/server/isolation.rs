@@ -3,13 +3,10 @@
 use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use tokio::sync::Notify;
-use tokio::time::Instant;
 
-use crate::server::core::Core;
-use crate::server::fetcher::{Destination, UnitOfWork};
+use crate::server::fetcher::UnitOfWork;
 
 /// What is known of suspects: payloads that two processes died with.
 ///
@@ -34,16 +31,9 @@ struct State {
     held: bool,
 }
 
-/// How long a suspect waits for the jobs that run beside it to end.
-const WAIT: Duration = Duration::from_secs(5);
-/// How long nothing else starts while a suspect runs.
-const HOLD: Duration = Duration::from_secs(30);
-/// Between two looks whether a suspect is alone.
-const LOOK: Duration = Duration::from_millis(10);
-/// Before a suspect that was sent away may come again.
-const TURN: Duration = Duration::from_millis(250);
-
-enum Admission {
+/// What a job may do now.
+#[derive(Debug)]
+pub(crate) enum Admission {
     /// An ordinary job, and nothing in its way.
     Go,
     /// A suspect whose turn it is.
@@ -69,12 +59,13 @@ impl Isolation {
         self.alert.store(state.occupied || !state.suspects.is_empty(), Ordering::Release);
     }
 
-    /// Whether [`admit`](Core::admit) is to be asked.
+    /// Whether the [`Admission`] is to be asked.
     pub(crate) fn is_alert(&self) -> bool {
         self.alert.load(Ordering::Acquire)
     }
 
-    fn admission(&self, unit: &UnitOfWork) -> Admission {
+    /// What this job may do now; a suspect whose turn it is takes the place.
+    pub(crate) fn admission(&self, unit: &UnitOfWork) -> Admission {
         let mut state = self.state();
         let suspect = !state.suspects.is_empty() && state.suspects.contains(&fingerprint(unit));
         match (suspect, state.held, state.occupied) {
@@ -89,7 +80,8 @@ impl Isolation {
         }
     }
 
-    fn release(&self, gone: bool) {
+    /// Others may start again; `gone` if the suspect is not here any more.
+    pub(crate) fn release(&self, gone: bool) {
         let mut state = self.state();
         state.held = false;
         state.occupied &= !gone;
@@ -99,7 +91,7 @@ impl Isolation {
     }
 
     /// Until nothing is held any more.
-    async fn released(&self) {
+    pub(crate) async fn released(&self) {
         loop {
             let released = self.released.notified();
             if !self.state().held {
@@ -111,95 +103,8 @@ impl Isolation {
 }
 
 /// What Redis calls a payload.
-fn fingerprint(unit: &UnitOfWork) -> String {
+pub(crate) fn fingerprint(unit: &UnitOfWork) -> String {
     sha1_smol::Sha1::from(unit.bytes()).digest().to_string()
-}
-
-/// How a job that was admitted is to be run.
-#[derive(Debug)]
-pub(crate) enum Admitted<'a> {
-    Ordinary,
-    Suspect(Alone<'a>),
-}
-
-/// A suspect's time alone; it ends with this, or earlier.
-#[derive(Debug)]
-pub(crate) struct Alone<'a> {
-    core: &'a Core,
-    fingerprint: String,
-}
-
-impl Core {
-    /// Whether a job may start now, and how. `None` if it was put back: its processor goes on with the next.
-    ///
-    /// Only to be asked while the [`Isolation`] is alert.
-    pub(crate) async fn admit(&self, unit: &UnitOfWork) -> Option<Admitted<'_>> {
-        match self.isolation.admission(unit) {
-            Admission::Go => Some(Admitted::Ordinary),
-            Admission::Held => {
-                self.put_back(unit).await;
-                tokio::select! {
-                    () = self.isolation.released() => {}
-                    () = self.handle.quieted() => {}
-                }
-                None
-            }
-            Admission::Later => {
-                // To the end of its queue: whoever is behind it need not wait.
-                let to = Destination::Queue { bytes: unit.bytes(), queue: unit.queue() };
-                if let Err(error) = self.settler.settle(unit, &to).await {
-                    tracing::debug!(%error, "a suspect stays in the private list until recovered");
-                }
-                tokio::time::sleep(TURN).await;
-                None
-            }
-            Admission::Alone => {
-                let alone = Alone { core: self, fingerprint: fingerprint(unit) };
-                let deadline = Instant::now() + WAIT;
-                while !self.holdings.only(unit) && Instant::now() < deadline {
-                    tokio::select! {
-                        () = tokio::time::sleep(LOOK) => {}
-                        () = self.handle.quieted() => {
-                            self.put_back(unit).await;
-                            return None;
-                        }
-                    }
-                }
-                tracing::warn!(queue = &**unit.queue(), "a job that two processes died with runs alone");
-                Some(Admitted::Suspect(alone))
-            }
-        }
-    }
-
-    async fn put_back(&self, unit: &UnitOfWork) {
-        if let Err(error) = self.settler.requeue(std::slice::from_ref(unit)).await {
-            tracing::debug!(%error, "a job stays in the private list until recovered");
-        }
-    }
-}
-
-impl Alone<'_> {
-    /// Runs the suspect to its end, which acquits it. Others may start before that if it takes long.
-    pub(crate) async fn run(self, job: impl Future<Output = ()>) {
-        let mut job = std::pin::pin!(job);
-        tokio::select! {
-            () = &mut job => {}
-            () = tokio::time::sleep(HOLD) => {
-                self.core.isolation.release(false);
-                job.await;
-            }
-        }
-        // It ended, and its process did not: whatever became of it, these bytes are no suspect any more.
-        if let Err(error) = self.core.store.acquit(&self.fingerprint).await {
-            tracing::debug!(%error, "a job stays a suspect");
-        }
-    }
-}
-
-impl Drop for Alone<'_> {
-    fn drop(&mut self) {
-        self.core.isolation.release(true);
-    }
 }
 
 #[cfg(test)]

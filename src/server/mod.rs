@@ -1,8 +1,10 @@
 //! The working half: fetches jobs, runs them, and leaves Redis as Sidekiq would.
 //!
-//! Floors, from the ground: `identity stats metrics` / `capsule config handle events middleware registry` / `retry intake
-//! fetcher` / `core` / `poller recovery heartbeat processor` / `manager` / `launcher` / `builder`.
+//! Floors, from the ground: `identity liveness stats metrics` / `capsule config handle events outage middleware registry` / `retry
+//! fetcher intake isolation` / `core` / `admission info poller recovery` / `reconcile` / `heartbeat processor` / `manager` / `launcher` /
+//! `last_resort builder`.
 
+mod admission;
 mod builder;
 mod capsule;
 mod config;
@@ -13,6 +15,7 @@ mod fetcher;
 mod handle;
 mod heartbeat;
 mod identity;
+mod info;
 mod intake;
 mod isolation;
 mod iterating;

@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 
 use crate::job::{Context, JobError, JobResult, Run};
 use crate::payload::{Malformed, Payload, is_routable_queue};
+use crate::server::admission::Admitted;
 use crate::server::config::UnknownClasses;
 use crate::server::core::Core;
 use crate::server::fetcher::{Destination, Settled, UnitOfWork};
 use crate::server::intake::Intake;
-use crate::server::isolation::Admitted;
 use crate::server::job_log::JobLog;
 use crate::server::metrics::ClassCounters;
 use crate::server::middleware::{BoxFuture, Next, Performs};
