@@ -152,7 +152,8 @@ pub(crate) async fn term_then_kill(stage: &mut Stage) -> Result<(), Failure> {
         stage.replace(at)?;
     }
     stage.orders.timeout = 25;
-    stage.settle(Duration::from_secs(120)).await?;
+    // Twenty slots for all the long ones.
+    stage.settle(Duration::from_secs(stage.scale(120, 900))).await?;
     stage.stop_all().await
 }
 
@@ -216,7 +217,7 @@ pub(crate) async fn pause_long(stage: &mut Stage) -> Result<(), Failure> {
         stage.push(300, 50.0, 0).await?;
         let runs = stage.runs()?;
         stage.wait_runs(runs + 60).await?;
-        stage.is_broken(0);
+        stage.is_broken_again(0);
         let identity = stage.wait_registered(0).await?;
         stage.workers[0].signal("STOP")?;
         tokio::time::sleep(Duration::from_secs(8)).await;
@@ -255,8 +256,8 @@ pub(crate) async fn stubborn_jobs(stage: &mut Stage) -> Result<(), Failure> {
     stage.orders.timeout = 1;
     for _ in 0..stage.scale(2, 100) {
         stage.push_jobs(2, "Harm", r#"["block",20000]"#, "").await?;
-        let at = stage.start()?;
         let runs = stage.runs()?;
+        let at = stage.start()?;
         stage.wait_runs(runs + 1).await?;
         stage.is_broken(at);
         let asked = Instant::now();
