@@ -2,10 +2,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
-use crate::store::backoff;
+use crate::store::{backoff, is_denied};
 
 /// The times without Redis of one process. Its parts find out one after the other; the log is told once: one line when it
-/// begins, one with its length when it is over, as Sidekiq, and one a minute in between.
+/// begins, one with its length when it is over, as Sidekiq, one a minute in between, and one when it turns out that somebody must act.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outages(Arc<Shared>);
 
@@ -21,6 +21,8 @@ struct Shared {
 struct Now {
     since: Instant,
     told: Instant,
+    /// Somebody was told that it will not go over by itself.
+    told_denied: bool,
     failures: u32,
 }
 
@@ -48,19 +50,21 @@ impl Outage {
     /// This part failed. What is logged names the command and what Redis said, never what was sent.
     pub(crate) fn note(&mut self, what: &str, error: &Error) {
         self.failing = true;
-        let at = Instant::now();
+        let (at, denied) = (Instant::now(), is_denied(error));
         let mut now = self.all.now();
         let tell = match &mut *now {
             Some(now) => {
                 now.failures = now.failures.saturating_add(1);
-                let again = now.told.elapsed() >= TELL_AGAIN;
+                // A connection that broke hides that no new one is allowed.
+                let again = now.told.elapsed() >= TELL_AGAIN || (denied && !now.told_denied);
+                now.told_denied |= denied;
                 if again {
                     now.told = at;
                 }
                 again
             }
             None => {
-                *now = Some(Now { since: at, told: at, failures: 1 });
+                *now = Some(Now { since: at, told: at, told_denied: denied, failures: 1 });
                 true
             }
         };

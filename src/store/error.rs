@@ -80,6 +80,18 @@ pub(crate) fn is_wrong_type(error: &Error) -> bool {
     was_refused(error, &["WRONGTYPE"])
 }
 
+/// Whether Redis refused for want of rights or another password: nothing that goes over by itself.
+#[cfg(feature = "server")]
+pub(crate) fn is_denied(error: &Error) -> bool {
+    let at_once = redis_error(error);
+    let unreachable = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Unreachable>());
+    let said = match (at_once, unreachable) {
+        (Some(error), _) | (None, Some(Unreachable::Redis(Refusal(error)))) => error,
+        _ => return false,
+    };
+    said.kind() == redis::ErrorKind::AuthenticationFailed || has_code(said, &["NOAUTH", "WRONGPASS", "NOPERM"])
+}
+
 /// Whether Redis answered that it does not want to, and the connection is as good as before.
 #[cfg(feature = "server")]
 pub(crate) fn is_refusal(error: &Error) -> bool {

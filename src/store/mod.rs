@@ -38,7 +38,7 @@ pub use options::RedisOptions;
 pub(crate) use backoff::backoff;
 pub(crate) use confirm::Replicas;
 #[cfg(feature = "server")]
-pub(crate) use error::{is_refusal, is_wrong_type};
+pub(crate) use error::{is_denied, is_refusal, is_wrong_type};
 #[cfg(feature = "server")]
 pub(crate) use keys::queue as queue_key;
 
