@@ -220,9 +220,14 @@ impl Processor {
     /// Until Redis takes it, or the key it belongs in holds something else: then the job stays in the private list,
     /// from where it is recovered.
     async fn insist(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Option<Settled> {
-        let mut outage = self.core.outages.part();
+        let (mut outage, mut silence) = (self.core.outages.part(), false);
         loop {
             match self.core.settler.settle(unit, to).await {
+                // It was moved the first time, most likely: only the answer was lost.
+                Ok(Settled::NotOurs) if silence => {
+                    outage.over();
+                    return Some(Settled::Moved);
+                }
                 Ok(Settled::NotOurs) => {
                     tracing::warn!(queue = &**unit.queue(), "a job was no longer owned when it was settled");
                     return Some(Settled::NotOurs);
@@ -236,6 +241,7 @@ impl Processor {
                     return None;
                 }
                 Err(error) => {
+                    silence |= error.is_ambiguous();
                     outage.note("settling a job failed", &error);
                     outage.wait().await;
                 }

@@ -173,7 +173,7 @@ impl Store {
         let mut again = scripts::AGAIN.key(of.list);
         again.key(keys::queue(queue)).key(keys::QUEUES).key(keys::REGISTRY);
         again.arg(of.identity).arg(queue).arg(of.raw).arg(bytes);
-        self.eval("enqueue again", &again).await.map(Moved::told)
+        self.link.eval("enqueue again", &again).await.map(Moved::told)
     }
 
     /// Adds to the end of a queue a job that lies in no private list.

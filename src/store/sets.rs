@@ -55,7 +55,7 @@ impl Store {
     pub(crate) async fn retry(&self, of: Owned<'_>, bytes: &[u8], score: &str) -> Result<Moved> {
         let mut settle = scripts::SETTLE.key(of.list);
         settle.key(keys::RETRY).key(keys::REGISTRY).arg(of.identity).arg(of.raw).arg(bytes).arg(score);
-        self.eval("retry", &settle).await.map(Moved::told)
+        self.link.eval("retry", &settle).await.map(Moved::told)
     }
 
     /// Moves a job out of its private list into `dead`; see [`retry`](Self::retry).
@@ -63,7 +63,7 @@ impl Store {
         let mut settle = scripts::SETTLE.key(of.list);
         settle.key(keys::DEAD).key(keys::REGISTRY).arg(of.identity).arg(of.raw).arg(bytes).arg(score);
         settle.arg(limits.before).arg(limits.rank());
-        self.eval("bury", &settle).await.map(Moved::told)
+        self.link.eval("bury", &settle).await.map(Moved::told)
     }
 
     /// Adds to `retry` a job that lies in no private list.
