@@ -247,17 +247,11 @@ impl Sum {
     }
 
     fn json(&self) -> String {
-        serde_json::json!({
-            "jobs": self.jobs,
-            "kills": self.kills,
-            "restarts": self.restarts,
-            "faults_run": self.faults,
-            "lost": self.lost,
-            "unexplained_duplicates": self.unexplained,
-            "max_recovery_s": (self.max_recovery.as_secs_f64() * 10.0).round() / 10.0,
-            "seed": self.seed,
-        })
-        .to_string()
+        let Self { jobs, kills, restarts, faults, lost, unexplained, seed, .. } = self;
+        let max_recovery = (self.max_recovery.as_secs_f64() * 10.0).round() / 10.0;
+        format!(
+            r#"{{"jobs":{jobs},"kills":{kills},"restarts":{restarts},"faults_run":{faults},"lost":{lost},"unexplained_duplicates":{unexplained},"max_recovery_s":{max_recovery:?},"seed":{seed}}}"#
+        )
     }
 
     fn text(&self) -> String {
