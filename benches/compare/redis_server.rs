@@ -31,8 +31,14 @@ impl RedisServer {
 
     fn ping(&self) -> Result<(), Error> {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
-        stream.write_all(b"PING\r\n")?;
-        stream.read_exact(&mut [0; 5])
+        stream.write_all(b"INFO server\r\nQUIT\r\n")?;
+        let mut said = String::new();
+        stream.read_to_string(&mut said)?;
+        // A port that was free may be somebody else's by now.
+        if said.contains(&format!("process_id:{}\r\n", self.child.id())) {
+            return Ok(());
+        }
+        Err(Error::other("another server answers on the port of this one"))
     }
 
     pub(crate) fn port(&self) -> u16 {

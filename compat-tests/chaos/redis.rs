@@ -76,8 +76,13 @@ impl Redis {
             if !matches!(self.child.try_wait(), Ok(None)) {
                 return false;
             }
-            if self.connection().await.is_ok() {
-                return true;
+            if let Ok(mut connection) = self.connection().await {
+                let said: Result<String, _> = redis::cmd("INFO").arg("server").query_async(&mut connection).await;
+                // Not itself: then it will not get the port.
+                let own = format!("process_id:{}\r\n", self.pid());
+                if said.is_ok_and(|said| said.contains(&own)) {
+                    return true;
+                }
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }

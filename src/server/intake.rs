@@ -35,6 +35,8 @@ struct State {
     finished: u64,
     /// What a job of those that came last has on average; 0 while none came.
     bytes_per_job: usize,
+    /// Processors that wait for others to be done and acknowledged.
+    held_up: usize,
     pace: Pace,
     closed: bool,
 }
@@ -109,7 +111,7 @@ impl Intake {
     pub(crate) async fn next(&self, mut finished: u64) -> Option<UnitOfWork> {
         let mut held_up = false;
         loop {
-            let taken = self.take(std::mem::take(&mut finished));
+            let taken = self.take(std::mem::take(&mut finished), held_up);
             if held_up && !matches!(taken, Taken::TooManyExposed) {
                 self.unacknowledged.pass_on();
             }
@@ -127,9 +129,15 @@ impl Intake {
         }
     }
 
-    fn take(&self, finished: u64) -> Taken<'_> {
+    /// For a processor that `finished` so many, and was `held_up` before.
+    fn take(&self, finished: u64, held_up: bool) -> Taken<'_> {
         let mut state = self.state();
         state.finished += finished;
+        state.held_up -= usize::from(held_up);
+        if finished > 0 && state.held_up > 0 {
+            // A job that failed is acknowledged by nobody, but makes room all the same.
+            self.unacknowledged.pass_on();
+        }
         if state.closed {
             return Taken::Closed;
         }
@@ -139,9 +147,10 @@ impl Intake {
         }
         let running = state.taken.saturating_sub(state.finished);
         if running + self.unacknowledged.count() >= self.exposed {
+            state.held_up += 1;
             return Taken::TooManyExposed;
         }
-        let Some(unit) = state.ready.pop_front() else { return Taken::TooManyExposed };
+        let unit = state.ready.pop_front().expect("there is one: it is not empty");
         state.taken += 1;
         let left = state.ready.len();
         if left == 0 {
