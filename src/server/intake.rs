@@ -277,18 +277,23 @@ mod tests {
         assert_eq!(intake.take_ready().len(), 1, "what comes after the end is not run");
     }
 
-    #[tokio::test]
-    async fn asks_for_as_many_as_are_free_while_jobs_are_slow() {
-        let intake = Arc::new(Intake::new(4, Unacknowledged::default()));
-        assert_eq!(intake.wanted(Duration::from_micros(100)), 0, "nobody waits");
+    /// Three that come for a job and never end with it.
+    async fn three_processors(intake: &Arc<Intake>) {
         for _ in 0..3 {
-            let intake = Arc::clone(&intake);
+            let intake = Arc::clone(intake);
             tokio::spawn(async move {
                 let _unit = intake.next(0).await;
                 std::future::pending::<()>().await;
             });
         }
         tokio::task::yield_now().await;
+    }
+
+    #[tokio::test]
+    async fn asks_for_as_many_as_are_free_while_jobs_are_slow() {
+        let intake = Arc::new(Intake::new(4, Unacknowledged::default()));
+        assert_eq!(intake.wanted(Duration::from_micros(100)), 0, "nobody waits");
+        three_processors(&intake).await;
         assert_eq!(intake.wanted(Duration::from_micros(100)), 3);
         intake.push(&[batch(2)]);
         tokio::time::sleep(Duration::from_millis(20)).await;
@@ -300,14 +305,7 @@ mod tests {
         let intake = Arc::new(Intake::new(3, Unacknowledged::default()));
         let large = vec![b'x'; 100 * 1_024 * 1_024];
         intake.push(&[Batch::new(String::new(), "q".into(), vec![large])]);
-        for _ in 0..3 {
-            let intake = Arc::clone(&intake);
-            tokio::spawn(async move {
-                let _unit = intake.next(0).await;
-                std::future::pending::<()>().await;
-            });
-        }
-        tokio::task::yield_now().await;
+        three_processors(&intake).await;
         assert_eq!(intake.wanted(Duration::ZERO), 1, "one runs, two are free, and two fit in all");
         assert!(intake.has_room());
         let huge = vec![b'x'; 300 * 1_024 * 1_024];
