@@ -17,12 +17,13 @@ suite_of() {
 
 packages_of() {
   local packages=ruby,ruby-sidekiq,puma,ruby-rack,ruby-rack-test,ruby-minitest,redis-server
+  packages=$packages,ruby-railties,ruby-activerecord,ruby-activejob,ruby-actionmailer,ruby-sqlite3
   [ "$1" = 6 ] || packages=$packages,ruby-rackup,ruby-rack-session,valkey-server
   echo "$packages"
 }
 
 # The number at the end changes with the list of packages.
-chroot_of() { printf '%s/roots/%s-2\n' "$cache" "$(suite_of "$1")"; }
+chroot_of() { printf '%s/roots/%s-3\n' "$cache" "$(suite_of "$1")"; }
 bundle_of() { printf '%s/bundle/%s\n' "$cache" "$1"; }
 
 # How Ruby is had for this major version; empty if it is not (yet).
