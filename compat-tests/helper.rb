@@ -16,11 +16,11 @@ require "logger"
 require_relative "../ruby-fixtures/jobs"
 require "sidekiq/api"
 require_relative "support/sidekiqs"
+require_relative "support/verbs"
 
 module Compat
   include Sidekiqs
-
-  DEADLINE = 20
+  include Verbs
 
   def before_setup
     super
@@ -35,20 +35,6 @@ module Compat
     assert_empty RedisServer.refusals(redis("ACL", "LOG")), "the shipped users may not"
     redis("ACL", "LOG", "RESET")
     super
-  end
-
-  def redis(...) = Sidekiq.redis { |conn| conn.call(...) }
-
-  # Polls until the block raises no assertion any more, and raises the last one at the deadline.
-  def eventually(within: DEADLINE)
-    deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + within
-    begin
-      yield
-    rescue Minitest::Assertion, NoMethodError
-      raise if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
-      IO.select(nil, nil, nil, 0.02)
-      retry
-    end
   end
 
   # A Rust worker, up and seen by Sidekiq; stopped after the block. What it said is shown if the test fails.

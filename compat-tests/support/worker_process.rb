@@ -71,6 +71,8 @@ class WorkerProcess
 
   def signal(name) = Process.kill(name, pid)
 
+  def ended? = !(@status ||= Process.wait2(pid, Process::WNOHANG)&.last).nil?
+
   # TERM, and the exit code.
   def stop
     signal("TERM")
@@ -78,13 +80,12 @@ class WorkerProcess
   end
 
   def wait(within: 40)
-    return @status if @status
     deadline = Process.clock_gettime(Process::CLOCK_MONOTONIC) + within
-    until (ended = Process.wait2(pid, Process::WNOHANG))
+    until ended?
       raise "#{title} does not end:\n#{said}" if Process.clock_gettime(Process::CLOCK_MONOTONIC) > deadline
       IO.select(nil, nil, nil, 0.02)
     end
-    @status = ended[1]
+    @status
   end
 
   def kill
