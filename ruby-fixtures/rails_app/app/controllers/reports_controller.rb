@@ -10,7 +10,7 @@ class ReportsController < ActionController::Base
   before_action { Current.user = params[:user].presence || "ann" }
 
   def index
-    @reports = Report.order(id: :desc).limit(12)
+    @reports = Report.order(id: :desc).limit(20)
     render partial: "list" if params[:list]
   end
 
