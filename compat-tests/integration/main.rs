@@ -9,6 +9,7 @@ mod client;
 mod hostile;
 mod lifecycle;
 mod outages;
+mod ownership;
 mod promises;
 mod reliable;
 mod retries;

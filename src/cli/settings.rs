@@ -81,13 +81,7 @@ impl Settings {
                     _ => return Err("`reliable` or `basic`"),
                 });
             }
-            "unknown_classes" => {
-                self.unknown_classes = Some(match &*text(value)? {
-                    "fail" => UnknownClasses::Fail,
-                    "requeue" => UnknownClasses::Requeue,
-                    _ => return Err("`fail` or `requeue`"),
-                });
-            }
+            "unknown_classes" => self.unknown_classes = Some(unknown_classes(value)?),
             "wire_version" => {
                 self.wire_version = Some(match value {
                     Value::Int(6) => WireVersion::V6,
@@ -162,6 +156,26 @@ impl Settings {
         apply!(average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version);
         Ok(builder)
     }
+}
+
+/// `fail`, `requeue`, `divert(QUEUE)` or `divert: QUEUE`.
+fn unknown_classes(value: &Value) -> Result<UnknownClasses, &'static str> {
+    const EXPECTED: &str = "`fail`, `requeue` or `divert(QUEUE)`";
+    let policy = match value {
+        Value::Map(entries) => match &entries[..] {
+            [(key, queue)] if key == "divert" => Some(UnknownClasses::Divert(text(queue).map_err(|_| EXPECTED)?)),
+            _ => None,
+        },
+        value => match text(value).map_err(|_| EXPECTED)?.trim() {
+            "fail" => Some(UnknownClasses::Fail),
+            "requeue" => Some(UnknownClasses::Requeue),
+            word => word
+                .strip_prefix("divert(")
+                .and_then(|rest| rest.strip_suffix(')'))
+                .map(|queue| UnknownClasses::Divert(queue.trim().to_owned())),
+        },
+    };
+    policy.ok_or(EXPECTED)
 }
 
 fn number<T: TryFrom<i64>>(value: &Value) -> Result<T, &'static str> {
@@ -271,6 +285,20 @@ mod tests {
     }
 
     #[test]
+    fn reads_what_becomes_of_unknown_classes() {
+        let text = |word: &str| Value::Text(word.to_owned());
+        for (value, policy) in [
+            (text("fail"), UnknownClasses::Fail),
+            (text("requeue"), UnknownClasses::Requeue),
+            (text("divert(ruby)"), UnknownClasses::Divert("ruby".into())),
+            (Value::Map(vec![("divert".into(), text("ruby"))]), UnknownClasses::Divert("ruby".into())),
+        ] {
+            let (settings, _) = settings(&[("unknown_classes", value)]).unwrap();
+            assert_eq!(settings.unknown_classes, Some(policy));
+        }
+    }
+
+    #[test]
     fn names_the_key_that_is_wrong() {
         for (key, value) in [
             ("concurrency", Value::Text("6".into())),
@@ -280,6 +308,8 @@ mod tests {
             ("queues", Value::List(vec![Value::Map(vec![])])),
             ("capsules", Value::Int(1)),
             ("fetch", Value::Text("fast".into())),
+            ("unknown_classes", Value::Text("divert".into())),
+            ("unknown_classes", Value::Map(vec![("requeue".into(), Value::Text("q".into()))])),
         ] {
             let error = settings(&[(key, value)]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("sidekiq.yml: {key}: ")), "{error}");

@@ -224,7 +224,16 @@ impl ServerBuilder {
         self
     }
 
-    /// What happens to jobs of classes that are not registered; [`UnknownClasses::Fail`] unless said.
+    /// What happens to jobs of classes that are not registered; [`UnknownClasses::Fail`] unless said. For a queue that Ruby and Rust
+    /// processes both serve:
+    ///
+    /// ```
+    /// use ferrokiq::Server;
+    /// use ferrokiq::server::UnknownClasses;
+    ///
+    /// let server = Server::builder().unknown_classes(UnknownClasses::Divert("ruby".into()));
+    /// # drop(server);
+    /// ```
     pub fn unknown_classes(mut self, policy: UnknownClasses) -> Self {
         self.config.unknown_classes = policy;
         self

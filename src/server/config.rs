@@ -1,6 +1,7 @@
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+use crate::payload::is_routable_queue;
 use crate::server::capsule::{Capsule, CapsuleBuilder};
 use crate::store::RedisOptions;
 
@@ -34,15 +35,38 @@ pub enum WireVersion {
 }
 
 /// What happens to a job of a class that is not registered.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum UnknownClasses {
     /// It fails with `NameError` and is retried, as in Ruby. The default.
     #[default]
     Fail,
-    /// It goes back to its queue for a Ruby process, without burning a retry, and this process leaves that queue alone
-    /// for a while.
+    /// It goes back to its queue for a Ruby process, as it is and without burning a retry. This process then leaves that queue alone for
+    /// 20 ms, for twice as long after each further job it does not know, up to a second, and for half as long after each one it does.
+    /// While nobody who knows it is there, it stands before those behind it.
     Requeue,
+    /// It goes to the end of this queue, which a Ruby process serves and this one does not, as it is and without burning a retry.
+    ///
+    /// Its `queue` still names the queue it was pushed to; Ruby, as this process, retries a job where it was fetched, so its retries come
+    /// to this queue by themselves. A job whose `queue` is this one already was sent here by others who do not know it either: it fails, so
+    /// that nothing goes round in circles.
+    Divert(String),
+}
+
+impl UnknownClasses {
+    /// Whether this can be meant by a process with these capsules.
+    fn check(&self, capsules: &[Capsule]) -> Result<()> {
+        let Self::Divert(queue) = self else { return Ok(()) };
+        if !is_routable_queue(queue) {
+            return Err(Error::config(format!("unknown_classes: divert: {queue:?} is no queue name")));
+        }
+        if capsules.iter().flat_map(Capsule::weights).any(|(served, _)| served == queue) {
+            return Err(Error::config(format!(
+                "unknown_classes: divert: this process serves the queue {queue} itself"
+            )));
+        }
+        Ok(())
+    }
 }
 
 /// Which signals the Web UI and `Sidekiq::ProcessSet` may send.
@@ -136,7 +160,8 @@ impl Config {
                 self.liveness
             )));
         }
-        self.capsules
+        let capsules: Vec<Capsule> = self
+            .capsules
             .iter()
             .map(|(name, builder)| {
                 let mut builder = builder.clone();
@@ -145,6 +170,8 @@ impl Config {
                 }
                 Capsule::build(name, &builder)
             })
-            .collect()
+            .collect::<Result<_>>()?;
+        self.unknown_classes.check(&capsules)?;
+        Ok(capsules)
     }
 }

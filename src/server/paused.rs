@@ -1,30 +1,140 @@
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
-/// Queues that are paused: nothing is fetched from them. Sidekiq Pro pauses a queue by naming it in the set `paused`; it is
-/// read on every beat. Cheap to clone.
+/// Queues nothing is fetched from now. Cheap to clone.
+///
+/// Those that are paused: Sidekiq Pro pauses a queue by naming it in the set `paused`; it is read on every beat. And those that are left
+/// alone for a moment, because a job of a class unknown here went back to them for somebody else.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Paused(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    /// Whether any is: nearly never, so the rest is nearly never looked at.
+    /// Whether there is any: nearly never, so the rest is nearly never looked at.
     any: AtomicBool,
-    names: RwLock<HashSet<String>>,
+    queues: Mutex<Queues>,
 }
 
+#[derive(Debug, Default)]
+struct Queues {
+    paused: HashSet<String>,
+    left_alone: HashMap<Arc<str>, Rest>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Rest {
+    until: Instant,
+    /// How long the next one will be.
+    next: Duration,
+}
+
+/// How long a queue is left alone: the first time, and at most.
+const REST: (Duration, Duration) = (Duration::from_millis(20), Duration::from_secs(1));
+
 impl Paused {
+    fn queues(&self) -> MutexGuard<'_, Queues> {
+        self.0.queues.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn note(&self, queues: &Queues) {
+        self.0.any.store(!queues.paused.is_empty() || !queues.left_alone.is_empty(), Ordering::Release);
+    }
+
     pub(crate) fn set(&self, names: HashSet<String>) {
-        let mut current = self.0.names.write().unwrap_or_else(PoisonError::into_inner);
-        for name in names.symmetric_difference(&current) {
+        let mut queues = self.queues();
+        for name in names.symmetric_difference(&queues.paused) {
             tracing::info!(queue = name, "{}", if names.contains(name) { "Queue paused" } else { "Queue unpaused" });
         }
-        self.0.any.store(!names.is_empty(), Ordering::Release);
-        *current = names;
+        queues.paused = names;
+        self.note(&queues);
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {
-        self.0.any.load(Ordering::Acquire) && self.0.names.read().unwrap_or_else(PoisonError::into_inner).contains(name)
+        if !self.0.any.load(Ordering::Acquire) {
+            return false;
+        }
+        let queues = self.queues();
+        queues.paused.contains(name) || queues.left_alone.get(name).is_some_and(|rest| rest.until > Instant::now())
+    }
+
+    /// A job of this queue went back to it: for twice as long as the last time nothing is fetched from it.
+    pub(crate) fn leave_alone(&self, queue: &Arc<str>) {
+        let (mut queues, now) = (self.queues(), Instant::now());
+        let rest = queues.left_alone.entry(Arc::clone(queue)).or_insert(Rest { until: now, next: REST.0 });
+        // What was fetched together counts once.
+        if rest.until <= now {
+            *rest = Rest { until: now + rest.next, next: (rest.next * 2).min(REST.1) };
+        }
+        self.note(&queues);
+    }
+
+    /// A job of this queue is one for this process: next time it is left alone for half as long.
+    pub(crate) fn relent(&self, queue: &str) {
+        if !self.0.any.load(Ordering::Acquire) {
+            return;
+        }
+        let mut queues = self.queues();
+        let Some(rest) = queues.left_alone.get_mut(queue) else { return };
+        rest.next = (rest.next / 2).max(REST.0);
+        if rest.next == REST.0 && rest.until <= Instant::now() {
+            queues.left_alone.remove(queue);
+            self.note(&queues);
+        }
+    }
+
+    /// How long until the first queue is no longer left alone; `None` if none is.
+    pub(crate) fn rest(&self) -> Option<Duration> {
+        let (queues, now) = (self.queues(), Instant::now());
+        queues.left_alone.values().filter(|rest| rest.until > now).map(|rest| rest.until - now).min()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As if the rest of a queue ended so long from now.
+    fn ends(paused: &Paused, queue: &str, from_now: Duration) {
+        paused.queues().left_alone.get_mut(queue).unwrap().until = Instant::now() + from_now;
+    }
+
+    #[test]
+    fn leaves_a_queue_alone_for_longer_each_time_and_relents() {
+        let (paused, queue) = (Paused::default(), Arc::from("mixed"));
+        assert!(!paused.contains("mixed") && paused.rest().is_none());
+        let next = || paused.queues().left_alone.get("mixed").map(|rest| rest.next);
+        for turn in 1..20 {
+            paused.leave_alone(&queue);
+            ends(&paused, "mixed", Duration::from_secs(60));
+            assert!(paused.contains("mixed") && !paused.contains("other") && paused.rest().is_some());
+            // One that was fetched together with the first.
+            paused.leave_alone(&queue);
+            assert_eq!(next(), Some((REST.0 * 2_u32.pow(turn)).min(REST.1)));
+            ends(&paused, "mixed", Duration::ZERO);
+            assert!(!paused.contains("mixed") && paused.rest().is_none());
+        }
+        paused.relent("mixed");
+        assert_eq!(next(), Some(REST.1 / 2));
+        (0..20).for_each(|_| paused.relent("mixed"));
+        assert_eq!(next(), None, "forgotten");
+    }
+
+    #[test]
+    fn neither_a_pause_nor_a_rest_ends_with_a_job_that_is_known() {
+        let (paused, queue) = (Paused::default(), Arc::from("mixed"));
+        paused.set(HashSet::from(["mixed".to_owned()]));
+        paused.leave_alone(&queue);
+        ends(&paused, "mixed", Duration::from_secs(60));
+        (0..20).for_each(|_| paused.relent("mixed"));
+        paused.set(HashSet::new());
+        assert!(paused.contains("mixed"), "the rest is not over");
+        paused.set(HashSet::from(["mixed".to_owned()]));
+        ends(&paused, "mixed", Duration::ZERO);
+        paused.relent("mixed");
+        assert!(paused.contains("mixed"), "the pause is not over");
+        paused.set(HashSet::new());
+        assert!(!paused.contains("mixed"));
     }
 }

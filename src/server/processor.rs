@@ -77,8 +77,17 @@ impl Processor {
         };
         self.core.dialect.hear_job(&payload);
         let registered = self.core.registry.get(payload.class());
-        if registered.is_none() && self.core.config.unknown_classes == UnknownClasses::Requeue {
-            return Box::pin(self.leave_for_others(unit)).await;
+        match &self.core.config.unknown_classes {
+            UnknownClasses::Fail => {}
+            UnknownClasses::Requeue if registered.is_none() => return Box::pin(self.leave_for_others(unit)).await,
+            UnknownClasses::Requeue => self.core.paused.relent(unit.queue()),
+            UnknownClasses::Divert(queue) if registered.is_none() && payload.queue() != queue => {
+                tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
+                let to = Destination::Queue { bytes: unit.bytes(), queue };
+                Box::pin(self.insist(unit, &to)).await;
+                return;
+            }
+            UnknownClasses::Divert(_) => {}
         }
         let log = JobLog::start(&payload, self.slot.tid());
         let outcome = match registered {
@@ -208,13 +217,13 @@ impl Processor {
         self.insist(unit, &Destination::Dead { bytes, score: &score, limits }).await
     }
 
-    /// A class that Ruby knows, perhaps: back where it came from.
+    /// A class that Ruby knows, perhaps: back where it came from. Whoever knows the class gets a head start; without it this process
+    /// would fetch the job again at once.
     async fn leave_for_others(&self, unit: &UnitOfWork) {
+        self.core.paused.leave_alone(unit.queue());
         if let Err(error) = self.core.settler.requeue(std::slice::from_ref(unit)).await {
             tracing::error!(%error, "a job of a class unknown here stays in the private list until recovered");
         }
-        // Whoever knows the class gets a head start; without it this process would fetch the job again at once.
-        tokio::time::sleep(Duration::from_millis(250)).await;
     }
 
     /// Until Redis takes it, or the key it belongs in holds something else: then the job stays in the private list,

@@ -178,7 +178,9 @@ impl Store {
 
     /// Adds to the end of a queue a job that lies in no private list.
     pub(crate) async fn again_unowned(&self, queue: &str, bytes: &[u8]) -> Result<()> {
-        self.link.query("enqueue again", cmd("LPUSH").arg(keys::queue(queue)).arg(bytes)).await
+        let mut push = scripts::PUSH.key(keys::QUEUES);
+        push.key(keys::queue(queue)).arg(queue).arg(1).arg(bytes);
+        self.link.eval("enqueue again", &push).await
     }
 
     /// Puts jobs that lie in no private list back to their queue, the first of them to run first.

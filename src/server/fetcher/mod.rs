@@ -57,7 +57,7 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Writes into `order` the positions of the queues to ask now, first to last; none of the paused ones.
+    /// Writes into `order` the positions of the queues to ask now, first to last; none of those that are paused or left alone.
     fn order(&self, order: &mut Vec<usize>) {
         self.capsule.order(&mut rand::rng(), order);
         order.retain(|at| !self.paused.contains(&self.capsule.weights()[*at].0));
@@ -70,10 +70,10 @@ impl Source {
         batch
     }
 
-    /// Waits a little: every queue is paused.
+    /// Waits a little: nothing may be fetched from any queue.
     async fn rest(&self) {
         tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+            () = tokio::time::sleep(self.paused.rest().unwrap_or(Duration::from_millis(500))) => {}
             () = self.handle.quieted() => {}
         }
     }
