@@ -14,9 +14,9 @@ describe "a secret" do
     [WorkerProcess.run(WorkerProcess::RUST, env: TRACE.merge(env)), WorkerProcess.run(WorkerProcess::TOOL, "stats", *arguments, env: TRACE.merge(env))]
   end
 
-  def assert_refused(env, what)
-    both(env).each do |said, code|
-      assert_equal 1, code, said
+  def assert_refused(env, what, code_of_tool)
+    both(env).zip([1, code_of_tool]) do |(said, code), expected|
+      assert_equal expected, code, said
       refute_includes said, SECRET
       assert_includes said, what
     end
@@ -59,17 +59,17 @@ describe "a secret" do
 
   it "in a URL that is wrong, or right but refused: is never shown" do
     [
-      ["redis://:#{SECRET}@127.0.0.1:1/0", "cannot reach redis://127.0.0.1:1/0"],
-      ["redis://#{SECRET}:#{SECRET}@127.0.0.1:1/0", "cannot reach redis://127.0.0.1:1/0"],
-      ["redis://#{SECRET}:#{SECRET}@127.0.0.1:#{REDIS.port}/0", "invalid username-password"],
-      ["unix:///no/such?user=#{SECRET}&pass=#{SECRET}", "cannot reach unix:///no/such"],
-      ["redis://:#{SECRET}@127.0.0.1:port/0", "no Redis URL"],
-      ["http://:#{SECRET}@example.com", "no Redis URL"],
-      [SECRET, "no Redis URL"]
-    ].each { |url, what| assert_refused({"REDIS_URL" => url}, what) }
-    assert_refused({"REDIS_PROVIDER" => "redis://:#{SECRET}@example.com"}, "REDIS_PROVIDER holds")
-    assert_refused({"REDIS_PROVIDER" => "#{SECRET}-"}, "REDIS_PROVIDER holds")
-    assert_refused({"REDIS_PROVIDER" => "MINE", "MINE" => "redis://:#{SECRET}@127.0.0.1:1/0"}, "cannot reach")
+      ["redis://:#{SECRET}@127.0.0.1:1/0", "cannot reach redis://127.0.0.1:1/0", 69],
+      ["redis://#{SECRET}:#{SECRET}@127.0.0.1:1/0", "cannot reach redis://127.0.0.1:1/0", 69],
+      ["redis://#{SECRET}:#{SECRET}@127.0.0.1:#{REDIS.port}/0", "invalid username-password", 77],
+      ["unix:///no/such?user=#{SECRET}&pass=#{SECRET}", "cannot reach unix:///no/such", 69],
+      ["redis://:#{SECRET}@127.0.0.1:port/0", "no Redis URL", 78],
+      ["http://:#{SECRET}@example.com", "no Redis URL", 78],
+      [SECRET, "no Redis URL", 78]
+    ].each { |url, what, code| assert_refused({"REDIS_URL" => url}, what, code) }
+    assert_refused({"REDIS_PROVIDER" => "redis://:#{SECRET}@example.com"}, "REDIS_PROVIDER holds", 78)
+    assert_refused({"REDIS_PROVIDER" => "#{SECRET}-"}, "REDIS_PROVIDER holds", 78)
+    assert_refused({"REDIS_PROVIDER" => "MINE", "MINE" => "redis://:#{SECRET}@127.0.0.1:1/0"}, "cannot reach", 69)
   end
 
   it "in a login that a server quotes back: is not repeated" do
@@ -83,7 +83,7 @@ describe "a secret" do
         end
       end
     end
-    assert_refused({"REDIS_URL" => "redis://me:#{SECRET}-word@127.0.0.1:#{server.addr[1]}/0"}, "unknown command")
+    assert_refused({"REDIS_URL" => "redis://me:#{SECRET}-word@127.0.0.1:#{server.addr[1]}/0"}, "unknown command", 69)
   ensure
     echo&.kill
     server&.close
@@ -91,13 +91,13 @@ describe "a secret" do
 
   it "that is the name of a user without rights: is not repeated" do
     redis("ACL", "SETUSER", SECRET, "reset", "on", ">#{SECRET}", "+hello", "+select")
-    assert_refused({"REDIS_URL" => "redis://#{SECRET}:#{SECRET}@127.0.0.1:#{REDIS.port}/0"}, "has no permissions")
+    assert_refused({"REDIS_URL" => "redis://#{SECRET}:#{SECRET}@127.0.0.1:#{REDIS.port}/0"}, "has no permissions", 77)
   ensure
     redis("ACL", "DELUSER", SECRET)
   end
 
   it "in what the tool is given: is not repeated" do
-    [[%(["#{SECRET}"), 1], [%({"a":"#{SECRET}"}), 1], [%(["#{SECRET}"]), 0]].each do |args, code|
+    [[%(["#{SECRET}"), 65], [%({"a":"#{SECRET}"}), 65], [%(["#{SECRET}"]), 0]].each do |args, code|
       said, status = WorkerProcess.run(WorkerProcess::TOOL, "push", "HardJob", args, env: TRACE)
       assert_equal code, status, said
       refute_includes said, SECRET

@@ -32,6 +32,7 @@ struct Inner {
     jid: Option<Jid>,
     replicas: Option<usize>,
     pushed: Option<usize>,
+    fault: Option<RedisFault>,
 }
 
 /// The room an [`Error`] comes from.
@@ -57,9 +58,33 @@ pub enum ErrorKind {
     Middleware,
 }
 
+/// What is wrong with Redis, as far as it said so; see [`Error::redis_fault`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum RedisFault {
+    /// It cannot be reached, or went silent.
+    Unreachable,
+    /// Another password, or a user without the right.
+    Denied,
+    /// A key holds another type than Sidekiq keeps there.
+    WrongType,
+    /// It does not take this now: a read-only replica, loading, out of memory, too few replicas.
+    Unwilling,
+    /// Anything else.
+    Other,
+}
+
 impl Error {
     pub(crate) fn new(kind: ErrorKind, message: impl Into<String>) -> Self {
-        Self(Box::new(Inner { kind, message: message.into(), source: None, jid: None, replicas: None, pushed: None }))
+        Self(Box::new(Inner {
+            kind,
+            message: message.into(),
+            source: None,
+            jid: None,
+            replicas: None,
+            pushed: None,
+            fault: None,
+        }))
     }
 
     pub(crate) fn payload(message: impl Into<String>) -> Self {
@@ -94,6 +119,11 @@ impl Error {
         self
     }
 
+    pub(crate) fn with_fault(mut self, fault: RedisFault) -> Self {
+        self.0.fault = Some(fault);
+        self
+    }
+
     pub(crate) fn with_pushed(mut self, pushed: usize) -> Self {
         self.0.pushed = Some(pushed);
         self
@@ -118,6 +148,11 @@ impl Error {
     /// them, up to the size of a batch, are what [`kind`](Self::kind) speaks of; the rest was not sent.
     pub fn pushed(&self) -> Option<usize> {
         self.0.pushed
+    }
+
+    /// What is wrong with Redis, where it [is to blame](Self::is_redis).
+    pub fn redis_fault(&self) -> Option<RedisFault> {
+        self.0.fault
     }
 
     /// Whether Redis is to blame, answered or not.

@@ -28,9 +28,22 @@ impl EpochSecs {
         EpochMillis((self.0 * 1_000.0).floor() as i64)
     }
 
-    /// A moment as ISO 8601 writes it in UTC, `2026-11-23T04:07:00Z`.
-    #[cfg(feature = "server")]
-    pub(crate) fn from_utc(text: &str) -> Option<Self> {
+    /// As ISO 8601 writes it in UTC, to the second: `2026-11-23T04:07:00Z`.
+    ///
+    /// ```
+    /// use ferrokiq::time::EpochSecs;
+    ///
+    /// let at = EpochSecs::from_utc("2026-11-23T04:35:13Z").unwrap();
+    /// assert_eq!((at, at.to_utc().as_str()), (EpochSecs(1_795_408_513.0), "2026-11-23T04:35:13Z"));
+    /// ```
+    pub fn to_utc(self) -> String {
+        let Utc { year, month, day, hour, minute } = Utc::from(self);
+        let second = self.secs().rem_euclid(60);
+        format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+    }
+
+    /// What [`to_utc`](Self::to_utc) wrote; `None` for any other text.
+    pub fn from_utc(text: &str) -> Option<Self> {
         let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
         let mut parts = date.splitn(3, '-').chain(time.splitn(3, ':')).map(str::parse::<u32>);
         let mut next = || parts.next()?.ok();
@@ -202,7 +215,6 @@ mod tests {
         assert_eq!((leap.year, leap.month, leap.day), (2000, 2, 29));
     }
 
-    #[cfg(feature = "server")]
     #[test]
     fn reads_moments() {
         for (text, secs) in [

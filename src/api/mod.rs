@@ -35,7 +35,7 @@ pub use metrics::{JobMetrics, Mark, Metrics, Span, Totals};
 pub use process::{Process, Work};
 pub use queue::{Queue, QueuePages};
 pub use record::JobRecord;
-pub use sorted_set::{SortedEntry, SortedPages, SortedSet};
+pub use sorted_set::{SortedEntry, SortedPages, SortedScan, SortedSet};
 pub use stats::{Day, QueueSummary, Stats};
 
 use crate::client::Client;

@@ -44,7 +44,7 @@ impl Queue {
 
     /// Its jobs, newest first, page by page.
     pub fn pages(&self) -> QueuePages {
-        QueuePages { queue: self.clone(), seen: 0, size: None, last: HashSet::new() }
+        QueuePages { queue: self.clone(), entries: PAGE, seen: 0, size: None, last: HashSet::new() }
     }
 
     /// The job of an id; looks through the whole queue.
@@ -71,6 +71,25 @@ impl Queue {
         self.store.delete_from_queue(&self.name, record.bytes()).await
     }
 
+    /// Keeps processes from fetching from it, as Sidekiq Pro does: its own and ours heed it, those of open-source Sidekiq do not.
+    /// Whether it was not paused before.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn pause(&self) -> Result<bool> {
+        self.store.pause_queue(&self.name).await
+    }
+
+    /// Has processes fetch from it again; whether it was paused.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn unpause(&self) -> Result<bool> {
+        self.store.unpause_queue(&self.name).await
+    }
+
     /// Deletes the queue and all its jobs.
     ///
     /// # Errors
@@ -86,12 +105,20 @@ impl Queue {
 #[derive(Debug)]
 pub struct QueuePages {
     queue: Queue,
+    entries: usize,
     seen: usize,
     size: Option<usize>,
     last: HashSet<Vec<u8>>,
 }
 
 impl QueuePages {
+    /// Jobs of a page; 50 unless said, at least 1.
+    #[must_use]
+    pub fn of(mut self, jobs: usize) -> Self {
+        self.entries = jobs.max(1);
+        self
+    }
+
     /// The next page; `None` at the end.
     ///
     /// # Errors
@@ -102,7 +129,7 @@ impl QueuePages {
         let began = *self.size.get_or_insert(size);
         // Pushes come in at the front and move what was seen back. Where jobs went is not known: rather twice than never.
         let skip = (self.seen + size.saturating_sub(began)).saturating_sub(began.saturating_sub(size));
-        let page = self.queue.store.queue_page(&self.queue.name, skip, PAGE).await?;
+        let page = self.queue.store.queue_page(&self.queue.name, skip, self.entries).await?;
         if page.is_empty() {
             return Ok(None);
         }

@@ -51,16 +51,17 @@ impl SortedSet {
     ///
     /// As [`size`](Self::size).
     pub async fn scan(&self, text: &str, mut each: impl FnMut(SortedEntry)) -> Result<()> {
-        let glob = if text.contains('*') { text.to_owned() } else { format!("*{text}*") };
-        let mut cursor = 0;
-        loop {
-            let (next, found) = self.api.store.set_scan(self.set, cursor, &glob).await?;
-            found.into_iter().for_each(|(bytes, score)| each(entry(bytes, score)));
-            if next == 0 {
-                return Ok(());
-            }
-            cursor = next;
+        let mut scan = self.scanner(Some(text));
+        while let Some(page) = scan.next().await? {
+            page.into_iter().for_each(&mut each);
         }
+        Ok(())
+    }
+
+    /// As [`scan`](Self::scan), page by page; all jobs without a text.
+    pub fn scanner(&self, text: Option<&str>) -> SortedScan {
+        let glob = text.map(|text| if text.contains('*') { text.to_owned() } else { format!("*{text}*") });
+        SortedScan { set: self.clone(), glob, cursor: Some(0) }
     }
 
     /// The job of an id.
@@ -249,5 +250,29 @@ impl SortedPages {
         let fresh: Vec<(Vec<u8>, f64)> = page.into_iter().filter(|(bytes, _)| !self.last.contains(bytes)).collect();
         self.last = fresh.iter().map(|(bytes, _)| bytes.clone()).collect();
         Ok(Some(fresh.into_iter().map(|(bytes, score)| entry(bytes, score)).collect()))
+    }
+}
+
+/// The jobs of a set in no order, while it changes: each that is there from beginning to end is seen at least once, whatever else
+/// comes or goes meanwhile. One may be seen twice, which does no harm: it is only once that it can be taken away.
+#[derive(Debug)]
+pub struct SortedScan {
+    set: SortedSet,
+    glob: Option<String>,
+    /// `None` at the end.
+    cursor: Option<u64>,
+}
+
+impl SortedScan {
+    /// The next page, which may be empty; `None` at the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`SortedSet::size`].
+    pub async fn next(&mut self) -> Result<Option<Vec<SortedEntry>>> {
+        let Some(cursor) = self.cursor else { return Ok(None) };
+        let (next, found) = self.set.api.store.set_scan(self.set.set, cursor, self.glob.as_deref()).await?;
+        self.cursor = (next != 0).then_some(next);
+        Ok(Some(found.into_iter().map(|(bytes, score)| entry(bytes, score)).collect()))
     }
 }

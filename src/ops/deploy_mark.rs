@@ -1,22 +1,28 @@
 use clap::Args;
-use ferrokiq::{Client, Result};
+use serde_json::json;
 
-/// Mark a deploy on the graphs of the Metrics page: `ferrokiq deploy-mark "a1b2c3 Faster invoices"`
+use super::frame::{Code, Done, Tool};
+
+/// Mark a deploy on the graphs of the Metrics page
 #[derive(Debug, Args)]
+#[command(after_help = "Examples:\n  ferrokiq deploy-mark\n  ferrokiq deploy-mark \"a1b2c3 Faster invoices\"")]
 pub(crate) struct DeployMark {
     /// What is shown at the mark; the last commit unless said
     label: Option<String>,
 }
 
 impl DeployMark {
-    pub(crate) async fn run(self, client: &Client) -> Result<String> {
+    pub(crate) async fn run(self, tool: &mut Tool) -> Done {
         let label = self.label.or_else(last_commit).unwrap_or_else(|| "deploy".to_owned());
-        let marked = client.mark_deploy(&label).await?;
-        Ok(if marked {
-            format!("marked: {label}")
+        let marked = tool.client()?.mark_deploy(&label).await?;
+        if tool.screen.is_json() {
+            tool.screen.json(&json!({"label": label, "marked": marked}))?;
+        } else if marked {
+            tool.screen.line(&format!("marked: {label}"))?;
         } else {
-            "not marked: there is a mark in this minute already".to_owned()
-        })
+            tool.screen.line("not marked: there is a mark in this minute already")?;
+        }
+        Ok(Code::Fine)
     }
 }
 

@@ -1,11 +1,86 @@
 //! The operator's commands, one file each.
 
-pub(crate) mod cancel;
-pub(crate) mod deploy_mark;
-pub(crate) mod push;
-pub(crate) mod stats;
+mod busy;
+mod cancel;
+mod completions;
+mod deploy_mark;
+mod frame;
+mod jobs;
+mod man;
+mod processes;
+mod push;
+mod queues;
+mod record;
+mod stats;
 
-/// Text out of Redis for a terminal: what is no printable character could steer it, or forge a line.
-pub(crate) fn printable(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { c.escape_default().to_string() } else { c.to_string() }).collect()
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use frame::{Code, Common, Done, Tool};
+
+/// Look at and change the jobs of any Sidekiq, Ruby's or ours, on the Redis that REDIS_URL names.
+#[derive(Debug, Parser)]
+#[command(name = "ferrokiq", version, arg_required_else_help = true)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+
+    #[command(flatten)]
+    common: Common,
 }
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Stats(stats::Stats),
+    Queues(queues::Queues),
+    Jobs(jobs::Jobs),
+    Processes(processes::Processes),
+    Busy(busy::Busy),
+    Push(push::Push),
+    Cancel(cancel::Cancel),
+    DeployMark(deploy_mark::DeployMark),
+    Completions(completions::Completions),
+    Man(man::Man),
+}
+
+/// What can be said on the command line.
+fn cli() -> clap::Command {
+    Arguments::command().after_long_help(format!(
+        "Redis is found as Sidekiq finds it: REDIS_PROVIDER names the variable that holds the URL, else REDIS_URL, else redis://127.0.0.1:6379/0; \
+         REDIS_PASSWORD_FILE.\nNO_COLOR is honoured; tables fit the terminal, and are not cut where the output is none.\n\n{}",
+        Code::explained()
+    ))
+}
+
+impl Arguments {
+    /// Ends the process where they make no sense, or ask for help.
+    pub(crate) fn parse() -> Self {
+        let mut cli = cli();
+        let matches = cli.clone().get_matches();
+        Self::from_arg_matches(&matches).unwrap_or_else(|error| error.format(&mut cli).exit())
+    }
+
+    pub(crate) async fn run(self) -> std::process::ExitCode {
+        let mut tool = Tool::new(self.common);
+        let done = Box::pin(self.command.run(&mut tool)).await;
+        tool.end(done)
+    }
+}
+
+impl Command {
+    async fn run(self, tool: &mut Tool) -> Done {
+        match self {
+            Self::Stats(stats) => stats.run(tool).await,
+            Self::Queues(queues) => queues.run(tool).await,
+            Self::Jobs(jobs) => jobs.run(tool).await,
+            Self::Processes(processes) => processes.run(tool).await,
+            Self::Busy(busy) => busy.run(tool).await,
+            Self::Push(push) => push.run(tool).await,
+            Self::Cancel(cancel) => cancel.run(tool).await,
+            Self::DeployMark(mark) => mark.run(tool).await,
+            Self::Completions(completions) => completions.run(tool),
+            Self::Man(man) => man.run(tool),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

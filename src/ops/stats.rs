@@ -1,38 +1,28 @@
 use clap::Args;
-use ferrokiq::api::Api;
-use ferrokiq::{Client, Result};
-use serde_json::json;
+use ferrokiq::api::QueueSummary;
+use serde_json::{Value, json};
 
-use super::printable;
+use super::frame::{Code, Done, Style, Table, Tool, cell, span};
 
 /// Counters, sizes and queues
 #[derive(Debug, Args)]
-pub(crate) struct Stats {
-    /// One JSON line
-    #[arg(long)]
-    json: bool,
-}
+#[command(after_help = "Examples:\n  ferrokiq stats\n  ferrokiq stats --json | jq .retries")]
+pub(crate) struct Stats {}
 
 impl Stats {
-    pub(crate) async fn run(self, client: &Client) -> Result<String> {
-        let api = Api::new(client);
+    pub(crate) async fn run(self, tool: &mut Tool) -> Done {
+        let api = tool.api()?;
         let (stats, queues) = (api.stats().await?, api.queues().await?);
-        if self.json {
-            let queues: Vec<_> = queues
-                .iter()
-                .map(|queue| {
-                    let latency = queue.latency.as_secs_f64();
-                    json!({"name": queue.name, "size": queue.size, "latency": latency, "paused": queue.paused})
-                })
-                .collect();
-            return Ok(json!({
+        let screen = &mut tool.screen;
+        if screen.is_json() {
+            screen.json(&json!({
                 "processed": stats.processed, "failed": stats.failed, "busy": stats.busy, "enqueued": stats.enqueued,
                 "scheduled": stats.scheduled, "retries": stats.retries, "dead": stats.dead, "processes": stats.processes,
-                "queues": queues,
-            })
-            .to_string());
+                "queues": queues.iter().map(described).collect::<Vec<_>>(),
+            }))?;
+            return Ok(Code::Fine);
         }
-        let mut lines: Vec<String> = [
+        for (name, count) in [
             ("processed", stats.processed),
             ("failed", stats.failed),
             ("busy", stats.busy as u64),
@@ -41,19 +31,30 @@ impl Stats {
             ("retries", stats.retries as u64),
             ("dead", stats.dead as u64),
             ("processes", stats.processes as u64),
-        ]
-        .iter()
-        .map(|(name, count)| format!("{name:<12}{count:>12}"))
-        .collect();
-        let names: Vec<String> = queues.iter().map(|queue| printable(&queue.name)).collect();
-        let width = names.iter().map(|name| name.chars().count()).max().unwrap_or(0).max(11);
+        ] {
+            screen.line(&format!("{name:<12}{count:>12}"))?;
+        }
         if !queues.is_empty() {
-            lines.push(format!("\n{:<width$} {:>12} {:>12}", "queue", "size", "latency s"));
+            screen.line("")?;
         }
-        for (queue, name) in queues.iter().zip(names) {
-            let paused = if queue.paused { "  paused" } else { "" };
-            lines.push(format!("{name:<width$} {:>12} {:>12.1}{paused}", queue.size, queue.latency.as_secs_f64()));
-        }
-        Ok(lines.join("\n"))
+        table(tool, &queues)?;
+        Ok(Code::Fine)
     }
+}
+
+/// A queue as JSON.
+pub(super) fn described(queue: &QueueSummary) -> Value {
+    let latency = queue.latency.as_secs_f64();
+    json!({"name": queue.name, "size": queue.size, "latency": latency, "paused": queue.paused})
+}
+
+/// Queues as a table.
+pub(super) fn table(tool: &mut Tool, queues: &[QueueSummary]) -> std::io::Result<()> {
+    let mut table = Table::new(["~queue", ">size", ">latency", ""]);
+    for queue in queues {
+        let latency = span(queue.latency.as_secs_f64());
+        let paused = cell(if queue.paused { "paused" } else { "" }).style(Style::Yellow);
+        table.row(&mut tool.screen, [cell(&queue.name), cell(queue.size), cell(latency), paused])?;
+    }
+    table.end(&mut tool.screen)
 }

@@ -5,7 +5,7 @@ use redis::RedisError;
 #[cfg(feature = "server")]
 use super::refusal::redis_error;
 use super::refusal::{Refusal, without_quotations};
-use crate::error::{Error, ErrorKind};
+use crate::error::{Error, ErrorKind, RedisFault};
 
 /// A failed command as the crate's error. `doing` says what was tried, and never holds a payload.
 pub(super) fn failed(doing: &str, error: RedisError) -> Error {
@@ -13,7 +13,33 @@ pub(super) fn failed(doing: &str, error: RedisError) -> Error {
     // be made sent nothing.
     let unsure = error.is_io_error() && !error.is_connection_refusal() || error.kind() == redis::ErrorKind::Parse;
     let kind = if unsure { ErrorKind::Ambiguous } else { ErrorKind::Redis };
-    Error::new(kind, format!("{doing} failed")).because(Refusal(error))
+    Error::new(kind, format!("{doing} failed")).with_fault(fault(&error)).because(Refusal(error))
+}
+
+/// What stands in the way: of several refusals, the one that has to be mended first.
+fn fault(error: &RedisError) -> RedisFault {
+    let is = |codes: &[&str]| has_code(error, codes);
+    if error.kind() == redis::ErrorKind::AuthenticationFailed || is(&["NOAUTH", "WRONGPASS", "NOPERM"]) {
+        RedisFault::Denied
+    } else if is(&[
+        "READONLY",
+        "LOADING",
+        "OOM",
+        "MASTERDOWN",
+        "MISCONF",
+        "BUSY",
+        "NOREPLICAS",
+        "CLUSTERDOWN",
+        "TRYAGAIN",
+    ]) {
+        RedisFault::Unwilling
+    } else if is(&["WRONGTYPE"]) {
+        RedisFault::WrongType
+    } else if error.is_io_error() || error.is_connection_refusal() {
+        RedisFault::Unreachable
+    } else {
+        RedisFault::Other
+    }
 }
 
 /// Why a connection could not be made. Everybody who waited for it is told.
@@ -31,7 +57,14 @@ impl From<RedisError> for Unreachable {
 
 /// A connection that could not be made: whatever it was for did not happen.
 pub(super) fn unreachable(whom: &str, why: Unreachable) -> Error {
-    Error::new(ErrorKind::Redis, format!("cannot reach {whom}")).because(why)
+    let fault = match &why {
+        Unreachable::Redis(Refusal(error)) => match fault(error) {
+            RedisFault::Other => RedisFault::Unreachable,
+            told => told,
+        },
+        Unreachable::Because(_) => RedisFault::Unreachable,
+    };
+    Error::new(ErrorKind::Redis, format!("cannot reach {whom}")).with_fault(fault).because(why)
 }
 
 impl std::error::Error for Unreachable {}
@@ -83,13 +116,7 @@ pub(crate) fn is_wrong_type(error: &Error) -> bool {
 /// Whether Redis refused for want of rights or another password: nothing that goes over by itself.
 #[cfg(feature = "server")]
 pub(crate) fn is_denied(error: &Error) -> bool {
-    let at_once = redis_error(error);
-    let unreachable = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Unreachable>());
-    let said = match (at_once, unreachable) {
-        (Some(error), _) | (None, Some(Unreachable::Redis(Refusal(error)))) => error,
-        _ => return false,
-    };
-    said.kind() == redis::ErrorKind::AuthenticationFailed || has_code(said, &["NOAUTH", "WRONGPASS", "NOPERM"])
+    error.redis_fault() == Some(RedisFault::Denied)
 }
 
 /// Whether Redis answered that it does not want to, and the connection is as good as before.

@@ -29,6 +29,9 @@ pub(crate) struct Totals {
     pub(crate) processes: usize,
 }
 
+/// Members Redis looks at in one go: a fraction of a millisecond.
+const SCANNED: usize = 500;
+
 impl Store {
     /// Every queue ever pushed to.
     pub(crate) async fn queues(&self) -> Result<Vec<QueueState>> {
@@ -75,6 +78,16 @@ impl Store {
     /// Takes one job with these bytes out of a queue; whether it was there.
     pub(crate) async fn delete_from_queue(&self, name: &str, job: &[u8]) -> Result<bool> {
         self.link.query("delete a job", cmd("LREM").arg(keys::queue(name)).arg(1).arg(job)).await
+    }
+
+    /// Puts a queue on the list of those that are left alone; whether it was not there.
+    pub(crate) async fn pause_queue(&self, name: &str) -> Result<bool> {
+        self.link.query("pause a queue", cmd("SADD").arg(keys::PAUSED).arg(name)).await
+    }
+
+    /// Takes it off again; whether it was there.
+    pub(crate) async fn unpause_queue(&self, name: &str) -> Result<bool> {
+        self.link.query("unpause a queue", cmd("SREM").arg(keys::PAUSED).arg(name)).await
     }
 
     /// Deletes a queue, name and all.
@@ -139,15 +152,18 @@ impl Store {
         self.link.query("read a set", &zrange).await
     }
 
-    /// Some members whose bytes match a glob, and where to go on; 0 when there are no more.
+    /// Some members, of those whose bytes match a glob, and where to go on; 0 when there are no more.
     pub(crate) async fn set_scan(
         &self,
         set: WaitingSet,
         cursor: u64,
-        glob: &str,
+        glob: Option<&str>,
     ) -> Result<(u64, Vec<(Vec<u8>, f64)>)> {
         let mut zscan = cmd("ZSCAN");
-        zscan.arg(set.key()).arg(cursor).arg("MATCH").arg(glob).arg("COUNT").arg(100);
+        zscan.arg(set.key()).arg(cursor).arg("COUNT").arg(SCANNED);
+        if let Some(glob) = glob {
+            zscan.arg("MATCH").arg(glob);
+        }
         self.link.query("search a set", &zscan).await
     }
 

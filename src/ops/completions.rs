@@ -1,0 +1,23 @@
+use clap::Args;
+use clap_complete::Shell;
+
+use super::frame::{Code, Done, Tool};
+
+/// Print what a shell needs to complete commands and flags
+#[derive(Debug, Args)]
+#[command(
+    after_help = "Examples:\n  ferrokiq completions bash > /etc/bash_completion.d/ferrokiq\n  ferrokiq completions zsh > ~/.zfunc/_ferrokiq"
+)]
+pub(crate) struct Completions {
+    /// The shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(self, tool: &mut Tool) -> Done {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut super::cli(), "ferrokiq", &mut script);
+        tool.screen.verbatim(&script)?;
+        Ok(Code::Fine)
+    }
+}

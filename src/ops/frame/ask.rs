@@ -1,0 +1,17 @@
+use std::io::{self, BufRead, IsTerminal, Write};
+
+use super::{Code, Failure, printable};
+
+/// Goes on only after a yes.
+pub(super) fn confirm(question: &str) -> Result<(), Failure> {
+    if !io::stdin().is_terminal() {
+        return Err(Failure::usage(format!("{question} There is nobody to ask: say --yes")));
+    }
+    let _ = write!(io::stderr(), "{} [y/N] ", printable(question));
+    let mut answer = String::new();
+    let heard = io::stdin().lock().read_line(&mut answer);
+    match answer.trim().to_ascii_lowercase().as_str() {
+        "y" | "yes" if heard.is_ok() => Ok(()),
+        _ => Err(Failure::Told(Code::Failed, "nothing was done".to_owned())),
+    }
+}

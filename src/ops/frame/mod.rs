@@ -1,0 +1,84 @@
+//! What every command has: Redis, a place to print, a way to ask, and how to end.
+
+mod ask;
+mod exit;
+mod interrupt;
+mod progress;
+mod screen;
+mod table;
+mod text;
+mod when;
+
+pub(crate) use exit::{Code, Done, Failure};
+pub(crate) use interrupt::Interrupt;
+pub(crate) use progress::Progress;
+pub(crate) use screen::{Screen, Style};
+pub(crate) use table::{Table, cell};
+pub(crate) use text::{compact, indented, json_line, printable};
+pub(crate) use when::{ago, parse_moment, parse_span, span};
+
+use clap::Args;
+use ferrokiq::api::Api;
+use ferrokiq::{Client, RedisOptions};
+
+/// Flags of all commands.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct Common {
+    #[arg(
+        long,
+        global = true,
+        value_name = "URL",
+        help_heading = "Global options",
+        help = "Redis; REDIS_PROVIDER or REDIS_URL unless said. Others on this machine can see it: no place for a password"
+    )]
+    redis: Option<String>,
+
+    /// Lines of JSON instead of tables
+    #[arg(long, global = true, help_heading = "Global options")]
+    json: bool,
+
+    /// Do not ask before anything is taken away
+    #[arg(short, long, global = true, help_heading = "Global options")]
+    yes: bool,
+}
+
+/// What a command works with.
+#[derive(Debug)]
+pub(crate) struct Tool {
+    pub(crate) screen: Screen,
+    pub(crate) interrupt: Interrupt,
+    common: Common,
+}
+
+impl Tool {
+    pub(crate) fn new(common: Common) -> Self {
+        Self { screen: Screen::stdout(common.json), interrupt: Interrupt::default(), common }
+    }
+
+    /// Pushes; connects when first needed.
+    pub(crate) fn client(&self) -> ferrokiq::Result<Client> {
+        let Some(url) = &self.common.redis else { return Client::from_env() };
+        let options: RedisOptions = url.parse()?;
+        let options = match std::env::var_os("REDIS_PASSWORD_FILE").filter(|path| !path.is_empty()) {
+            Some(path) => options.password_file(path),
+            None => options,
+        };
+        Client::builder().redis(options).build()
+    }
+
+    /// Looks and changes; connects when first needed.
+    pub(crate) fn api(&self) -> ferrokiq::Result<Api> {
+        Ok(Api::new(&self.client()?))
+    }
+
+    /// Asks before something destructive, unless `--yes`. What is asked ends in a question mark.
+    pub(crate) fn confirm(&self, question: &str) -> Result<(), Failure> {
+        if self.common.yes { Ok(()) } else { ask::confirm(question) }
+    }
+
+    /// Prints what is left to print, tells a failure, and gives the exit code.
+    pub(crate) fn end(mut self, done: Done) -> std::process::ExitCode {
+        let done = done.and_then(|code| Ok(self.screen.flush().map(|()| code)?));
+        exit::end(done)
+    }
+}
