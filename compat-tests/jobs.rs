@@ -240,6 +240,61 @@ impl IterableJob for CountJob {
     }
 }
 
+/// What Ruby learns of by `contract`: it has no half there.
+struct ChargeJob(Proof);
+
+#[derive(serde::Deserialize, serde::Serialize)]
+#[cfg_attr(feature = "contract", derive(schemars::JsonSchema))]
+struct Card {
+    number: u64,
+    kind: CardKind,
+    #[serde(default)]
+    holder: Option<String>,
+}
+
+#[derive(serde::Deserialize, serde::Serialize)]
+#[cfg_attr(feature = "contract", derive(schemars::JsonSchema))]
+#[serde(rename_all = "lowercase")]
+enum CardKind {
+    Debit,
+    Credit,
+}
+
+impl Job for ChargeJob {
+    const CLASS: &'static str = "Billing::ChargeJob";
+    type Args = (i64, String, Card, Option<f64>);
+
+    fn options() -> JobOptions {
+        JobOptions::new().queue("rust").retry(3).tags(["money"])
+    }
+
+    #[cfg(feature = "contract")]
+    fn args_schema() -> ferrokiq::job::ArgsSchema {
+        ferrokiq::job::ArgsSchema::of::<Self::Args>().names(["invoice_id", "note", "card", "tip"])
+    }
+
+    async fn perform(&self, cx: Context, (invoice, note, card, tip): Self::Args) -> JobResult {
+        self.0.tell(&cx, json!([invoice, note, card, tip])).await
+    }
+}
+
+/// The same with any number of arguments.
+struct SumJob(Proof);
+
+impl Job for SumJob {
+    const CLASS: &'static str = "SumJob";
+    type Args = Variadic<i32>;
+
+    #[cfg(feature = "contract")]
+    fn args_schema() -> ferrokiq::job::ArgsSchema {
+        ferrokiq::job::ArgsSchema::of::<Self::Args>().names(["numbers"])
+    }
+
+    async fn perform(&self, cx: Context, Variadic(numbers): Self::Args) -> JobResult {
+        self.0.tell(&cx, numbers.iter().sum::<i32>().into()).await
+    }
+}
+
 /// Registers all of them.
 pub(crate) fn register(server: ServerBuilder, proof: &Proof) -> ServerBuilder {
     let strict = proof.clone();
@@ -259,6 +314,8 @@ pub(crate) fn register(server: ServerBuilder, proof: &Proof) -> ServerBuilder {
         .register(HandoverJob(proof.clone()))
         .register(LastWordJob(proof.clone()))
         .register(ShardJob(proof.clone()))
+        .register(ChargeJob(proof.clone()))
+        .register(SumJob(proof.clone()))
         .register_fn("StrictJob", move |cx: Context, (id, name): (i64, String)| {
             let proof = strict.clone();
             async move { proof.tell(&cx, json!([id, name])).await }

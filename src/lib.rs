@@ -4,7 +4,7 @@
 //! - [`Client`] and [`Payload`]: what to push
 //! - [`server`]: capsules, fetchers, middleware, events
 //!
-//! Features: `cli` (the default, with `server`), `server`, `testing`, `tls`, `tool` (the binary `ferrokiq`). An app that only enqueues takes none:
+//! Features: `cli` (the default, with `server`), `server`, `contract`, `testing`, `tls`, `tool` (the binary `ferrokiq`). An app that only enqueues takes none:
 //! `default-features = false`.
 //!
 //! ```no_run
@@ -50,6 +50,8 @@ pub use client::{Client, ClientMiddleware};
 pub use error::{Error, ErrorKind, RedisFault, Result};
 pub use job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, OnExhausted, RetryIn};
 pub use payload::{Jid, Payload, Retry};
+#[cfg(feature = "contract")]
+pub use schemars;
 #[cfg(feature = "server")]
 pub use server::{Event, Server, ServerBuilder, ServerMiddleware};
 pub use store::{Credentials, RedisOptions};

@@ -42,7 +42,7 @@ impl SortedSet {
 
     /// Its jobs, the highest score first, page by page.
     pub fn pages(&self) -> SortedPages {
-        SortedPages { set: self.clone(), seen: 0, size: None, last: HashSet::new() }
+        SortedPages { set: self.clone(), seen: 0, size: None, last: HashSet::new(), entries: PAGE }
     }
 
     /// The jobs whose bytes hold a text, in no order; a text with `*` is a glob of its own.
@@ -231,9 +231,17 @@ pub struct SortedPages {
     seen: usize,
     size: Option<usize>,
     last: HashSet<Vec<u8>>,
+    entries: usize,
 }
 
 impl SortedPages {
+    /// Jobs of a page; 50 unless said, at least 1.
+    #[must_use]
+    pub fn of(mut self, jobs: usize) -> Self {
+        self.entries = jobs.max(1);
+        self
+    }
+
     /// The next page; `None` at the end.
     ///
     /// # Errors
@@ -242,7 +250,7 @@ impl SortedPages {
     pub async fn next(&mut self) -> Result<Option<Vec<SortedEntry>>> {
         let size = self.set.size().await?;
         let shrunk = self.size.get_or_insert(size).saturating_sub(size);
-        let page = self.set.api.store.set_page(self.set.set, self.seen.saturating_sub(shrunk), PAGE).await?;
+        let page = self.set.api.store.set_page(self.set.set, self.seen.saturating_sub(shrunk), self.entries).await?;
         if page.is_empty() {
             return Ok(None);
         }

@@ -16,7 +16,8 @@ use crate::server::{FetchMode, WireVersion};
     disable_version_flag = true,
     after_help = "Flags go before the configuration file, the file before the environment.\n\
                   Environment: REDIS_URL or REDIS_PROVIDER, REDIS_PASSWORD_FILE, RAILS_MAX_THREADS, APP_ENV / RAILS_ENV / RACK_ENV, DYNO, RUST_LOG.\n\
-                  Signals: TERM, INT stop; TSTP stops fetching; TTIN logs what runs."
+                  Signals: TERM, INT stop; TSTP stops fetching; TTIN logs what runs.\n\
+                  With feature `contract`, `contract --help` tells what the jobs take."
 )]
 pub(super) struct Flags {
     /// Jobs to run at the same time [default: 5]

@@ -2,6 +2,8 @@
 
 mod args;
 mod config_file;
+#[cfg(feature = "contract")]
+mod contract;
 mod logging;
 mod settings;
 mod signals;
@@ -43,7 +45,15 @@ use settings::Settings;
 ///     ferrokiq::cli::run(ferrokiq::Server::builder().register(Hard)).await
 /// }
 /// ```
+///
+/// With feature `contract`, `contract` as the first word tells instead what the jobs take: `contract ruby` prints Ruby classes that enqueue
+/// them, `contract rbs` signatures, `contract json-schema` a JSON Schema, and `contract check` reads every job that waits in Redis as this
+/// worker would, to tell before a deploy which would fail. Each has `--help`.
 pub async fn run(server: ServerBuilder) -> ExitCode {
+    #[cfg(feature = "contract")]
+    if let Some(arguments) = contract::asked_for(std::env::args_os()) {
+        return contract::run(server, arguments).await;
+    }
     let flags = match Flags::try_parse() {
         Ok(flags) => flags,
         Err(error) => {

@@ -58,6 +58,12 @@ pub trait IterableJob: Send + Sync + 'static {
         JobOptions::new()
     }
 
+    /// As [`Job::args_schema`](crate::Job::args_schema).
+    #[cfg(feature = "contract")]
+    fn args_schema() -> super::ArgsSchema {
+        super::ArgsSchema::unknown()
+    }
+
     /// The items, from the one `cursor` names on; all of them without.
     fn build_enumerator(
         &self,

@@ -6,6 +6,8 @@ mod enqueue;
 mod error;
 mod iterable;
 mod options;
+#[cfg(feature = "contract")]
+mod schema;
 
 use std::time::Duration;
 
@@ -17,6 +19,8 @@ pub use enqueue::Setter;
 pub use error::JobError;
 pub use iterable::{Enumerator, Indexed, IterableJob, NextItem};
 pub use options::JobOptions;
+#[cfg(feature = "contract")]
+pub use schema::{ArgsSchema, DescribeArgs};
 
 use crate::client::Client;
 use crate::error::Result;
@@ -158,6 +162,12 @@ pub trait Job: Send + Sync + 'static {
         JobOptions::new()
     }
 
+    /// What the arguments are, for [contracts](crate::cli::run): unknown unless told, by `ArgsSchema::of::<Self::Args>()`.
+    #[cfg(feature = "contract")]
+    fn args_schema() -> ArgsSchema {
+        ArgsSchema::unknown()
+    }
+
     /// Does the work. An error, a panic and wrong arguments are failures, retried as Sidekiq does.
     ///
     /// # Cancel safety
@@ -216,6 +226,12 @@ pub trait BlockingJob: Send + Sync + 'static {
     /// As [`Job::options`].
     fn options() -> JobOptions {
         JobOptions::new()
+    }
+
+    /// As [`Job::args_schema`].
+    #[cfg(feature = "contract")]
+    fn args_schema() -> ArgsSchema {
+        ArgsSchema::unknown()
     }
 
     /// Does the work, on a thread that may be blocked.

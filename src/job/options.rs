@@ -97,6 +97,12 @@ impl JobOptions {
         payload
     }
 
+    /// What is set, in order: key and JSON.
+    #[cfg(feature = "contract")]
+    pub(crate) fn entries(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0.iter().map(|(key, value)| (&**key, &**value))
+    }
+
     /// What `retry` says here.
     #[cfg(feature = "server")]
     pub(crate) fn retry_option(&self) -> Retry {

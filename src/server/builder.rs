@@ -23,6 +23,8 @@ use crate::server::metrics::Metrics;
 use crate::server::middleware::{AnyServerMiddleware, ServerMiddleware};
 use crate::server::outage::Outages;
 use crate::server::paused::Paused;
+#[cfg(feature = "contract")]
+use crate::server::registry::Registry;
 use crate::server::registry::{Async, Blocking, Function, Registrations};
 use crate::server::stats::{Counters, WorkState};
 use crate::store::{RedisOptions, Store};
@@ -265,6 +267,12 @@ impl ServerBuilder {
     pub fn max_iteration_runtime(mut self, span: Duration) -> Self {
         self.config.max_iteration_runtime = Some(span);
         self
+    }
+
+    /// Where Redis is and how large a payload may be, and every class, for a look at what waits.
+    #[cfg(feature = "contract")]
+    pub(crate) fn into_registry(self) -> Result<(Config, Registry)> {
+        Ok((self.config, self.registrations.build(&Metrics::default())?))
     }
 
     /// Checks everything; nothing changes afterwards.

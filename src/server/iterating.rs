@@ -20,6 +20,11 @@ impl<J: IterableJob> Job for Iterating<J> {
         J::options()
     }
 
+    #[cfg(feature = "contract")]
+    fn args_schema() -> crate::job::ArgsSchema {
+        J::args_schema()
+    }
+
     async fn perform(&self, cx: Context, args: Self::Args) -> JobResult {
         let Self(job) = self;
         let mut state = cx.client().iteration(cx.jid()).await?;

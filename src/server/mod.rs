@@ -50,6 +50,8 @@ pub use config::{Config, FetchMode, RemoteSignals, UnknownClasses, WireVersion};
 pub use events::Event;
 pub use handle::{Handle, Stopped};
 pub use middleware::{Next, ServerMiddleware};
+#[cfg(feature = "contract")]
+pub(crate) use registry::{AnyJob, Registry};
 
 use self::core::Core;
 use crate::client::Client;

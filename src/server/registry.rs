@@ -8,6 +8,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
+#[cfg(feature = "contract")]
+use crate::job::ArgsSchema;
 use crate::job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, OnExhausted, RetryIn};
 use crate::payload::{Payload, Retry};
 use crate::server::metrics::{ClassCounters, Metrics};
@@ -17,6 +19,18 @@ use crate::server::retry::Hooks;
 /// A job whose type is forgotten.
 pub(crate) trait AnyJob: Performs + Hooks + Send + Sync {
     fn timeout(&self) -> Option<Duration>;
+
+    /// What jobs of this class are pushed with.
+    #[cfg(feature = "contract")]
+    fn options(&self) -> JobOptions;
+
+    /// What its arguments are.
+    #[cfg(feature = "contract")]
+    fn args_schema(&self) -> ArgsSchema;
+
+    /// Reads the arguments as [`perform`](Performs::perform) would, and does nothing else.
+    #[cfg(feature = "contract")]
+    fn check(&self, payload: &Payload) -> std::result::Result<(), JobError>;
 }
 
 /// A registered class.
@@ -60,6 +74,12 @@ impl Registry {
         self.0.get(class.strip_prefix("::").unwrap_or(class))
     }
 
+    /// Every class, in no order.
+    #[cfg(feature = "contract")]
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &dyn AnyJob)> {
+        self.0.iter().map(|(class, registered)| (&**class, &*registered.job))
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.0.len()
     }
@@ -77,8 +97,8 @@ impl fmt::Debug for Registrations {
     }
 }
 
-fn decode<A: Args>(cx: &Context) -> std::result::Result<A, JobError> {
-    A::from_json(cx.payload().args()).map_err(JobError::from)
+fn decode<A: Args>(payload: &Payload) -> std::result::Result<A, JobError> {
+    A::from_json(payload.args()).map_err(JobError::from)
 }
 
 /// What a wrapper around a job asks the job itself.
@@ -100,6 +120,21 @@ macro_rules! by_value {
             fn timeout(&self) -> Option<Duration> {
                 self.0.timeout()
             }
+
+            #[cfg(feature = "contract")]
+            fn options(&self) -> JobOptions {
+                J::options()
+            }
+
+            #[cfg(feature = "contract")]
+            fn args_schema(&self) -> ArgsSchema {
+                J::args_schema()
+            }
+
+            #[cfg(feature = "contract")]
+            fn check(&self, payload: &Payload) -> std::result::Result<(), JobError> {
+                decode::<J::Args>(payload).map(drop)
+            }
         }
     };
 }
@@ -110,7 +145,7 @@ pub(crate) struct Async<J>(pub(crate) J);
 impl<J: Job> Performs for Async<J> {
     fn perform(self: Arc<Self>, cx: Context) -> BoxFuture<'static, JobResult> {
         Box::pin(async move {
-            let args = decode(&cx)?;
+            let args = decode(cx.payload())?;
             self.0.perform(cx, args).await
         })
     }
@@ -124,7 +159,7 @@ pub(crate) struct Blocking<J>(pub(crate) J);
 impl<J: BlockingJob> Performs for Blocking<J> {
     fn perform(self: Arc<Self>, cx: Context) -> BoxFuture<'static, JobResult> {
         Box::pin(async move {
-            let args = decode(&cx)?;
+            let args = decode(cx.payload())?;
             match tokio::task::spawn_blocking(move || self.0.perform(cx, args)).await {
                 Ok(outcome) => outcome,
                 Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
@@ -157,7 +192,7 @@ where
 {
     fn perform(self: Arc<Self>, cx: Context) -> BoxFuture<'static, JobResult> {
         Box::pin(async move {
-            let args = decode(&cx)?;
+            let args = decode(cx.payload())?;
             (self.function)(cx, args).await
         })
     }
@@ -183,5 +218,20 @@ where
 {
     fn timeout(&self) -> Option<Duration> {
         None
+    }
+
+    #[cfg(feature = "contract")]
+    fn options(&self) -> JobOptions {
+        self.options.clone()
+    }
+
+    #[cfg(feature = "contract")]
+    fn args_schema(&self) -> ArgsSchema {
+        ArgsSchema::unknown()
+    }
+
+    #[cfg(feature = "contract")]
+    fn check(&self, payload: &Payload) -> std::result::Result<(), JobError> {
+        decode::<A>(payload).map(drop)
     }
 }

@@ -1,0 +1,191 @@
+use std::collections::{BTreeMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::io::{IsTerminal, Write};
+use std::process::ExitCode;
+
+use serde_json::json;
+
+use crate::api::{Api, JobRecord};
+use crate::cli::logging::clean;
+use crate::client::Client;
+use crate::error::Result;
+use crate::job::JobError;
+use crate::server::{Registry, ServerBuilder};
+use crate::store::RedisOptions;
+
+/// Read every job that waits as this worker would, and tell which would fail
+///
+/// Looks at the schedule, the retries and all queues, page by page, and changes nothing. Jobs that run meanwhile are not seen. Arguments
+/// are never shown. Ends with 0 if all fit, 1 if some would fail, 2 if Redis cannot be read. Jobs of classes this worker does not know
+/// are counted and are no failures.
+#[derive(Debug, clap::Args)]
+pub(super) struct Check {
+    /// Where Redis is [default: what the worker would use]. A password is seen by whoever lists processes: REDIS_URL is safer
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
+
+    /// Print a line of JSON for each job that would fail, and one at the end
+    #[arg(long)]
+    json: bool,
+}
+
+/// Jobs of one page: a round trip each, however large they are.
+const PAGE: usize = 250;
+/// Unknown classes that are told by name.
+const NAMED: usize = 20;
+
+impl Check {
+    pub(super) async fn run(self, builder: ServerBuilder) -> Result<ExitCode> {
+        let (config, registry) = builder.into_registry()?;
+        let redis = match (&self.redis, config.redis) {
+            (Some(url), _) => url.parse()?,
+            (None, Some(options)) => options,
+            (None, None) => RedisOptions::from_env()?,
+        };
+        let api = Api::new(&Client::builder().redis(redis).build()?);
+        let mut tally = Tally::new(&registry, config.max_payload, self.json);
+        // Jobs move from here to the queues: what moves meanwhile is seen twice rather than never.
+        for (place, set) in [("schedule", api.scheduled()), ("retry", api.retries())] {
+            let mut pages = set.pages().of(PAGE);
+            while let Some(page) = pages.next().await? {
+                page.iter().for_each(|entry| tally.look_at(place, &entry.record));
+                tally.show_progress();
+            }
+        }
+        for queue in api.queues().await? {
+            let place = format!("queue {}", queue.name);
+            let mut pages = api.queue(&queue.name).pages().of(PAGE);
+            while let Some(page) = pages.next().await? {
+                page.iter().for_each(|record| tally.look_at(&place, record));
+                tally.show_progress();
+            }
+        }
+        Ok(tally.close())
+    }
+}
+
+/// What was found so far.
+struct Tally<'a> {
+    registry: &'a Registry,
+    max_payload: usize,
+    json: bool,
+    /// Whether somebody watches.
+    watched: bool,
+    /// Fingerprints of all jobs that were looked at: pages shift while jobs come and go, and a job may lie in two places.
+    seen: HashSet<u64>,
+    fit: usize,
+    fail: usize,
+    unknown: BTreeMap<String, usize>,
+}
+
+impl<'a> Tally<'a> {
+    fn new(registry: &'a Registry, max_payload: usize, json: bool) -> Self {
+        let watched = std::io::stderr().is_terminal();
+        Self { registry, max_payload, json, watched, seen: HashSet::new(), fit: 0, fail: 0, unknown: BTreeMap::new() }
+    }
+
+    /// A job counts once by its id and what it says; the same id with other arguments is another job.
+    fn is_new(&mut self, record: &JobRecord) -> bool {
+        let mut hasher = DefaultHasher::new();
+        match record.payload().filter(|payload| !payload.jid().is_empty()) {
+            Some(payload) => (payload.jid(), payload.class(), payload.args()).hash(&mut hasher),
+            None => record.bytes().hash(&mut hasher),
+        }
+        self.seen.insert(hasher.finish())
+    }
+
+    fn look_at(&mut self, place: &str, record: &JobRecord) {
+        if !self.is_new(record) {
+            return;
+        }
+        match self.judge(record) {
+            Judgement::Fits => self.fit += 1,
+            Judgement::Unknown => {
+                let class = clean(&record.display_class());
+                *self.unknown.entry(class).or_default() += 1;
+            }
+            Judgement::Fails(error) => {
+                self.fail += 1;
+                self.tell(place, record, &error);
+            }
+        }
+    }
+
+    /// As the processor would see it.
+    fn judge(&self, record: &JobRecord) -> Judgement {
+        if record.bytes().len() > self.max_payload {
+            let message = format!("larger than {} bytes", self.max_payload);
+            return Judgement::Fails(JobError::new("JSON::ParserError", message));
+        }
+        let Some(payload) = record.payload() else {
+            return Judgement::Fails(JobError::new("JSON::ParserError", "this is no job payload"));
+        };
+        match self.registry.get(payload.class()) {
+            None => Judgement::Unknown,
+            Some(registered) => registered.job.check(payload).map_or_else(Judgement::Fails, |()| Judgement::Fits),
+        }
+    }
+
+    fn tell(&mut self, place: &str, record: &JobRecord, error: &JobError) {
+        let (class, jid) = (record.display_class(), record.jid());
+        let line = if self.json {
+            let [class, jid, place, kind, error] = [&*class, jid, place, error.class(), error.message()].map(clean);
+            json!({"class": class, "jid": jid, "in": place, "error_class": kind, "error": error}).to_string()
+        } else {
+            let who = if record.payload().is_some() { format!("{class} {jid}") } else { "no payload".to_owned() };
+            clean(&format!("would fail: {who} in {place}: {}: {}", error.class(), error.message()).replace('\n', "\\n"))
+        };
+        self.clear_progress();
+        say(&line);
+    }
+
+    fn show_progress(&self) {
+        if self.watched {
+            let _ = write!(std::io::stderr(), "\r{} jobs, {} would fail", self.seen.len(), self.fail);
+        }
+    }
+
+    fn clear_progress(&self) {
+        if self.watched {
+            let _ = write!(std::io::stderr(), "\r\x1b[K");
+        }
+    }
+
+    fn close(self) -> ExitCode {
+        self.clear_progress();
+        let (fit, fail, unknown) = (self.fit, self.fail, self.unknown.values().sum::<usize>());
+        if self.json {
+            say(&json!({"ok": fit, "would_fail": fail, "unknown": unknown, "unknown_classes": self.unknown})
+                .to_string());
+        } else {
+            say(&format!(
+                "{fit} ok, {fail} would fail, {unknown} of classes this worker does not know{}",
+                self.names()
+            ));
+        }
+        if fail == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    }
+
+    /// The unknown classes, those of most jobs first.
+    fn names(&self) -> String {
+        let mut names: Vec<_> = self.unknown.iter().collect();
+        names.sort_by(|one, other| other.1.cmp(one.1));
+        let told: Vec<String> = names.iter().take(NAMED).map(|(class, jobs)| format!("{class} {jobs}")).collect();
+        match told.len() {
+            0 => String::new(),
+            n if n < names.len() => format!(" ({}, and {} more)", told.join(", "), names.len() - n),
+            _ => format!(" ({})", told.join(", ")),
+        }
+    }
+}
+
+enum Judgement {
+    Fits,
+    Fails(JobError),
+    Unknown,
+}
+
+/// A line on stdout; whoever reads may have read enough.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stdout().lock(), "{line}");
+}
