@@ -14,7 +14,7 @@ class RedisServer
 
   USERS = %w[producer worker operator].map { |name| File.read(File.expand_path("../../docs/acl/#{name}.acl", __dir__)) }.freeze
   # What ferrokiq asks for and can do without.
-  OPTIONAL = %w[client|setinfo client|unblock].freeze
+  OPTIONAL = %w[client|setinfo client|unblock config|get].freeze
 
   attr_reader :port, :pid, :dir
 

@@ -20,6 +20,8 @@
 //! # }
 //! ```
 
+mod checkup;
+mod holders;
 mod iteration;
 mod metrics;
 mod process;
@@ -30,9 +32,11 @@ mod stats;
 
 use std::fmt;
 
+pub use checkup::{KeyNames, ServerClock, ServerInfo};
+pub use holders::Holder;
 pub use iteration::IterableState;
 pub use metrics::{JobMetrics, Mark, Metrics, Span, Totals};
-pub use process::{Process, Work};
+pub use process::{Member, Process, Work};
 pub use queue::{Queue, QueuePages};
 pub use record::JobRecord;
 pub use sorted_set::{SortedEntry, SortedPages, SortedScan, SortedSet};

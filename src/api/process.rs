@@ -88,6 +88,28 @@ pub(super) async fn read(store: &Store) -> Result<Vec<Process>> {
     Ok(identities.into_iter().zip(hashes).filter_map(|(identity, hash)| process(store, identity, &hash)).collect())
 }
 
+/// What Sidekiq's list of processes names.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Member {
+    /// A process.
+    Process(Process),
+    /// One without a hash: it died without leaving, a minute ago or longer. Any Ruby process takes it off the list sooner or later.
+    Ghost(String),
+    /// Something that is no hash, does not describe itself, or may not be read.
+    Unreadable(String),
+}
+
+pub(super) async fn members(store: &Store) -> Result<Vec<Member>> {
+    let members = store.members().await?.into_iter().map(|(identity, hash)| match hash {
+        Some(hash) if hash.is_empty() => Member::Ghost(identity),
+        hash => hash
+            .and_then(|hash| process(store, identity.clone(), &hash))
+            .map_or(Member::Unreadable(identity), Member::Process),
+    });
+    Ok(members.collect())
+}
+
 /// `None` for one that is on the list but whose hash has expired.
 fn process(store: &Store, identity: String, hash: &HashMap<String, String>) -> Option<Process> {
     let info: Value = serde_json::from_str(hash.get("info")?).ok()?;

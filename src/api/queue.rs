@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::{JobRecord, PAGE};
 use crate::error::Result;
+use crate::payload::Payload;
 use crate::store::Store;
 
 /// A queue, as `Sidekiq::Queue`.
@@ -88,6 +89,25 @@ impl Queue {
     /// As [`size`](Self::size).
     pub async fn unpause(&self) -> Result<bool> {
         self.store.unpause_queue(&self.name).await
+    }
+
+    /// Puts another payload in the place of a job; whether the job was still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn replace(&self, record: &JobRecord, payload: Payload) -> Result<bool> {
+        self.store.replace_in_queue(&self.name, record.bytes(), payload.into_string().as_bytes()).await
+    }
+
+    /// Adds a queue that holds jobs to Sidekiq's list of queues, where a push that did not name it left it out; whether it was missing
+    /// there.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn announce(&self) -> Result<bool> {
+        self.store.announce_queue(&self.name).await
     }
 
     /// Deletes the queue and all its jobs.

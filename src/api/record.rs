@@ -19,6 +19,11 @@ impl JobRecord {
         Self { bytes, payload }
     }
 
+    /// Of bytes that are at hand, wherever they come from.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self::new(bytes.to_vec())
+    }
+
     /// The bytes, by which it is taken away.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -45,6 +45,26 @@ impl SortedSet {
         SortedPages { set: self.clone(), seen: 0, size: None, last: HashSet::new(), entries: PAGE }
     }
 
+    /// Up to `n` jobs after passing over `skip`, the lowest score first.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn from_lowest(&self, skip: usize, n: usize) -> Result<Vec<SortedEntry>> {
+        let found = self.api.store.set_page_from_lowest(self.set, skip, n.max(1)).await?;
+        Ok(found.into_iter().map(|(bytes, score)| entry(bytes, score)).collect())
+    }
+
+    /// Up to `n` jobs after passing over `skip`, the highest score first.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn from_highest(&self, skip: usize, n: usize) -> Result<Vec<SortedEntry>> {
+        let found = self.api.store.set_page(self.set, skip, n.max(1)).await?;
+        Ok(found.into_iter().map(|(bytes, score)| entry(bytes, score)).collect())
+    }
+
     /// The jobs whose bytes hold a text, in no order; a text with `*` is a glob of its own.
     ///
     /// # Errors
@@ -127,6 +147,15 @@ impl SortedSet {
     /// As [`size`](Self::size).
     pub async fn reschedule(&self, entry: &SortedEntry, at: EpochSecs) -> Result<bool> {
         self.api.store.reschedule(self.set, entry.record.bytes(), &at.to_string()).await
+    }
+
+    /// Puts another payload in the place of a job, at the same time; whether the job was still there.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn replace(&self, entry: &SortedEntry, payload: Payload) -> Result<bool> {
+        self.api.store.replace_in_set(self.set, entry.record.bytes(), payload.into_string().as_bytes()).await
     }
 
     /// Entries whose time is in this range, both ends included.

@@ -3,6 +3,7 @@ use std::time::Duration;
 use super::JobRecord;
 use crate::error::Result;
 use crate::store::Store;
+use crate::store::inspect::QueueState;
 use crate::time::{EpochSecs, Utc};
 
 /// Counters and sizes, as `Sidekiq::Stats`.
@@ -29,6 +30,23 @@ pub struct Stats {
     pub default_queue_latency: Duration,
 }
 
+impl Stats {
+    /// Counters and nothing else, for tests of what shows them.
+    pub fn of(processed: u64, failed: u64) -> Self {
+        Self {
+            processed,
+            failed,
+            scheduled: 0,
+            retries: 0,
+            dead: 0,
+            processes: 0,
+            busy: 0,
+            enqueued: 0,
+            default_queue_latency: Duration::ZERO,
+        }
+    }
+}
+
 /// A queue at a glance.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
@@ -41,6 +59,13 @@ pub struct QueueSummary {
     pub latency: Duration,
     /// Whether Sidekiq Pro paused it.
     pub paused: bool,
+}
+
+impl QueueSummary {
+    /// For tests of what shows it.
+    pub fn of(name: &str, size: usize) -> Self {
+        Self { name: name.to_owned(), size, latency: Duration::ZERO, paused: false }
+    }
 }
 
 /// What a day brought.
@@ -75,9 +100,11 @@ pub(super) async fn read(store: &Store) -> Result<Stats> {
 }
 
 pub(super) async fn queues(store: &Store) -> Result<Vec<QueueSummary>> {
-    let mut queues: Vec<QueueSummary> = store
-        .queues()
-        .await?
+    Ok(summaries(store.queues().await?))
+}
+
+pub(super) fn summaries(states: Vec<QueueState>) -> Vec<QueueSummary> {
+    let mut queues: Vec<QueueSummary> = states
         .into_iter()
         .map(|state| QueueSummary {
             latency: state.oldest.map_or(Duration::ZERO, |bytes| JobRecord::new(bytes).latency()),
@@ -87,7 +114,7 @@ pub(super) async fn queues(store: &Store) -> Result<Vec<QueueSummary>> {
         })
         .collect();
     queues.sort_by(|one, other| other.size.cmp(&one.size).then_with(|| one.name.cmp(&other.name)));
-    Ok(queues)
+    queues
 }
 
 pub(super) async fn history(store: &Store, days: u32) -> Result<Vec<Day>> {

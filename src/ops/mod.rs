@@ -4,6 +4,7 @@ mod busy;
 mod cancel;
 mod completions;
 mod deploy_mark;
+mod doctor;
 mod frame;
 mod jobs;
 mod man;
@@ -12,6 +13,7 @@ mod push;
 mod queues;
 mod record;
 mod stats;
+mod top;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use frame::{Code, Common, Done, Tool};
@@ -37,6 +39,8 @@ enum Command {
     Push(push::Push),
     Cancel(cancel::Cancel),
     DeployMark(deploy_mark::DeployMark),
+    Doctor(doctor::Doctor),
+    Top(top::Top),
     Completions(completions::Completions),
     Man(man::Man),
 }
@@ -76,6 +80,8 @@ impl Command {
             Self::Push(push) => push.run(tool).await,
             Self::Cancel(cancel) => cancel.run(tool).await,
             Self::DeployMark(mark) => mark.run(tool).await,
+            Self::Doctor(doctor) => doctor.run(tool).await,
+            Self::Top(top) => top.run(tool).await,
             Self::Completions(completions) => completions.run(tool),
             Self::Man(man) => man.run(tool),
         }

@@ -47,10 +47,7 @@ impl Store {
         let registered: Vec<String> = self.link.query("list processes", cmd("SMEMBERS").arg(keys::REGISTRY)).await?;
         let mut dead = Vec::new();
         for identity in self.without_alive_key(registered).await?.into_iter().filter(|identity| identity != own) {
-            let mut fence = scripts::FENCE.key(keys::alive(&identity));
-            fence.key(keys::suspect(&identity)).key(keys::REGISTRY).key(keys::FENCED).arg(&identity);
-            fence.arg(millis(grace)).arg(u8::from(may_fence));
-            if self.eval::<u8>("fence", &fence).await? == 1 {
+            if self.fence(&identity, grace, may_fence).await? {
                 dead.push(identity);
             }
         }
@@ -67,6 +64,13 @@ impl Store {
         dead.sort_unstable();
         dead.dedup();
         Ok(dead)
+    }
+
+    /// Marks a process that is missing; takes it off the registry if it was marked `grace` ago and may be fenced. Whether it was taken off.
+    pub(crate) async fn fence(&self, identity: &str, grace: Duration, may_fence: bool) -> Result<bool> {
+        let mut fence = scripts::FENCE.key(keys::alive(identity));
+        fence.key(keys::suspect(identity)).key(keys::REGISTRY).key(keys::FENCED).arg(identity);
+        self.eval("fence", fence.arg(millis(grace)).arg(u8::from(may_fence))).await
     }
 
     async fn without_alive_key(&self, identities: Vec<String>) -> Result<Vec<String>> {

@@ -145,6 +145,18 @@ impl Store {
         self.link.query("read a set", &zrange).await
     }
 
+    /// Up to `n` members after passing over `skip`, lowest score first.
+    pub(crate) async fn set_page_from_lowest(
+        &self,
+        set: WaitingSet,
+        skip: usize,
+        n: usize,
+    ) -> Result<Vec<(Vec<u8>, f64)>> {
+        let mut zrange = cmd("ZRANGE");
+        zrange.arg(set.key()).arg(skip).arg(skip + n - 1).arg("WITHSCORES");
+        self.link.query("read a set", &zrange).await
+    }
+
     /// Members whose score is in a range, lowest first.
     pub(crate) async fn set_range(&self, set: WaitingSet, from: &str, to: &str) -> Result<Vec<(Vec<u8>, f64)>> {
         let mut zrange = cmd("ZRANGE");

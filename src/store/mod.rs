@@ -20,11 +20,13 @@ mod wire;
 #[cfg(feature = "server")]
 pub(crate) mod beat;
 #[cfg(feature = "server")]
+mod checkup;
+#[cfg(feature = "server")]
 pub(crate) mod claims;
 #[cfg(feature = "server")]
 pub(crate) mod fleet;
 #[cfg(feature = "server")]
-mod inspect;
+pub(crate) mod inspect;
 #[cfg(feature = "server")]
 pub(crate) mod metrics;
 #[cfg(feature = "server")]

@@ -49,6 +49,14 @@ mod server {
         FORGET = "forget";
         /// Takes a process off the registry if it holds nothing.
         BYE = "bye";
+        /// Puts other bytes in the place of a job in a queue.
+        REPLACE_IN_LIST = "replace_in_list";
+        /// Puts other bytes in the place of a job in a sorted set.
+        REPLACE_IN_SET = "replace_in_set";
+        /// Takes a process without a hash off Sidekiq's list.
+        FORGET_GHOST = "forget_ghost";
+        /// Adds a queue that holds jobs to the set of queue names.
+        ANNOUNCE = "announce";
     }
 }
 #[cfg(feature = "server")]

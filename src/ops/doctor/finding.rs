@@ -1,0 +1,136 @@
+//! What a check found, how bad it is, and what would mend it.
+
+use serde_json::{Value, json};
+
+/// How bad it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Severity {
+    /// Jobs are lost, stuck or misread, or will be.
+    Error,
+    /// Nothing is broken yet, or only what people see.
+    Warning,
+}
+
+impl Severity {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+        }
+    }
+}
+
+/// A place that holds jobs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Place {
+    Queue(String),
+    Schedule,
+    Retry,
+    Dead,
+}
+
+impl Place {
+    /// Its key.
+    pub(super) fn key(&self) -> String {
+        match self {
+            Self::Queue(name) => format!("queue:{name}"),
+            Self::Schedule => "schedule".to_owned(),
+            Self::Retry => "retry".to_owned(),
+            Self::Dead => "dead".to_owned(),
+        }
+    }
+}
+
+/// A repair that destroys nothing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fix {
+    /// Take processes without a heartbeat off the list.
+    ForgetGhosts(Vec<String>),
+    /// Add queues to the list of queues.
+    Announce(Vec<String>),
+    /// Put the jobs of dead workers back to their queues.
+    PutBack(Vec<String>),
+    /// Write the times and arguments of damaged jobs as Sidekiq writes them.
+    Rewrite(Place),
+}
+
+impl Fix {
+    /// What it would do.
+    pub(super) fn plan(&self) -> String {
+        match self {
+            Self::ForgetGhosts(ghosts) => format!("take {} off the list of processes", some_of(ghosts)),
+            Self::Announce(queues) => format!("add {} to the list of queues", some_of(queues)),
+            Self::PutBack(workers) => format!("put the jobs of {} back to their queues", some_of(workers)),
+            Self::Rewrite(place) => {
+                format!("write times in {} as seconds with a point, and arguments that are missing as []", place.key())
+            }
+        }
+    }
+}
+
+/// One fault.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct Finding {
+    /// The name of the check; scripts go by it.
+    pub(super) check: &'static str,
+    pub(super) severity: Severity,
+    /// What is wrong.
+    pub(super) what: String,
+    /// What to do.
+    pub(super) advice: String,
+    /// How often, for what can be counted.
+    pub(super) count: usize,
+    pub(super) fix: Option<Fix>,
+}
+
+impl Finding {
+    pub(super) fn error(check: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { check, severity: Severity::Error, what: what.into(), advice: advice.into(), count: 1, fix: None }
+    }
+
+    pub(super) fn warning(check: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { severity: Severity::Warning, ..Self::error(check, what, advice) }
+    }
+
+    pub(super) fn times(self, count: usize) -> Self {
+        Self { count, ..self }
+    }
+
+    pub(super) fn fixed_by(self, fix: Fix) -> Self {
+        Self { fix: Some(fix), ..self }
+    }
+
+    /// One line for people.
+    pub(super) fn line(&self) -> String {
+        let fix = if self.fix.is_some() { " (--fix does)" } else { "" };
+        format!("{:<8} {}: {}; {}{fix}", self.severity.name(), self.check, self.what, self.advice)
+    }
+
+    /// One line for scripts.
+    pub(super) fn json(&self) -> Value {
+        json!({
+            "check": self.check, "severity": self.severity.name(), "what": self.what, "advice": self.advice,
+            "count": self.count, "fixable": self.fix.is_some(),
+        })
+    }
+}
+
+/// The first of some names, and how many more there are.
+pub(super) fn some_of(names: &[String]) -> String {
+    const SHOWN: usize = 3;
+    let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(SHOWN) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// `1 job`, `2 jobs`.
+pub(super) fn many(count: usize, what: &str) -> String {
+    let plural = match (count, what.ends_with('s')) {
+        (1, _) => "",
+        (_, true) => "es",
+        (_, false) => "s",
+    };
+    format!("{count} {what}{plural}")
+}

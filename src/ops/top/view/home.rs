@@ -1,0 +1,64 @@
+//! Home: what happens now, and the server.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Layout, Rect};
+use ratatui::symbols::Marker;
+use ratatui::text::Line;
+use ratatui::widgets::{Axis, Chart, Dataset, GraphType};
+
+use super::Canvas;
+use crate::ops::frame::printable;
+use crate::ops::top::state::{POINTS, Rate};
+
+impl Canvas<'_> {
+    pub(super) fn home(&self, frame: &mut Frame<'_>, area: Rect) {
+        let server = if area.height < 12 { 0 } else { 4 };
+        let [graph, server] = Layout::vertical([Constraint::Fill(1), Constraint::Length(server)]).areas(area);
+        self.graph(frame, graph);
+        if server.height > 0 {
+            self.server(frame, server);
+        }
+    }
+
+    fn graph(&self, frame: &mut Frame<'_>, area: Rect) {
+        // Two dots of a line share a character.
+        let most = usize::from(area.width.saturating_sub(8)).clamp(10, POINTS / 2);
+        let rates = &self.state.rates;
+        let begin = rates.len().saturating_sub(most);
+        let points = |of: fn(&Rate) -> f64| -> Vec<(f64, f64)> {
+            let offset = most - (rates.len() - begin);
+            rates.iter().skip(begin).enumerate().map(|(at, rate)| ((at + offset) as f64, of(rate))).collect()
+        };
+        let (processed, failed) = (points(|rate| rate.processed), points(|rate| rate.failed));
+        let top = processed.iter().chain(&failed).fold(5.0_f64, |top, (_, rate)| top.max(*rate));
+        let line = |name: &'static str, points, style| {
+            Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line).style(style).data(points)
+        };
+        let datasets =
+            vec![line("processed/s", &processed, self.theme.good()), line("failed/s", &failed, self.theme.bad())];
+        let newest = rates
+            .back()
+            .map_or_else(String::new, |rate| format!(" {:.0} jobs/s, {:.0} failed/s ", rate.processed, rate.failed));
+        let labels = [0.0, top / 2.0, top].map(|label| Line::from(format!("{label:>6.0}")));
+        let chart = Chart::new(datasets)
+            .x_axis(Axis::default().bounds([0.0, most as f64 - 1.0]).style(self.theme.border()))
+            .y_axis(Axis::default().bounds([0.0, top]).labels(labels).style(self.theme.border()))
+            .block(self.block("Dashboard").title(Line::from(newest).right_aligned()));
+        frame.render_widget(chart, area);
+    }
+
+    fn server(&self, frame: &mut Frame<'_>, area: Rect) {
+        let Some(data) = self.state.shown() else { return };
+        let of = |field: &str| {
+            data.server.as_ref().and_then(|info| info.get(field)).map_or_else(|| "N/A".to_owned(), printable)
+        };
+        let pairs = [
+            ("Version", data.server.as_ref().map_or_else(|| "N/A".to_owned(), |info| printable(&info.name()))),
+            ("Uptime", format!("{} days", of("uptime_in_days"))),
+            ("Connections", of("connected_clients")),
+            ("Memory Usage", of("used_memory_human")),
+            ("Peak Memory", of("used_memory_peak_human")),
+        ];
+        self.pairs(frame, area, "Redis", &pairs);
+    }
+}

@@ -1,0 +1,73 @@
+//! Scheduled, Retries, Dead: a page of jobs, or what holds a text.
+
+use ratatui::Frame;
+use ratatui::layout::{Constraint, Rect};
+
+use super::Canvas;
+use super::parts::grouped;
+use crate::ops::frame::ago;
+use crate::ops::top::state::{PAGE, Row, Tab};
+
+/// Characters of arguments that are worth drawing.
+const ARGUMENTS: usize = 300;
+
+impl Canvas<'_> {
+    pub(super) fn jobs(&self, frame: &mut Frame<'_>, area: Rect) {
+        let Some(data) = self.state.shown() else { return };
+        let total = grouped(data.total as u64);
+        let title = match (&data.of.filter, data.searched) {
+            (Some(_), Some(searched)) => {
+                format!(
+                    "{}: {} found among the first {} or so of {total}",
+                    self.state.tab.name(),
+                    data.rows.len(),
+                    grouped(searched as u64)
+                )
+            }
+            (Some(_), None) => format!("{}: {} found of {total}", self.state.tab.name(), data.rows.len()),
+            (None, _) => {
+                let pages = data.total.div_ceil(PAGE).max(1);
+                format!(
+                    "{}: page {} of {}, {total} jobs",
+                    self.state.tab.name(),
+                    data.of.page + 1,
+                    grouped(pages as u64)
+                )
+            }
+        };
+        let is_failed = self.state.tab != Tab::Scheduled;
+        let mut columns = vec![
+            ("When", Constraint::Length(10)),
+            ("Queue", Constraint::Length(14)),
+            ("Job", Constraint::Fill(2)),
+            ("Arguments", Constraint::Fill(3)),
+        ];
+        if is_failed {
+            columns.push(("Error", Constraint::Fill(3)));
+        }
+        self.table(frame, area, &title, &columns, |row| {
+            let Row::Job(entry) = row else { return Vec::new() };
+            let record = &entry.record;
+            let queue = record.payload().map_or("", |payload| payload.queue());
+            let mut cells = vec![ago(entry.score), queue.to_owned(), record.display_class(), arguments(record)];
+            if is_failed {
+                cells.push(error(record));
+            }
+            cells
+        });
+    }
+}
+
+fn arguments(record: &ferrokiq::api::JobRecord) -> String {
+    let shown: Vec<String> = record.display_args().iter().map(ToString::to_string).collect();
+    shown.join(", ").chars().take(ARGUMENTS).collect()
+}
+
+fn error(record: &ferrokiq::api::JobRecord) -> String {
+    let of = |key: &str| record.payload().and_then(|payload| payload.decode::<String>(key));
+    let text = match (of("error_class"), of("error_message")) {
+        (Some(class), Some(message)) => format!("{class}: {message}"),
+        (class, message) => class.or(message).unwrap_or_default(),
+    };
+    text.chars().take(ARGUMENTS).collect()
+}
