@@ -35,7 +35,7 @@ module Frozen
   end
 
   module Now
-    def now(**) = NOW
+    def now(**) = NOW.dup
   end
 
   module Dice
@@ -47,7 +47,10 @@ module Frozen
     Time.singleton_class.prepend(Now)
     Sidekiq::JobRetry.prepend(Dice)
     Sidekiq::Client.prepend(Module.new { def rand(*) = 0.5 })
-    SecureRandom.singleton_class.prepend(Module.new { def hex(*) = "00112233445566778899aabb" })
+    SecureRandom.singleton_class.prepend(Module.new {
+      def hex(*) = "00112233445566778899aabb"
+      def uuid(**) = "09899bde-380c-4610-81ee-95b04a06b5a5"
+    })
   end
 end
 
@@ -196,6 +199,10 @@ if MAJOR >= 7
   require "sidekiq/metrics/tracking"
   keep.call("histogram", rows.call(histogram))
 end
+
+# Last, since Rails changes what Ruby's own classes do.
+require_relative "active_job"
+ActiveJobs.record.each { |kind, recorded| keep.call("active_job/#{kind}", rows.call(recorded)) }
 
 if differing.any?
   warn "these cases differ from what Sidekiq #{Sidekiq::VERSION} does:", *differing

@@ -3,9 +3,10 @@
 //! - [`Job`]: what to run; [`Server`] runs it; [`cli::run`] is a worker's whole `main`
 //! - [`Client`] and [`Payload`]: what to push
 //! - [`server`]: capsules, fetchers, middleware, events
+//! - `active_job` (feature `active-job`): the jobs of a Rails app
 //!
-//! Features: `cli` (the default, with `server`), `server`, `contract`, `testing`, `tls`, `tool` (the binary `ferrokiq`). An app that only enqueues takes none:
-//! `default-features = false`.
+//! Features: `cli` (the default, with `server`), `server`, `active-job`, `contract`, `testing`, `tls`, `tool` (the binary `ferrokiq`). An app
+//! that only enqueues takes none: `default-features = false`.
 //!
 //! ```no_run
 //! use ferrokiq::{Context, Job, JobResult, Server};
@@ -28,6 +29,8 @@
 //! }
 //! ```
 
+#[cfg(feature = "active-job")]
+pub mod active_job;
 #[cfg(feature = "server")]
 pub mod api;
 #[cfg(feature = "cli")]

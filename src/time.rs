@@ -51,11 +51,7 @@ impl EpochSecs {
         if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
             return None;
         }
-        // Days since 1970, counted in years that begin with March.
-        let shifted = i64::from(year) - i64::from(month <= 2);
-        let (era, year_of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
-        let day_of_year = i64::from((153 * ((month + 9) % 12) + 2) / 5 + day - 1);
-        let days = era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468;
+        let days = days_since_1970(year.into(), month, day);
         let secs = days * 86_400 + i64::from(hour * 3_600 + minute * 60 + second);
         Some(Self(secs as f64))
     }
@@ -126,6 +122,14 @@ impl Stamps {
     pub(crate) fn set(&self, form: StampForm) {
         self.0.store(u8::from(form == StampForm::Secs), Ordering::Relaxed);
     }
+}
+
+/// Days from 1970 to a day of the proleptic Gregorian calendar, counted in years that begin with March.
+pub(crate) fn days_since_1970(year: i64, month: u32, day: u32) -> i64 {
+    let shifted = year - i64::from(month <= 2);
+    let (era, year_of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
+    let day_of_year = i64::from((153 * ((month + 9) % 12) + 2) / 5 + day - 1);
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
 }
 
 /// Year, month (1-12), day, hour, minute of a moment in UTC: what the keys of statistics and metrics are made of.

@@ -127,7 +127,8 @@ impl Client {
             && let Sink::Redis(store) = &self.0.sink
             && !template.contains_key("at")
         {
-            return self.push_alike(store, normalize::finish(template, &stamp), &bulk.args, scores, size).await;
+            let sample = self.passing_on(normalize::finish(template, &stamp));
+            return self.push_alike(store, sample, &bulk.args, scores, size).await;
         }
         let mut jids = Vec::with_capacity(bulk.args.len());
         let mut through = 0;
@@ -140,7 +141,7 @@ impl Client {
                 payload.insert_raw("at", score.as_str());
             }
             let payload = self
-                .through_middleware(normalize::finish(payload, &stamp))
+                .through_middleware(self.passing_on(normalize::finish(payload, &stamp)))
                 .await
                 .map_err(|error| error.with_pushed(through))?;
             jids.push(payload.as_ref().and_then(normalize::jid));

@@ -44,7 +44,7 @@ impl Client {
     /// ```
     #[must_use]
     pub fn idempotent(&self) -> Self {
-        Self(self.0.clone(), self.1.idempotent())
+        Self(self.0.clone(), self.1.idempotent(), self.2.clone())
     }
 
     /// The same client, whose pushes wait until so many replicas have them, up to `within` (1 ms at least): a job that was accepted
@@ -71,6 +71,6 @@ impl Client {
     /// ```
     #[must_use]
     pub fn wait_for_replicas(&self, count: usize, within: Duration) -> Self {
-        Self(self.0.clone(), self.1.wait_for_replicas(count, within))
+        Self(self.0.clone(), self.1.wait_for_replicas(count, within), self.2.clone())
     }
 }

@@ -7,6 +7,7 @@
 mod bulk;
 mod delivery;
 mod deploy;
+mod inherited;
 mod iteration;
 mod middleware;
 mod normalize;
@@ -17,6 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use bulk::Bulk;
 use delivery::Delivery;
+pub(crate) use inherited::Inherited;
 pub use middleware::{ClientMiddleware, Next};
 
 use crate::error::{Error, Result};
@@ -40,7 +42,7 @@ pub(crate) use middleware::Chain;
 /// # }
 /// ```
 #[derive(Clone)]
-pub struct Client(Arc<Shared>, Delivery);
+pub struct Client(Arc<Shared>, Delivery, Option<Arc<Inherited>>);
 
 struct Shared {
     sink: Sink,
@@ -129,7 +131,7 @@ impl ClientBuilder {
             None => Some(Mutex::default()),
         };
         let shared = Shared { sink: Sink::Redis(Store::new(options)), chain: self.chain, stamps, asked };
-        Ok(Client(Arc::new(shared), self.delivery))
+        Ok(Client(Arc::new(shared), self.delivery, None))
     }
 }
 
@@ -175,19 +177,19 @@ impl Client {
             Some(_) => (Stamps::default(), Some(Mutex::default())),
             None => (stamps.clone(), None),
         };
-        Ok(Self(Arc::new(Shared { sink, chain: chain.clone(), stamps, asked }), self.1))
+        Ok(Self(Arc::new(Shared { sink, chain: chain.clone(), stamps, asked }), self.1, self.2.clone()))
     }
 
     /// A client of a server, which minds the stamps.
     #[cfg(feature = "server")]
     pub(crate) fn over(store: Store, chain: Chain, stamps: Stamps) -> Self {
-        Self(Arc::new(Shared { sink: Sink::Redis(store), chain, stamps, asked: None }), Delivery::default())
+        Self(Arc::new(Shared { sink: Sink::Redis(store), chain, stamps, asked: None }), Delivery::default(), None)
     }
 
     #[cfg(feature = "testing")]
     pub(crate) fn over_test(sink: Arc<dyn TestSink>) -> Self {
         let shared = Shared { sink: Sink::Test(sink), chain: Chain::default(), stamps: Stamps::default(), asked: None };
-        Self(Arc::new(shared), Delivery::default())
+        Self(Arc::new(shared), Delivery::default(), None)
     }
 
     /// Pushes one job: to its queue, or to the schedule if it has `at` (epoch seconds). Returns its id, or `None` if a
@@ -208,15 +210,28 @@ impl Client {
     ///
     /// A dropped call may have pushed the job.
     pub async fn push(&self, payload: Payload) -> Result<Option<Jid>> {
-        let payload = normalize::complete(payload, self.stamp_form().await)?;
+        let payload = self.passing_on(normalize::complete(payload, self.stamp_form().await)?);
         let Some(payload) = self.through_middleware(payload).await? else { return Ok(None) };
         let jid = normalize::jid(&payload);
         self.write(vec![payload]).await.map_err(|error| error.with_jid(jid.clone()))?;
         Ok(jid)
     }
 
+    /// The same client for a job that is running: what flows from job to job goes with everything it pushes.
+    pub(crate) fn inheriting(&self, inherited: Inherited) -> Self {
+        let inherited = (!inherited.is_empty()).then(|| Arc::new(inherited));
+        Self(Arc::clone(&self.0), self.1, inherited)
+    }
+
+    fn passing_on(&self, mut payload: Payload) -> Payload {
+        if let Some(inherited) = &self.2 {
+            inherited.fill(&mut payload);
+        }
+        payload
+    }
+
     /// How stamps are written now.
-    async fn stamp_form(&self) -> StampForm {
+    pub(crate) async fn stamp_form(&self) -> StampForm {
         let Shared { sink, stamps, asked, .. } = &*self.0;
         if let (Some(asked), Sink::Redis(store)) = (asked, sink) {
             // Without an answer the push itself will say what is wrong.

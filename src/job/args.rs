@@ -41,11 +41,54 @@ pub trait Args: Send + Sized + 'static {
 
 /// Arguments that do not fit a job: `ArgumentError` in the retry set. Never quotes a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ArgsError(String);
+pub struct ArgsError {
+    class: &'static str,
+    message: String,
+}
+
+impl ArgsError {
+    /// Arguments that do not fit, said in such words.
+    pub fn new(message: impl Into<String>) -> Self {
+        Self::of_class("ArgumentError", message)
+    }
+
+    /// The same under the name of another Ruby error.
+    pub(crate) fn of_class(class: &'static str, message: impl Into<String>) -> Self {
+        Self { class, message: message.into() }
+    }
+
+    /// The same, said of the argument at a place, which counts from 1.
+    #[cfg(feature = "active-job")]
+    pub(crate) fn of_argument(self, place: usize) -> Self {
+        self.said_of(format_args!("argument {place}"))
+    }
+
+    /// The same, said of a keyword argument.
+    #[cfg(feature = "active-job")]
+    pub(crate) fn of_keyword(self, name: &str) -> Self {
+        self.said_of(format_args!("keyword {name}"))
+    }
+
+    /// Only words of its own need to be told of what they are.
+    #[cfg(feature = "active-job")]
+    fn said_of(self, what: fmt::Arguments<'_>) -> Self {
+        if !self.message.contains(", expected ") {
+            return self;
+        }
+        let is =
+            if self.message.starts_with("argument ") || self.message.starts_with("keyword ") { ":" } else { " is" };
+        Self { message: format!("{what}{is} {}", self.message), ..self }
+    }
+
+    /// `error_class` of a job that fails with it.
+    pub fn class(&self) -> &'static str {
+        self.class
+    }
+}
 
 impl fmt::Display for ArgsError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 
@@ -67,7 +110,7 @@ impl RawArgs {
     /// [`ErrorKind::Args`](crate::ErrorKind::Args) if it is not one.
     pub fn new(json: impl Into<String>) -> Result<Self> {
         let json = json.into();
-        elements(&json).map_err(|error| Error::args(error.0))?;
+        elements(&json).map_err(|error| Error::args(error.message))?;
         Ok(Self(json))
     }
 
@@ -145,19 +188,19 @@ tuples! {
 }
 
 fn elements(raw: &str) -> std::result::Result<Vec<&RawValue>, ArgsError> {
-    serde_json::from_str(raw).map_err(|_| ArgsError(format!("arguments are {}, expected an array", kind(raw))))
+    serde_json::from_str(raw).map_err(|_| ArgsError::new(format!("arguments are {}, expected an array", kind(raw))))
 }
 
 fn arity(elements: &[&RawValue], expected: usize) -> std::result::Result<(), ArgsError> {
     if elements.len() == expected {
         return Ok(());
     }
-    Err(ArgsError(format!("wrong number of arguments (given {}, expected {expected})", elements.len())))
+    Err(ArgsError::new(format!("wrong number of arguments (given {}, expected {expected})", elements.len())))
 }
 
 fn element<T: DeserializeOwned>(at: usize, raw: &RawValue) -> std::result::Result<T, ArgsError> {
     serde_json::from_str(raw.get()).map_err(|error| {
-        ArgsError(format!("argument {} is {}: {}", at + 1, kind(raw.get()), without_values(&error.to_string())))
+        ArgsError::new(format!("argument {} is {}: {}", at + 1, kind(raw.get()), without_values(&error.to_string())))
     })
 }
 

@@ -1,11 +1,11 @@
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::client::Client;
+use crate::client::{Client, Inherited};
 use crate::payload::Payload;
 
 /// What a job knows about its run besides its arguments. Cheap to clone.
@@ -15,6 +15,8 @@ pub struct Context(Arc<Inner>);
 struct Inner {
     payload: Payload,
     run: Run,
+    /// Made when first asked for.
+    client: OnceLock<Client>,
 }
 
 /// What surrounds one run of a job.
@@ -29,7 +31,7 @@ pub(crate) struct Run {
 
 impl Context {
     pub(crate) fn new(payload: Payload, run: Run) -> Self {
-        Self(Arc::new(Inner { payload, run }))
+        Self(Arc::new(Inner { payload, run, client: OnceLock::new() }))
     }
 
     /// The job as it came: jid, tags, unknown keys and all.
@@ -55,8 +57,12 @@ impl Context {
     }
 
     /// Pushes further jobs, to the same Redis.
+    ///
+    /// What flows through a chain of jobs goes with them, as Sidekiq's middleware sees to it: the `CurrentAttributes` of this job, its locale and
+    /// its trace, each unless the pushed payload has its own.
     pub fn client(&self) -> &Client {
-        &self.0.run.client
+        let Inner { payload, run, client } = &*self.0;
+        client.get_or_init(|| run.client.inheriting(Inherited::of(payload)))
     }
 
     /// How often it has run before and failed; 0 for the first run.

@@ -129,8 +129,8 @@ fn frame(at: &Location<'_>) -> String {
 
 fn class_of<E>(error: &BoxError) -> Cow<'static, str> {
     let name = type_name::<E>();
-    if error.is::<ArgsError>() {
-        "ArgumentError".into()
+    if let Some(error) = error.downcast_ref::<ArgsError>() {
+        error.class().into()
     } else if name == type_name::<&str>() || name == type_name::<String>() || name == type_name::<Cow<'_, str>>() {
         "RuntimeError".into()
     } else if name.starts_with("alloc::boxed::Box<dyn ") {

@@ -79,7 +79,7 @@ impl JobOptions {
     }
 
     /// These options, overruled by others.
-    pub(super) fn merge(mut self, others: Self) -> Self {
+    pub(crate) fn merge(mut self, others: Self) -> Self {
         for (key, value) in others.0 {
             self.put(key, value);
         }
@@ -87,7 +87,7 @@ impl JobOptions {
     }
 
     /// A payload that says this, in Sidekiq's order: `retry` and `queue` first.
-    pub(super) fn payload(&self) -> Payload {
+    pub(crate) fn payload(&self) -> Payload {
         let mut payload = Payload::empty();
         payload.insert("retry", true);
         payload.insert("queue", "default");

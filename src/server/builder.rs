@@ -25,7 +25,7 @@ use crate::server::outage::Outages;
 use crate::server::paused::Paused;
 #[cfg(feature = "contract")]
 use crate::server::registry::Registry;
-use crate::server::registry::{Async, Blocking, Function, Registrations};
+use crate::server::registry::{Async, Blocking, Function, Registrations, Wrapping};
 use crate::server::stats::{Counters, WorkState};
 use crate::store::{RedisOptions, Store};
 use crate::time::Stamps;
@@ -80,6 +80,30 @@ impl ServerBuilder {
         Fut: Future<Output = JobResult> + Send + 'static,
     {
         self.registrations.add(class, Arc::new(Function::new(function, JobOptions::new())));
+        self
+    }
+
+    /// Runs jobs of class [`Job::CLASS`] that come inside payloads of another class. The job's arguments are those of the payload.
+    ///
+    /// ```
+    /// # struct Inside;
+    /// # impl ferrokiq::Job for Inside {
+    /// #     const CLASS: &'static str = "InsideJob";
+    /// #     type Args = ferrokiq::job::RawArgs;
+    /// #     async fn perform(&self, _: ferrokiq::Context, _: Self::Args) -> ferrokiq::JobResult { Ok(()) }
+    /// # }
+    /// use ferrokiq::{JobError, Payload, Server, server::Wrapping};
+    ///
+    /// static DELAYED: Wrapping = Wrapping {
+    ///     wrappers: &["Delayed::Wrapper"],
+    ///     inner: |payload| Some(payload.display_class().to_owned()),
+    ///     unknown: |payload| JobError::new("NameError", format!("nobody knows {}", payload.display_class())),
+    /// };
+    /// let server = Server::builder().register_wrapped(&DELAYED, Inside);
+    /// # drop(server);
+    /// ```
+    pub fn register_wrapped<J: Job>(mut self, wrapping: &'static Wrapping, job: J) -> Self {
+        self.registrations.add_wrapped(wrapping, J::CLASS, Arc::new(Async(job)));
         self
     }
 

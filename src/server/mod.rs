@@ -50,6 +50,7 @@ pub use config::{Config, FetchMode, RemoteSignals, UnknownClasses, WireVersion};
 pub use events::Event;
 pub use handle::{Handle, Stopped};
 pub use middleware::{Next, ServerMiddleware};
+pub use registry::Wrapping;
 #[cfg(feature = "contract")]
 pub(crate) use registry::{AnyJob, Registry};
 

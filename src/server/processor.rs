@@ -76,7 +76,7 @@ impl Processor {
             Err(malformed) => return Box::pin(self.bury_unreadable(unit, &malformed)).await,
         };
         self.core.dialect.hear_job(&payload);
-        let registered = self.core.registry.get(payload.class());
+        let registered = self.core.registry.of(&payload);
         match &self.core.config.unknown_classes {
             UnknownClasses::Fail => {}
             UnknownClasses::Requeue if registered.is_none() => return Box::pin(self.leave_for_others(unit)).await,
@@ -92,7 +92,7 @@ impl Processor {
         let log = JobLog::start(&payload, self.slot.tid());
         let outcome = match registered {
             Some(registered) => self.perform(unit, payload, registered).await,
-            None => Err(unknown_class(&payload)),
+            None => Err(self.core.registry.unknown(&payload)),
         };
         log.finish(&outcome);
         match outcome {
@@ -293,10 +293,6 @@ impl Hooks for Hookless {
     fn retries_exhausted(&self, _: &Payload, _: &JobError) -> crate::job::OnExhausted {
         crate::job::OnExhausted::Bury
     }
-}
-
-fn unknown_class(payload: &Payload) -> JobError {
-    JobError::new("NameError", format!("uninitialized constant {}", payload.class()))
 }
 
 fn timed_out(timeout: Duration) -> JobError {

@@ -40,27 +40,50 @@ pub(crate) struct Registered {
     pub(crate) metrics: Arc<ClassCounters>,
 }
 
+/// Jobs that come inside payloads of another class, as a job framework above Sidekiq wraps its own. The wrapper decides nothing: the class
+/// inside is looked up.
+#[derive(Clone, Copy, Debug)]
+pub struct Wrapping {
+    /// Classes of the payloads around them.
+    pub wrappers: &'static [&'static str],
+    /// The class inside a payload; `None` if it does not say.
+    pub inner: fn(&Payload) -> Option<String>,
+    /// What a job fails with whose class inside nobody registered.
+    pub unknown: fn(&Payload) -> JobError,
+}
+
+type Classes = HashMap<Box<str>, Registered>;
+
 /// Every class this process can run.
 #[derive(Debug, Default)]
-pub(crate) struct Registry(HashMap<Box<str>, Registered>);
+pub(crate) struct Registry {
+    plain: Classes,
+    wrapped: Vec<(&'static Wrapping, Classes)>,
+}
 
 /// Classes on their way into a [`Registry`].
 #[derive(Default)]
-pub(crate) struct Registrations(Vec<(String, Arc<dyn AnyJob>)>);
+pub(crate) struct Registrations(Vec<(Option<&'static Wrapping>, String, Arc<dyn AnyJob>)>);
 
 impl Registrations {
     pub(crate) fn add(&mut self, class: &str, job: Arc<dyn AnyJob>) {
-        self.0.push((class.to_owned(), job));
+        self.0.push((None, class.to_owned(), job));
+    }
+
+    /// A class that comes inside payloads of another.
+    pub(crate) fn add_wrapped(&mut self, wrapping: &'static Wrapping, class: &str, job: Arc<dyn AnyJob>) {
+        self.0.push((Some(wrapping), class.to_owned(), job));
     }
 
     pub(crate) fn build(self, metrics: &Metrics) -> Result<Registry> {
         let mut registry = Registry::default();
-        for (class, job) in self.0 {
+        for (wrapping, class, job) in self.0 {
             if class.is_empty() || class.chars().any(|c| c.is_control() || c == '|') {
                 return Err(Error::config(format!("{class:?} is no class name")));
             }
             let metrics = metrics.of(&class);
-            if registry.0.insert(class.clone().into(), Registered { job, metrics }).is_some() {
+            let classes = registry.classes(wrapping);
+            if classes.insert(class.clone().into(), Registered { job, metrics }).is_some() {
                 return Err(Error::config(format!("class {class} is registered twice")));
             }
         }
@@ -69,20 +92,54 @@ impl Registrations {
 }
 
 impl Registry {
-    pub(crate) fn get(&self, class: &str) -> Option<&Registered> {
-        // Ruby resolves `::Foo` and `Foo` to the same constant.
-        self.0.get(class.strip_prefix("::").unwrap_or(class))
+    fn classes(&mut self, wrapping: Option<&'static Wrapping>) -> &mut Classes {
+        let Some(wrapping) = wrapping else { return &mut self.plain };
+        let known = self.wrapped.iter().position(|(known, _)| known.wrappers == wrapping.wrappers);
+        let at = known.unwrap_or_else(|| {
+            self.wrapped.push((wrapping, Classes::new()));
+            self.wrapped.len() - 1
+        });
+        &mut self.wrapped[at].1
     }
 
-    /// Every class, in no order.
+    /// The job a payload is for: of its class, or of the class inside if that is a wrapper.
+    pub(crate) fn of(&self, payload: &Payload) -> Option<&Registered> {
+        match self.wrapping(payload) {
+            None => self.plain.get(constant(payload.class())),
+            Some((wrapping, classes)) => {
+                let class = (wrapping.inner)(payload)?;
+                classes.get(constant(&class))
+            }
+        }
+    }
+
+    /// What a payload fails with that is for no job known here.
+    pub(crate) fn unknown(&self, payload: &Payload) -> JobError {
+        match self.wrapping(payload) {
+            Some((wrapping, _)) => (wrapping.unknown)(payload),
+            None => JobError::new("NameError", format!("uninitialized constant {}", payload.display_class())),
+        }
+    }
+
+    fn wrapping(&self, payload: &Payload) -> Option<&(&'static Wrapping, Classes)> {
+        let class = payload.class();
+        self.wrapped.iter().find(|(wrapping, _)| wrapping.wrappers.contains(&constant(class)))
+    }
+
+    /// Every class that is pushed by its own name, in no order.
     #[cfg(feature = "contract")]
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &dyn AnyJob)> {
-        self.0.iter().map(|(class, registered)| (&**class, &*registered.job))
+        self.plain.iter().map(|(class, registered)| (&**class, &*registered.job))
     }
 
     pub(crate) fn len(&self) -> usize {
-        self.0.len()
+        self.plain.len() + self.wrapped.iter().map(|(_, classes)| classes.len()).sum::<usize>()
     }
+}
+
+/// Ruby resolves `::Foo` and `Foo` to the same constant.
+fn constant(class: &str) -> &str {
+    class.strip_prefix("::").unwrap_or(class)
 }
 
 impl fmt::Debug for Registered {
@@ -93,7 +150,7 @@ impl fmt::Debug for Registered {
 
 impl fmt::Debug for Registrations {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_list().entries(self.0.iter().map(|(class, _)| class)).finish()
+        f.debug_list().entries(self.0.iter().map(|(_, class, _)| class)).finish()
     }
 }
 

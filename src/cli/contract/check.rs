@@ -120,7 +120,7 @@ impl<'a> Tally<'a> {
         let Some(payload) = record.payload() else {
             return Judgement::Fails(JobError::new("JSON::ParserError", "this is no job payload"));
         };
-        match self.registry.get(payload.class()) {
+        match self.registry.of(payload) {
             None => Judgement::Unknown,
             Some(registered) => registered.job.check(payload).map_or_else(Judgement::Fails, |()| Judgement::Fits),
         }

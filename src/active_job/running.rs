@@ -1,0 +1,171 @@
+//! A job of ActiveJob as a job of Sidekiq: what Ruby's wrapper class does.
+
+use std::time::{Duration, SystemTime};
+
+use super::context::ActiveJobContext;
+use super::data::{JobData, WRAPPERS};
+use super::error::deserialization;
+use super::mail::Mail;
+use super::moment::Time;
+use super::rules::Decision;
+use super::{ActiveJob, Arguments};
+use crate::job::{Context, Job, JobError, JobOptions, JobResult, OnExhausted, RawArgs, RetryIn};
+use crate::payload::Payload;
+use crate::server::{ServerBuilder, Wrapping};
+
+static WRAPPING: Wrapping = Wrapping { wrappers: &WRAPPERS, inner, unknown };
+
+impl ServerBuilder {
+    /// Runs the payloads of an ActiveJob class by this job (feature `active-job`).
+    pub fn register_active_job<J: ActiveJob>(self, job: J) -> Self {
+        self.register_wrapped(&WRAPPING, Running(job))
+    }
+}
+
+/// What Sidekiq shows, else what ActiveJob says itself.
+fn inner(payload: &Payload) -> Option<String> {
+    if payload.contains_key("wrapped") {
+        return Some(payload.display_class().to_owned());
+    }
+    JobData::of(payload).ok().map(|data| data.job_class)
+}
+
+fn unknown(payload: &Payload) -> JobError {
+    let class = inner(payload).unwrap_or_else(|| payload.class().to_owned());
+    let mail = Mail::of(&class, payload).map(|mail| {
+        format!(": {mail} is a mail and no process here sends mails; have Ruby work on its queue, or leave unknown classes to it")
+    });
+    JobError::new("NameError", format!("uninitialized constant {class}{}", mail.unwrap_or_default()))
+}
+
+/// Runs an [`ActiveJob`] as a [`Job`].
+#[derive(Debug)]
+struct Running<J>(J);
+
+impl<J: ActiveJob> Job for Running<J> {
+    const CLASS: &'static str = J::CLASS;
+    type Args = RawArgs;
+
+    fn options() -> JobOptions {
+        J::options()
+    }
+
+    async fn perform(&self, cx: Context, _: RawArgs) -> JobResult {
+        // Nothing that is wrong here is the job's: its rules are not asked.
+        let mut data = JobData::of(cx.payload())?;
+        if data.job_class.strip_prefix("::").unwrap_or(&data.job_class) != J::CLASS {
+            return Err(
+                deserialization(format!("the payload is said to be for {}, its data for another", J::CLASS)).into()
+            );
+        }
+        data.executions = data.executions.saturating_add(1);
+        let cx = ActiveJobContext::new(cx, data);
+        let outcome = match J::Args::from_json(cx.data().arguments()) {
+            Ok(args) => self.0.perform(cx.clone(), args).await,
+            Err(error) => Err(error.into()),
+        };
+        match outcome {
+            Err(error) if !error.is_interruption() => self.failed(&cx, error).await,
+            outcome => outcome,
+        }
+    }
+
+    fn retry_in(&self, count: u32, error: &JobError) -> RetryIn {
+        self.0.retry_in(count, error)
+    }
+
+    fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> OnExhausted {
+        self.0.retries_exhausted(payload, error)
+    }
+
+    fn timeout(&self) -> Option<Duration> {
+        self.0.timeout()
+    }
+}
+
+impl<J: ActiveJob> Running<J> {
+    async fn failed(&self, cx: &ActiveJobContext, error: JobError) -> JobResult {
+        let (job_id, class, mut data) = (cx.job_id(), error.class(), cx.data().clone());
+        let decision = self.0.rules().decide(&mut data, &error, &mut rand::rng());
+        match decision {
+            Decision::Retry { wait, queue, priority } => {
+                let (secs, after) = (wait.as_secs(), data.executions);
+                tracing::info!(job_id, class, "retrying {} after {after} attempts in {secs} seconds", J::CLASS);
+                let again = again(cx.payload(), data, wait, queue.as_deref(), priority, SystemTime::now());
+                cx.client().push(again).await?;
+                return Ok(());
+            }
+            Decision::Discard => tracing::error!(job_id, class, "discarded {}", J::CLASS),
+            Decision::Exhausted(handler) => {
+                tracing::error!(job_id, class, "stopped retrying {} after {} attempts", J::CLASS, data.executions);
+                handler(&error);
+            }
+            Decision::Raise => {
+                self.0.after_discard(cx, &error);
+                return Err(error);
+            }
+        }
+        self.0.after_discard(cx, &error);
+        Ok(())
+    }
+}
+
+/// Keys that belong to one run of a job, not to the next.
+const OF_ONE_RUN: [&str; 13] = [
+    "jid",
+    "bid",
+    "at",
+    "created_at",
+    "enqueued_at",
+    "failed_at",
+    "retried_at",
+    "retry_count",
+    "error_message",
+    "error_class",
+    "error_backtrace",
+    "discarded_at",
+    "args",
+];
+
+/// The job once more, as Rails enqueues it: a new payload with the same `job_id`.
+pub(super) fn again(
+    payload: &Payload,
+    data: JobData,
+    wait: Duration,
+    queue: Option<&str>,
+    priority: Option<i64>,
+    now: SystemTime,
+) -> Payload {
+    let JobData { mut raw, executions, queue_name, .. } = data;
+    let at = Time::utc(now + wait);
+    raw.insert("provider_job_id", payload.jid());
+    let queue = queue.map(str::to_owned).or(queue_name).unwrap_or_else(|| payload.queue().to_owned());
+    raw.insert("queue_name", &queue);
+    if let Some(priority) = priority {
+        raw.insert("priority", priority);
+    }
+    raw.insert("executions", executions);
+    // Rails before 7.1 writes whole seconds, and not when it is to run.
+    let is_old = !raw.contains_key("scheduled_at") && raw.contains_key("enqueued_at");
+    let enqueued_at = Time::utc(now);
+    raw.insert("enqueued_at", if is_old { enqueued_at.whole_second() } else { enqueued_at.to_string() });
+    if !is_old {
+        raw.insert("scheduled_at", at.as_str());
+    }
+
+    let mut again = Payload::empty();
+    for key in payload.keys() {
+        if key == "args" {
+            again.insert_raw("args", format!("[{}]", raw.as_str()));
+        } else if !OF_ONE_RUN.contains(&key)
+            && let Some(value) = payload.get(key)
+        {
+            again.insert_raw(key, value);
+        }
+    }
+    again.insert("queue", queue);
+    if !wait.is_zero() {
+        again.insert_raw("at", at.to_epoch().to_string());
+    }
+    again
+}
