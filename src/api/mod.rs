@@ -24,9 +24,11 @@ mod checkup;
 mod holders;
 mod iteration;
 mod metrics;
+mod moves;
 mod process;
 mod queue;
 mod record;
+mod sorted_pages;
 mod sorted_set;
 mod stats;
 
@@ -36,10 +38,12 @@ pub use checkup::{KeyNames, ServerClock, ServerInfo};
 pub use holders::Holder;
 pub use iteration::IterableState;
 pub use metrics::{JobMetrics, Mark, Metrics, Span, Totals};
+pub use moves::{Departure, Moved, Return};
 pub use process::{Member, Process, Work};
 pub use queue::{Queue, QueuePages};
 pub use record::JobRecord;
-pub use sorted_set::{SortedEntry, SortedPages, SortedScan, SortedSet};
+pub use sorted_pages::{SortedPages, SortedScan};
+pub use sorted_set::{SortedEntry, SortedSet};
 pub use stats::{Day, QueueSummary, Stats};
 
 use crate::client::Client;

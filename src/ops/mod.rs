@@ -8,15 +8,18 @@ mod doctor;
 mod frame;
 mod jobs;
 mod man;
+mod metrics;
 mod processes;
 mod push;
 mod queues;
 mod record;
+mod sets;
 mod stats;
 mod top;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use frame::{Code, Common, Done, Tool};
+use sets::Kind;
 
 /// Look at and change the jobs of any Sidekiq, Ruby's or ours, on the Redis that REDIS_URL names.
 #[derive(Debug, Parser)]
@@ -34,8 +37,15 @@ enum Command {
     Stats(stats::Stats),
     Queues(queues::Queues),
     Jobs(jobs::Jobs),
+    /// Failed jobs that are tried again
+    Retries(sets::Sets),
+    /// Jobs to be run at a time
+    Scheduled(sets::Sets),
+    /// Jobs that were given up
+    Dead(sets::Sets),
     Processes(processes::Processes),
     Busy(busy::Busy),
+    Metrics(metrics::Metrics),
     Push(push::Push),
     Cancel(cancel::Cancel),
     DeployMark(deploy_mark::DeployMark),
@@ -47,7 +57,11 @@ enum Command {
 
 /// What can be said on the command line.
 fn cli() -> clap::Command {
-    Arguments::command().after_long_help(format!(
+    let mut cli = Arguments::command();
+    for kind in Kind::ALL {
+        cli = cli.mut_subcommand(kind.command(), |command| sets::named(command, kind));
+    }
+    cli.after_long_help(format!(
         "Redis is found as Sidekiq finds it: REDIS_PROVIDER names the variable that holds the URL, else REDIS_URL, else redis://127.0.0.1:6379/0; \
          REDIS_PASSWORD_FILE.\nNO_COLOR is honoured; tables fit the terminal, and are not cut where the output is none.\n\n{}",
         Code::explained()
@@ -75,8 +89,12 @@ impl Command {
             Self::Stats(stats) => stats.run(tool).await,
             Self::Queues(queues) => queues.run(tool).await,
             Self::Jobs(jobs) => jobs.run(tool).await,
+            Self::Retries(sets) => sets.run(tool, Kind::Retries).await,
+            Self::Scheduled(sets) => sets.run(tool, Kind::Scheduled).await,
+            Self::Dead(sets) => sets.run(tool, Kind::Dead).await,
             Self::Processes(processes) => processes.run(tool).await,
             Self::Busy(busy) => busy.run(tool).await,
+            Self::Metrics(metrics) => metrics.run(tool).await,
             Self::Push(push) => push.run(tool).await,
             Self::Cancel(cancel) => cancel.run(tool).await,
             Self::DeployMark(mark) => mark.run(tool).await,

@@ -39,8 +39,11 @@ fn every_command_says_what_it_does_and_has_examples_that_parse() {
     for (name, command) in all {
         assert!(command.get_about().is_some(), "{name}");
         let help = command.get_after_help().unwrap_or_else(|| panic!("{name} has no examples")).to_string();
-        let examples: Vec<&str> =
-            help.lines().filter_map(|line| line.trim_start().split_once("ferrokiq ")).map(|(_, line)| line).collect();
+        let examples: Vec<&str> = help
+            .lines()
+            .filter_map(|line| line.strip_prefix("  ")?.split_once("ferrokiq "))
+            .map(|(_, line)| line)
+            .collect();
         assert!(!examples.is_empty(), "{name}: {help}");
         for example in &examples {
             let mut said = words(example);

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use redis::{Pipeline, cmd};
 
 use super::sets::WaitingSet;
-use super::{Store, keys};
+use super::{Store, keys, scripts};
 use crate::error::Result;
 
 /// A queue as it stands.
@@ -182,6 +182,21 @@ impl Store {
     /// Takes a member out of a set; whether it was there.
     pub(crate) async fn delete_from_set(&self, set: WaitingSet, member: &[u8]) -> Result<bool> {
         self.link.query("delete a job", cmd("ZREM").arg(set.key()).arg(member)).await
+    }
+
+    /// Takes members out of a set; how many were there.
+    pub(crate) async fn delete_many_from_set(&self, set: WaitingSet, members: &[&[u8]]) -> Result<usize> {
+        self.link.query("delete jobs", cmd("ZREM").arg(set.key()).arg(members)).await
+    }
+
+    /// Moves jobs from their queues back into a set, each as `(queue, its bytes there, score, its bytes in the set)`. Of each: 1 if it is
+    /// back, 2 if it is in the set already, 0 if it is nowhere.
+    pub(crate) async fn put_back(&self, set: WaitingSet, jobs: &[(&str, &[u8], &str, &[u8])]) -> Result<Vec<u8>> {
+        let mut put_back = scripts::PUT_BACK.key(set.key());
+        for (queue, pushed, score, bytes) in jobs {
+            put_back.key(keys::queue(queue)).arg(*pushed).arg(*score).arg(*bytes);
+        }
+        self.link.eval("put jobs back", &put_back).await
     }
 
     /// Gives a member another score; whether it was there.

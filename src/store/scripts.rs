@@ -35,6 +35,8 @@ mod server {
         DUE = "due";
         /// Moves due members out of a sorted set.
         PROMOTE = "promote";
+        /// Moves jobs from queues back into a sorted set.
+        PUT_BACK = "put_back";
         /// Enters a process into the registry.
         REGISTER = "register";
         /// Writes a forgotten private list anew.

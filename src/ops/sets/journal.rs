@@ -1,0 +1,152 @@
+//! What a replay moved, one line of JSON for each job, written before it is moved: a job that is in the journal may have stayed where it was,
+//! but none that was moved is missing. The first line says what the rest is.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use ferrokiq::api::Departure;
+use ferrokiq::time::EpochSecs;
+use serde::{Deserialize, Serialize};
+
+use super::Kind;
+use crate::ops::frame::Failure;
+
+/// The first line.
+#[derive(Debug, Deserialize, Serialize)]
+struct Head {
+    /// The version of this form.
+    ferrokiq_journal: u32,
+    /// The key of the set.
+    set: String,
+    at: String,
+}
+
+/// Each further line.
+#[derive(Debug, Deserialize, Serialize)]
+struct Line {
+    jid: String,
+    queue: String,
+    /// As text: it has to come back to the last digit.
+    score: String,
+    /// In the set.
+    bytes: String,
+    /// In the queue.
+    pushed: String,
+}
+
+const VERSION: u32 = 1;
+
+/// A journal that is written.
+pub(super) struct Journal {
+    path: PathBuf,
+    out: BufWriter<File>,
+}
+
+impl Journal {
+    /// A new file: an old journal may be all there is to undo another replay.
+    pub(super) fn create(path: &Path, kind: Kind) -> Result<Self, Failure> {
+        let file = OpenOptions::new().write(true).create_new(true).open(path);
+        let file = file.map_err(|error| Failure::file(path, &error))?;
+        let mut journal = Self { path: path.to_owned(), out: BufWriter::new(file) };
+        let head = Head { ferrokiq_journal: VERSION, set: kind.key().to_owned(), at: EpochSecs::now().to_utc() };
+        journal.write(&head)?;
+        journal.flush()?;
+        Ok(journal)
+    }
+
+    /// Writes jobs that are about to be moved, as `(jid, how)`.
+    pub(super) fn add(&mut self, departures: &[Departure]) -> Result<(), Failure> {
+        for Departure { queue, pushed, bytes, score } in departures {
+            let bytes = String::from_utf8_lossy(bytes).into_owned();
+            let jid = jid_of(pushed);
+            let line = Line { jid, queue: queue.clone(), score: score.to_string(), bytes, pushed: pushed.clone() };
+            self.write(&line)?;
+        }
+        self.flush()
+    }
+
+    /// To the disk.
+    pub(super) fn close(mut self) -> Result<(), Failure> {
+        self.flush()?;
+        self.out.get_ref().sync_data().map_err(|error| Failure::file(&self.path, &error))
+    }
+
+    fn write(&mut self, line: &impl Serialize) -> Result<(), Failure> {
+        let text = serde_json::to_string(line).map_err(io::Error::from);
+        let written = text.and_then(|text| writeln!(self.out, "{text}"));
+        written.map_err(|error| Failure::file(&self.path, &error))
+    }
+
+    fn flush(&mut self) -> Result<(), Failure> {
+        self.out.flush().map_err(|error| Failure::file(&self.path, &error))
+    }
+}
+
+fn jid_of(payload: &str) -> String {
+    ferrokiq::Payload::parse(payload).map_or_else(|_| String::new(), |payload| payload.jid().to_owned())
+}
+
+/// A journal that is read, from its last line back: the jobs that were pushed last are found first in their queues.
+pub(super) struct Pages {
+    path: PathBuf,
+    file: BufReader<File>,
+    /// Where the lines begin that are still to be read.
+    begins: Vec<u64>,
+}
+
+impl Pages {
+    /// Reads all of it once: nothing is undone by a journal that is not in order. A line that was not written to its end does not count: what
+    /// it speaks of was not moved.
+    pub(super) fn open(path: &Path, kind: Kind) -> Result<Self, Failure> {
+        let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
+        let mut pages = Self { path: path.to_owned(), file: BufReader::new(file), begins: Vec::new() };
+        let wrong = |number: usize, why: &str| {
+            Failure::input(format!("{}: line {number}: {why}; nothing was undone", path.display()))
+        };
+        let head: Option<Head> = pages.line()?.and_then(|line| serde_json::from_str(&line).ok());
+        let head = head.filter(|head| head.ferrokiq_journal == VERSION);
+        let head = head.ok_or_else(|| wrong(1, "this is no journal of a replay"))?;
+        if head.set != kind.key() {
+            let of = Kind::ALL.iter().find(|kind| kind.key() == head.set).map_or("", |kind| kind.command());
+            return Err(wrong(1, &format!("this is a journal of another set: say ferrokiq {of} undo")));
+        }
+        loop {
+            let begin = pages.file.stream_position().map_err(|error| Failure::file(path, &error))?;
+            let Some(line) = pages.line()? else { return Ok(pages) };
+            if departure(&line).is_none() {
+                return Err(wrong(pages.begins.len() + 2, "this is no line of a journal"));
+            }
+            pages.begins.push(begin);
+        }
+    }
+
+    /// Jobs in it.
+    pub(super) fn len(&self) -> usize {
+        self.begins.len()
+    }
+
+    /// The last so many that were not read yet.
+    pub(super) fn next(&mut self, jobs: usize) -> Result<Vec<(String, Departure)>, Failure> {
+        let page = self.begins.split_off(self.begins.len().saturating_sub(jobs));
+        let mut departures = Vec::with_capacity(page.len());
+        for begin in page.into_iter().rev() {
+            self.file.seek(SeekFrom::Start(begin)).map_err(|error| Failure::file(&self.path, &error))?;
+            departures.extend(self.line()?.as_deref().and_then(departure));
+        }
+        Ok(departures)
+    }
+
+    /// `None` at the end, and where the last line has none.
+    fn line(&mut self) -> Result<Option<String>, Failure> {
+        let mut line = Vec::new();
+        self.file.read_until(b'\n', &mut line).map_err(|error| Failure::file(&self.path, &error))?;
+        Ok(line.ends_with(b"\n").then(|| String::from_utf8_lossy(&line).into_owned()))
+    }
+}
+
+fn departure(line: &str) -> Option<(String, Departure)> {
+    let Line { jid, queue, score, bytes, pushed } = serde_json::from_str(line).ok()?;
+    let score = EpochSecs(score.parse().ok().filter(|score: &f64| score.is_finite())?);
+    Some((jid, Departure { queue, pushed, bytes: bytes.into_bytes(), score }))
+}

@@ -1,0 +1,85 @@
+use std::collections::HashSet;
+use std::hash::{BuildHasher, RandomState};
+
+use ferrokiq::api::{Moved, SortedEntry};
+use ferrokiq::time::EpochSecs;
+use serde_json::json;
+
+use super::filter::since;
+use crate::ops::frame::{Code, Done, Failure, Tool};
+
+/// How far an operation on many entries has come.
+pub(super) struct Tally {
+    /// A participle: `retried`.
+    what: &'static str,
+    done: usize,
+    gone: usize,
+    stuck: usize,
+    started: EpochSecs,
+    hasher: RandomState,
+    /// Hashes of the jids that were moved: eight bytes each.
+    jids: HashSet<u64>,
+}
+
+/// Seconds the clocks of workers may differ from this one.
+const SKEW: f64 = 60.0;
+
+impl Tally {
+    pub(super) fn new(what: &'static str) -> Self {
+        let (hasher, jids) = (RandomState::new(), HashSet::new());
+        Self { what, done: 0, gone: 0, stuck: 0, started: EpochSecs::now(), hasher, jids }
+    }
+
+    /// Leaves out what was run by this very operation, failed and came back: it is not to run a second time.
+    pub(super) fn fresh(&mut self, mut page: Vec<SortedEntry>) -> Vec<SortedEntry> {
+        page.retain(|entry| {
+            let was_run = !self.jids.insert(self.hasher.hash_one(entry.record.jid()));
+            // A copy of a job, or one that an earlier page showed already, is older.
+            !was_run || since(entry, false).0 < self.started.0 - SKEW
+        });
+        page
+    }
+
+    pub(super) fn add(&mut self, moved: Moved) {
+        self.done += moved.done;
+        self.gone += moved.gone;
+        self.stuck += moved.stuck;
+    }
+
+    /// Counts what is done.
+    pub(super) fn done(&mut self, entries: usize) {
+        self.done += entries;
+    }
+
+    /// Counts what cannot be.
+    pub(super) fn stuck(&mut self, entries: usize) {
+        self.stuck += entries;
+    }
+
+    /// Why it stopped, and how far it had come.
+    pub(super) fn stopped(&self, why: Failure) -> Failure {
+        Failure::Told(why.code(), format!("{}; {} were {}, the rest is as it was", why.line(), self.done, self.what))
+    }
+
+    /// Stopped by Ctrl-C.
+    pub(super) fn interrupted(&self) -> Failure {
+        self.stopped(Failure::Told(Code::Interrupted, "interrupted".to_owned()))
+    }
+
+    /// Says how many; fails if something could not be done, or was not `all` there.
+    pub(super) fn end(self, tool: &mut Tool, all: Result<(), Failure>) -> Done {
+        let Self { what, done, gone, stuck, .. } = self;
+        if tool.screen.is_json() {
+            tool.screen.json(&json!({what: done, "gone": gone, "stuck": stuck}))?;
+        } else {
+            let gone = if gone > 0 { format!(", {gone} were gone already") } else { String::new() };
+            tool.screen.line(&format!("{done} {what}{gone}"))?;
+        }
+        all?;
+        if stuck > 0 {
+            let why = "are no job payloads, or their queue's key is no list; they stay";
+            return Err(Failure::failed(format!("{stuck} {why}")));
+        }
+        Ok(Code::Fine)
+    }
+}

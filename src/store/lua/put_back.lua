@@ -1,0 +1,24 @@
+#!lua flags=allow-oom
+-- Moves jobs from queues back into the sorted set they came from, as they were there.
+-- KEYS  1 sorted set, then a queue for each job
+-- ARGV  three for each job: bytes in the queue, score, bytes in the sorted set
+-- Returns for each job 1 if it is back, 2 if it is in the sorted set already, 0 if it is in neither: somebody took it
+local kind = redis.call('TYPE', KEYS[1]).ok
+if kind ~= 'zset' and kind ~= 'none' then
+  return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is no sorted set')
+end
+local out = {}
+for job = 2, #KEYS do
+  local at = job * 3 - 5
+  local pushed, score, bytes = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  -- The newest are at the head, and go back first.
+  if redis.call('TYPE', KEYS[job]).ok == 'list' and redis.call('LREM', KEYS[job], 1, pushed) == 1 then
+    redis.call('ZADD', KEYS[1], score, bytes)
+    out[job - 1] = 1
+  elseif redis.call('ZSCORE', KEYS[1], bytes) then
+    out[job - 1] = 2
+  else
+    out[job - 1] = 0
+  end
+end
+return out
