@@ -42,6 +42,8 @@ pub(crate) use confirm::Replicas;
 #[cfg(feature = "server")]
 pub(crate) use error::{is_denied, is_refusal, is_wrong_type};
 #[cfg(feature = "server")]
+pub(crate) use inspect::QueueState;
+#[cfg(feature = "server")]
 pub(crate) use keys::queue as queue_key;
 
 use std::sync::Arc;
