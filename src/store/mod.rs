@@ -9,6 +9,8 @@ mod deploy;
 mod error;
 mod keys;
 mod link;
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only workers count"))]
+mod meter;
 mod options;
 mod push;
 mod refusal;
@@ -23,6 +25,8 @@ pub(crate) mod beat;
 mod checkup;
 #[cfg(feature = "server")]
 pub(crate) mod claims;
+#[cfg(feature = "server")]
+pub(crate) mod courier;
 #[cfg(feature = "server")]
 pub(crate) mod fleet;
 #[cfg(feature = "server")]
