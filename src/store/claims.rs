@@ -10,7 +10,7 @@ use super::{Store, keys, scripts};
 use crate::error::Result;
 
 /// How long Redis may hold a blocking command.
-const BLOCK: Duration = Duration::from_secs(2);
+const BLOCK: Duration = Duration::from_secs(3);
 
 /// What came out of one claim.
 #[derive(Debug, Default)]
