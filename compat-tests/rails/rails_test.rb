@@ -5,38 +5,71 @@ require_relative "helper"
 describe "a Rails app" do
   include Shop
 
+  it "has a perform_later with a GlobalID and keyword arguments run in Rust, which enqueues an ActiveJob and a mail for Rails" do
+    report = finished(APP.press("render", user: "bob"))
+    assert_equal ["Rust", "1642 KB of csv since 2026-01-01"], [report.ran_in, report.result]
+    assert_equal "bob", report.told_by, "Current.user came to Rust and back"
+    eventually { assert_equal "bob@shop.example", APP.report(report.id).mailed_to }
+    assert_includes APP.mails_to("bob"), "Subject: From Rust"
+  end
+
   it "has a Sidekiq::Job run in Rust, which enqueues one for Rails" do
-    report = finished(APP.press("primes"))
-    assert_equal ["148933 primes", "Rust"], [report.result, report.ran_in]
+    report = finished(APP.press("primes", user: "eve"))
+    assert_equal ["Rust", "148933 primes", "eve"], [report.ran_in, report.result, report.told_by]
+  end
+
+  it "finds an ActiveJob that failed in Rust where Ruby's would be" do
+    report = APP.press("pdf")
+    entry = eventually {
+      found = Sidekiq::RetrySet.new.find { |job| job.display_args.first.to_s.include?("gid://shop/Report/#{report.id}") }
+      found.tap { refute_nil found }
+    }
+    assert_equal ["RenderReportJob", "UnknownFormat", "a report is csv, not pdf", "rust", 0],
+      [entry.display_class, *entry.item.values_at("error_class", "error_message", "queue", "retry_count")]
+    entry.retry
+    eventually { assert Sidekiq::RetrySet.new.find_job(entry.jid)&.item&.key?("retried_at"), "the Web UI's retry ran it again" }
   end
 
   it "goes on with retry_on in Ruby" do
     report = finished(APP.press("rates"))
-    assert_equal ["rates, at attempt 3", "Ruby"], [report.result, report.ran_in]
+    assert_equal ["Ruby", "rates, at attempt 3", "ann"], [report.ran_in, report.result, report.told_by]
   end
 
   it "delivers mail for whoever is Current" do
-    report = APP.press("mail", user: "eve")
-    eventually { assert_equal "eve@shop.example", APP.report(report.id).mailed_to }
-    assert_includes APP.mails_to("eve"), "Subject: As asked"
+    report = APP.press("mail", user: "zoe")
+    eventually { assert_equal "zoe@shop.example", APP.report(report.id).mailed_to }
+    assert_includes APP.mails_to("zoe"), "Subject: As asked"
   end
 end
 
 describe "a browser at a Rails app" do
   include Shop
 
+  SHOTS = File.expand_path("../screenshots", __dir__)
+
   before { skip "there is no chromedriver (bin/setup --browser)" if ENV["CHROMEDRIVER"].to_s.empty? }
 
-  def row(browser) = browser.script("return document.querySelector('#list tr[id]')?.innerText ?? ''")
+  # What the newest row of a kind says.
+  def row(browser, kind)
+    browser.script("return [...document.querySelectorAll('#list tr[id]')].map(row => row.innerText).find(text => text.includes('#{kind}')) ?? ''")
+  end
 
-  it "shows what Rust made of a click, and the Web UI shows the worker" do
+  it "shows what became of a click, and the Web UI shows processes and jobs" do
     Browser.open do |browser|
-      browser.visit(APP.url)
-      browser.click("button[value=primes]")
-      eventually { assert_match(/primes\s+ann\s+Rust\s+148933 primes/, row(browser)) }
+      browser.visit(APP.url("/?user=joe"))
+      %w[rates mail primes pdf render].each { |kind| browser.click("button[value=#{kind}]") }
+      eventually {
+        assert_match(/render\s+joe\s+Rust\s+1642 KB of csv since 2026-01-01\s+joe\s+joe@shop.example\s+\d+ ms/, row(browser, "render"))
+        assert_match(/primes\s+joe\s+Rust\s+148933 primes\s+joe/, row(browser, "primes"))
+        assert_match(/rates\s+joe\s+Ruby\s+rates, at attempt 3\s+joe/, row(browser, "rates"))
+        assert_match(/mail\s+joe.*joe@shop.example/, row(browser, "mail"))
+      }
+      FileUtils.mkdir_p(SHOTS)
+      browser.screenshot(File.join(SHOTS, "rails.png"))
       browser.visit(APP.url("/sidekiq/busy"))
-      eventually { assert_includes browser.text, PROCESSES[:rust].identity.split(":")[0, 2].join(":") }
-      assert_includes browser.text, PROCESSES[:ruby].identity.split(":")[0, 2].join(":")
+      PROCESSES.values_at(:ruby, :rust).each { |process| eventually { assert_includes browser.text, process.identity.split(":")[0, 2].join(":") } }
+      browser.visit(APP.url("/sidekiq/retries"))
+      eventually { assert_match(/RenderReportJob.*UnknownFormat: a report is csv, not pdf/m, browser.text) }
     end
   end
 end

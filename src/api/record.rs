@@ -100,7 +100,9 @@ impl JobRecord {
 
     /// A moment in the payload, in whatever form it is written: an integer is milliseconds, a float seconds.
     pub fn moment(&self, key: &str) -> Option<EpochSecs> {
-        self.payload()?.moment(key)
+        let raw = self.payload()?.get(key)?;
+        let value: f64 = raw.parse().ok()?;
+        Some(EpochSecs(if raw.contains(['.', 'e', 'E']) { value } else { value / 1_000.0 }))
     }
 
     /// How long it has waited since it was enqueued, or created.

@@ -9,13 +9,11 @@ use serde::Serialize;
 use crate::server::fetcher::UnitOfWork;
 use crate::time::EpochSecs;
 
-/// Jobs this process has run.
+/// Jobs run since the last flush.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     processed: AtomicU64,
     failed: AtomicU64,
-    /// How many of each were flushed.
-    flushed: Mutex<(u64, u64)>,
 }
 
 impl Counters {
@@ -27,21 +25,15 @@ impl Counters {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn flushed(&self) -> MutexGuard<'_, (u64, u64)> {
-        self.flushed.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Processed and failed since the last time.
+    /// Processed and failed since the last time, set back to zero.
     pub(crate) fn take(&self) -> (u64, u64) {
-        let now = (self.processed.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
-        let before = std::mem::replace(&mut *self.flushed(), now);
-        (now.0 - before.0, now.1 - before.1)
+        (self.processed.swap(0, Ordering::Relaxed), self.failed.swap(0, Ordering::Relaxed))
     }
 
     /// A flush failed: count them the next time.
     pub(crate) fn put_back(&self, (processed, failed): (u64, u64)) {
-        let mut flushed = self.flushed();
-        *flushed = (flushed.0 - processed, flushed.1 - failed);
+        self.processed.fetch_add(processed, Ordering::Relaxed);
+        self.failed.fetch_add(failed, Ordering::Relaxed);
     }
 }
 
@@ -102,11 +94,6 @@ impl WorkState {
         let slot = Arc::new(WorkSlot { tid: tid(slots.len()), current: Mutex::default() });
         slots.push(Arc::clone(&slot));
         slot
-    }
-
-    /// How many jobs run now.
-    pub(crate) fn busy(&self) -> usize {
-        self.slots().iter().filter(|slot| slot.current().is_some()).count()
     }
 
     /// What runs now, by tid.

@@ -121,7 +121,7 @@ fn code_of(error: &Error) -> Code {
 }
 
 /// An error with its causes.
-pub(crate) fn explain(error: &Error) -> String {
+fn explain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {
