@@ -63,3 +63,8 @@ pub use store::{Credentials, RedisOptions};
 #[cfg(all(doctest, feature = "cli"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
+
+/// The code in the guides compiles.
+#[cfg(all(doctest, feature = "cli", feature = "testing"))]
+#[doc = include_str!("../docs/guide/testing.md")]
+struct TestingGuide;

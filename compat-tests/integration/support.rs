@@ -1,7 +1,7 @@
 use std::collections::HashMap;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
 use std::time::{Duration, Instant};
 
 use ferrokiq::server::{Handle, Stopped};
@@ -19,11 +19,18 @@ pub(crate) const USERS: [(&str, &str); 3] = [
     ("operator", include_str!("../../docs/acl/operator.acl")),
 ];
 
-/// A redis-server of the test's own, on a socket in a directory of its own; ends with the value. Looked at as the default
-/// user, who may do everything.
-pub(crate) struct Redis {
-    child: Child,
-    dir: PathBuf,
+/// A redis-server of the test's own with the shipped users. Looked at as the default user, who may do everything.
+pub(crate) struct Redis(ferrokiq::testing::Redis);
+
+/// The file with the shipped users, who get a password.
+fn users() -> &'static PathBuf {
+    static USERS_FILE: LazyLock<PathBuf> = LazyLock::new(|| {
+        let file = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("users-{}.acl", std::process::id()));
+        let lines: String = USERS.iter().map(|(_, line)| line.replacen(" on ", " on >secret ", 1)).collect();
+        std::fs::write(&file, lines).unwrap();
+        file
+    });
+    &USERS_FILE
 }
 
 impl Redis {
@@ -32,62 +39,29 @@ impl Redis {
     }
 
     pub(crate) async fn start_with(arguments: &[&str]) -> Self {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("ferrokiq-{}-{number}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let child = Self::spawn(&dir, arguments);
-        let redis = Self { child, dir };
-        redis.wait().await;
-        redis
-    }
-
-    fn spawn(dir: &PathBuf, arguments: &[&str]) -> Child {
-        let users = dir.join("users.acl");
-        let lines: String = USERS.iter().map(|(_, line)| line.replacen(" on ", " on >secret ", 1)).collect();
-        std::fs::write(&users, lines).unwrap();
-        Command::new("redis-server")
-            .arg("--aclfile")
-            .arg(users)
-            .args(["--port", "0", "--save", "", "--appendonly", "yes", "--appendfsync", "no", "--unixsocket"])
-            .arg(dir.join("redis.sock"))
-            .arg("--dir")
-            .arg(dir)
-            .args(arguments)
-            .stdout(Stdio::null())
-            .spawn()
-            .expect("redis-server is on the PATH: run bin/setup")
-    }
-
-    async fn wait(&self) {
-        let ping = redis::cmd("PING");
-        eventually("redis-server answers", async || {
-            let Ok(client) = redis::Client::open(self.url()) else { return false };
-            let Ok(mut connection) = client.get_multiplexed_async_connection().await else { return false };
-            ping.exec_async(&mut connection).await.is_ok()
-        })
-        .await;
+        let users = users().display().to_string();
+        let own = ["--aclfile", &users, "--appendonly", "yes", "--appendfsync", "no"];
+        let started = ferrokiq::testing::Redis::start_with(own.iter().chain(arguments));
+        Self(started.expect("redis-server is on the PATH: run bin/setup"))
     }
 
     pub(crate) fn signal(&self, name: &str) {
-        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.0.pid().to_string()).status();
         assert!(status.unwrap().success());
     }
 
     /// Ends it at once; its data stay.
     pub(crate) fn kill(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.0.kill();
     }
 
     /// Starts it again on the same data.
     pub(crate) async fn revive(&mut self) {
-        self.child = Self::spawn(&self.dir, &[]);
-        self.wait().await;
+        self.0.revive().unwrap();
     }
 
     pub(crate) fn url(&self) -> String {
-        format!("unix://{}", self.dir.join("redis.sock").display())
+        self.0.url()
     }
 
     /// The same for a user of its ACL.
@@ -97,7 +71,7 @@ impl Redis {
 
     /// Its data, and room for the test's files.
     pub(crate) fn dir(&self) -> &std::path::Path {
-        &self.dir
+        self.0.dir()
     }
 
     fn as_user(&self, user: &str) -> RedisOptions {
@@ -173,8 +147,6 @@ impl Redis {
 impl Drop for Redis {
     fn drop(&mut self) {
         let refusals = self.refusals().unwrap_or_default();
-        self.kill();
-        let _ = std::fs::remove_dir_all(&self.dir);
         assert!(refusals.is_empty() || std::thread::panicking(), "the shipped users may not: {refusals:#?}");
     }
 }

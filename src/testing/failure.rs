@@ -1,0 +1,64 @@
+use std::time::Duration;
+
+use crate::job::{Job, JobError};
+use crate::payload::Payload;
+
+/// What becomes of a job that failed.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum AfterFailure {
+    /// It is tried again: the bytes that wait in the retry set, and for how long.
+    Retry(Payload, Duration),
+    /// It goes to the dead set.
+    Dead(Payload),
+    /// It goes nowhere.
+    Discarded(Payload),
+}
+
+/// What a server with default settings would do with a failed job: for tests of [`Job::retry_in`] and
+/// [`Job::retries_exhausted`].
+///
+/// ```
+/// # use ferrokiq::{Context, Job, JobError, JobResult, Payload, RetryIn};
+/// use ferrokiq::testing::{AfterFailure, after_failure};
+///
+/// struct Fragile;
+/// impl Job for Fragile {
+///     const CLASS: &'static str = "FragileJob";
+///     type Args = ();
+/// #   async fn perform(&self, _: Context, _: ()) -> JobResult { Ok(()) }
+///     fn retry_in(&self, _count: u32, _error: &JobError) -> RetryIn { RetryIn::Kill }
+/// }
+///
+/// let payload = Payload::new("FragileJob", []);
+/// assert!(matches!(after_failure(&Fragile, payload, &"broken".into()), AfterFailure::Dead(_)));
+/// ```
+pub fn after_failure<J: Job>(job: &J, payload: Payload, error: &JobError) -> AfterFailure {
+    use crate::server::retry::{Bench, Verdict, judge};
+
+    let queue = payload.queue().to_owned();
+    let now = crate::time::EpochSecs::now();
+    let bench = Bench { queue: &queue, max_retries: 25, now, stamps: crate::time::StampForm::default() };
+    match judge(payload.clone(), error, Some(&HooksOf(job)), &bench, &mut rand::rng()) {
+        Verdict::Retry { payload, at } => {
+            AfterFailure::Retry(payload, Duration::try_from_secs_f64(at.0 - now.0).unwrap_or_default())
+        }
+        Verdict::Bury { payload } => AfterFailure::Dead(payload),
+        Verdict::Discard { payload } => AfterFailure::Discarded(payload),
+        Verdict::Choke { .. } => AfterFailure::Dead(payload),
+    }
+}
+
+struct HooksOf<'a, J>(&'a J);
+
+impl<J: Job> crate::server::retry::Hooks for HooksOf<'_, J> {
+    fn default_retry(&self) -> crate::Retry {
+        J::options().retry_option()
+    }
+    fn retry_in(&self, count: u32, error: &JobError) -> crate::RetryIn {
+        self.0.retry_in(count, error)
+    }
+    fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> crate::OnExhausted {
+        self.0.retries_exhausted(payload, error)
+    }
+}

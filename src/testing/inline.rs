@@ -1,0 +1,50 @@
+use std::sync::Arc;
+
+use super::runners::{BoxFuture, Runners};
+use crate::client::{Client, TestSink};
+use crate::error::{Error, Result};
+use crate::job::{BlockingJob, Job};
+use crate::payload::Payload;
+
+/// Runs jobs where they are pushed: a failure is an error of the push.
+#[derive(Debug, Default)]
+pub struct Inline(Runners);
+
+impl Inline {
+    /// One that knows no job.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Lets it run a job.
+    #[must_use]
+    pub fn register<J: Job>(mut self, job: J) -> Self {
+        self.0.add(job);
+        self
+    }
+
+    /// Lets it run a blocking job, on the thread that pushes it.
+    #[must_use]
+    pub fn register_blocking<J: BlockingJob>(mut self, job: J) -> Self {
+        self.0.add_blocking(job);
+        self
+    }
+
+    /// A client whose jobs run at once, scheduled ones too. A job of an unknown class is an error.
+    pub fn client(self) -> Client {
+        Client::over_test(Arc::new(self))
+    }
+}
+
+impl TestSink for Inline {
+    fn accept<'a>(&'a self, client: &'a Client, payload: Payload) -> BoxFuture<'a, Result<()>> {
+        Box::pin(async move {
+            let class = payload.class().to_owned();
+            let Some(runner) = self.0.of(&class) else {
+                return Err(Error::config(format!("{class} is not registered with `testing::Inline`")));
+            };
+            let outcome = runner(client.clone(), payload).await;
+            outcome.map_err(|error| Error::middleware(format!("{class} failed inline: {error}")))
+        })
+    }
+}
