@@ -5,6 +5,8 @@
 //! - [`Rules`]: `retry_on` and `discard_on`
 //! - [`Arguments`] and [`keywords!`](crate::keywords): what `perform` takes
 //! - [`GlobalId`] and [`Loader`]: models
+//! - [`MailDelivery`]: a mail for Ruby to deliver
+//! - [`CurrentAttributes`]: what flows through a chain of jobs
 //! - [`Argument`]: an argument of any type, exactly as Rails wrote it
 //!
 //! A worker leaves what it does not know as any other unknown class: it fails with `NameError`, or goes back to its queue if the server is told to
@@ -43,6 +45,7 @@ mod codec;
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "only a worker reads what a job says"))]
 mod context;
 mod convert;
+mod current;
 #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "only a worker reads what a job says"))]
 mod data;
 mod enqueue;
@@ -52,7 +55,6 @@ mod hash;
 mod job;
 mod json;
 mod keywords;
-#[cfg(feature = "server")]
 mod mail;
 mod moment;
 mod number;
@@ -66,11 +68,13 @@ pub use argument::Argument;
 pub use arguments::Arguments;
 pub use context::ActiveJobContext;
 pub use convert::{FromArgument, IntoArgument};
+pub use current::CurrentAttributes;
 pub use enqueue::Later;
 pub use global_id::{GlobalId, Loader};
 pub use hash::{Hash, Keys};
 pub use job::ActiveJob;
 pub use keywords::Keywords;
+pub use mail::MailDelivery;
 pub use moment::{Date, DateTime, Time, TimeWithZone};
 pub use number::{BigDecimal, Number};
 pub use rules::{RetryOn, Rules};

@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 use super::context::ActiveJobContext;
 use super::data::{JobData, WRAPPERS};
 use super::error::deserialization;
-use super::mail::Mail;
+use super::mail::Waiting;
 use super::moment::Time;
 use super::rules::Decision;
 use super::{ActiveJob, Arguments};
@@ -32,7 +32,7 @@ fn inner(payload: &Payload) -> Option<String> {
 
 fn unknown(payload: &Payload) -> JobError {
     let class = inner(payload).unwrap_or_else(|| payload.class().to_owned());
-    let mail = Mail::of(&class, payload).map(|mail| {
+    let mail = Waiting::of(&class, payload).map(|mail| {
         format!(": {mail} is a mail and no process here sends mails; have Ruby work on its queue, or leave unknown classes to it")
     });
     JobError::new("NameError", format!("uninitialized constant {class}{}", mail.unwrap_or_default()))

@@ -29,7 +29,7 @@ impl Inherited {
 }
 
 /// `cattr`, `cattr_1`, ...
-fn is_current_attributes(key: &str) -> bool {
+pub(crate) fn is_current_attributes(key: &str) -> bool {
     match key.strip_prefix("cattr") {
         Some("") => true,
         Some(rest) => rest.strip_prefix('_').is_some_and(|number| number.parse::<u32>().is_ok()),

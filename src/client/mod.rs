@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use bulk::Bulk;
 use delivery::Delivery;
-pub(crate) use inherited::Inherited;
+pub(crate) use inherited::{Inherited, is_current_attributes};
 pub use middleware::{ClientMiddleware, Next};
 
 use crate::error::{Error, Result};

@@ -8,6 +8,7 @@ mod iterable;
 mod options;
 #[cfg(feature = "contract")]
 mod schema;
+mod trace;
 
 use std::time::Duration;
 
@@ -21,6 +22,7 @@ pub use iterable::{Enumerator, Indexed, IterableJob, NextItem};
 pub use options::JobOptions;
 #[cfg(feature = "contract")]
 pub use schema::{ArgsSchema, DescribeArgs};
+pub use trace::{NoTraceParent, TraceParent};
 
 use crate::client::Client;
 use crate::error::Result;
