@@ -15,7 +15,10 @@ room = (at = ARGV.index("--in")) ? ARGV.slice!(at, 2).last : "."
 SHARDS = (room == ".") ? 3 : 1
 # The slowest first.
 slow = %w[crash_test browser_test process_test data_api_test settings_test signals_test web_ui_test mixed_fleet_test heartbeat_test].each_with_index.to_h
-files = Dir[File.join(__dir__, room, "*_test.rb")].sort_by { |file| [slow.fetch(File.basename(file, ".rb"), slow.size), file] }
+files = Dir[File.join(__dir__, room, "*_test.rb")]
+# What depends on Sidekiq and not on the server.
+files += Dir[File.join(__dir__, "each_sidekiq", "*_test.rb")] if room == "." && ENV["FIRST_SERVER"] != ""
+files = files.sort_by { |file| [slow.fetch(File.basename(file, ".rb"), slow.size), file] }
 totals = Hash.new(0)
 lock = Mutex.new
 work = Queue.new

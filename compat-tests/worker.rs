@@ -1,5 +1,7 @@
 //! The Rust half of the compat suite and of the demo: a worker that knows the jobs of `ruby-fixtures/jobs.rb`.
 
+#[cfg(feature = "active-job")]
+mod active_jobs;
 mod jobs;
 
 use std::process::ExitCode;
@@ -17,6 +19,10 @@ async fn main() -> ExitCode {
     // Without Redis the worker itself says so, in its own words.
     if let Ok(proof) = Proof::open(&url).await {
         server = jobs::register(server, &proof);
+        #[cfg(feature = "active-job")]
+        {
+            server = active_jobs::register(server, &proof);
+        }
         if std::env::var_os("TELL_EVENTS").is_some() {
             server = tell_events(server, &proof);
         }

@@ -9,6 +9,7 @@ use super::mail::Waiting;
 use super::moment::Time;
 use super::rules::Decision;
 use super::{ActiveJob, Arguments};
+use crate::client::flows;
 use crate::job::{Context, Job, JobError, JobOptions, JobResult, OnExhausted, RawArgs, RetryIn};
 use crate::payload::Payload;
 use crate::server::{ServerBuilder, Wrapping};
@@ -158,6 +159,8 @@ pub(super) fn again(
         if key == "args" {
             again.insert_raw("args", format!("[{}]", raw.as_str()));
         } else if !OF_ONE_RUN.contains(&key)
+            // The client adds those, behind the jid.
+            && !flows(key)
             && let Some(value) = payload.get(key)
         {
             again.insert_raw(key, value);

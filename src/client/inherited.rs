@@ -10,7 +10,7 @@ const FLOWING: [&str; 4] = ["locale", "traceparent", "tracestate", "baggage"];
 impl Inherited {
     /// That of a job.
     pub(crate) fn of(payload: &Payload) -> Self {
-        let keys = payload.keys().filter(|key| FLOWING.contains(key) || is_current_attributes(key));
+        let keys = payload.keys().filter(|key| flows(key));
         Self(keys.filter_map(|key| Some((key.into(), payload.get(key)?.into()))).collect())
     }
 
@@ -26,6 +26,11 @@ impl Inherited {
             }
         }
     }
+}
+
+/// Whether a key of a job goes to those it pushes.
+pub(crate) fn flows(key: &str) -> bool {
+    FLOWING.contains(&key) || is_current_attributes(key)
 }
 
 /// `cattr`, `cattr_1`, ...

@@ -18,6 +18,8 @@ use std::time::{Duration, Instant};
 
 pub use bulk::Bulk;
 use delivery::Delivery;
+#[cfg(all(feature = "active-job", feature = "server"))]
+pub(crate) use inherited::flows;
 pub(crate) use inherited::{Inherited, is_current_attributes};
 pub use middleware::{ClientMiddleware, Next};
 
