@@ -88,20 +88,26 @@ impl SortedSet {
         SortedScan::new(self.clone(), glob)
     }
 
+    /// All jobs among which those of an id are: few others, where Redis can look for the id itself.
+    pub fn jid_scanner(&self, jid: &str) -> SortedScan {
+        // Other characters may be escaped in the payload, or mean something in a glob.
+        let is_plain = !jid.is_empty() && jid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        self.scanner(is_plain.then_some(jid))
+    }
+
     /// The job of an id.
     ///
     /// # Errors
     ///
     /// As [`size`](Self::size).
     pub async fn find_job(&self, jid: &str) -> Result<Option<SortedEntry>> {
-        let mut found = None;
-        self.scan(jid, |entry| {
-            if entry.record.jid() == jid {
-                found = Some(entry);
+        let mut scan = self.jid_scanner(jid);
+        while let Some(page) = scan.next().await? {
+            if let Some(found) = page.into_iter().find(|entry| entry.record.jid() == jid) {
+                return Ok(Some(found));
             }
-        })
-        .await?;
-        Ok(found)
+        }
+        Ok(None)
     }
 
     /// Deletes a job; whether it was still there.

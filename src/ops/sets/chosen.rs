@@ -48,13 +48,12 @@ impl Chosen {
 
     /// Goes through a set.
     pub(super) fn of(&self, set: &SortedSet, kind: Kind) -> Choosing {
-        // Redis looks for one jid itself.
-        let glob = match self.jids.as_slice() {
-            [jid] if !jid.is_empty() && jid.bytes().all(|byte| byte.is_ascii_alphanumeric()) => Some(jid.as_str()),
-            _ => None,
+        let scan = match self.jids.as_slice() {
+            [jid] => set.jid_scanner(jid),
+            _ => set.scanner(None),
         };
         Choosing {
-            scan: set.scanner(glob),
+            scan,
             jids: self.jids.iter().cloned().collect(),
             missing: self.jids.iter().cloned().collect(),
             filter: self.filter.clone(),

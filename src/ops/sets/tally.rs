@@ -83,3 +83,25 @@ impl Tally {
         Ok(Code::Fine)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn runs_no_job_twice_that_failed_again_but_every_copy() {
+        let mut tally = Tally::new("retried");
+        let entry = |jid: &str, failed: f64| {
+            SortedEntry::new(
+                format!(r#"{{"class":"A","jid":"{jid}","failed_at":{failed:.1}}}"#).into_bytes(),
+                EpochSecs(1.0),
+            )
+        };
+        let now = EpochSecs::now().0;
+        let page = |tally: &mut Tally, entries: &[(&str, f64)]| {
+            tally.fresh(entries.iter().map(|(jid, failed)| entry(jid, *failed)).collect()).len()
+        };
+        assert_eq!(page(&mut tally, &[("a", now - 900.0), ("b", now - 900.0), ("a", now - 950.0)]), 3);
+        assert_eq!(page(&mut tally, &[("a", now + 1.0), ("c", now + 1.0)]), 1);
+    }
+}
