@@ -32,7 +32,7 @@ describe "every command" do
     "jobs list" => looks("low"), "jobs show" => looks("q1", empty: 1), "jobs delete" => writes("q1", empty: 1), "jobs find" => looks("q1", empty: 1),
     "processes list" => looks, "processes quiet" => writes("h:1:abcdef012345", empty: 1), "processes stop" => writes("--all"), "processes dump" => writes("h:1", empty: 1),
     "busy" => looks, "metrics" => looks, "push" => writes("EchoJob", "[1]"), "cancel" => writes("abc"), "deploy-mark" => writes("v1"),
-    "completions" => :local, "man" => :local,
+    "completions" => :local, "man" => :local, "health" => :local,
     # It reports what it finds, and is tested with that.
     "doctor" => Case.new(arguments: []), "top" => :terminal,
     **set("retries", "retry", "r1", JOURNAL), **set("scheduled", "schedule", "s1", OTHERS["schedule"]), **set("dead", "dead", "d1", OTHERS["dead"])
@@ -122,7 +122,7 @@ describe "every command" do
     each_case({}) do |name, about, said|
       assert_one_line(said, about.wrong, /WRONGTYPE|wrong kind of value|is no list|is no sorted set/i, name)
     end
-    before.each { |key, (value,)| assert_equal value, redis("DUMP", key), key }
+    before.each { |key, (value, _)| assert_equal value, redis("DUMP", key), key }
   end
 
   it "explains itself, its options and its exit codes" do
