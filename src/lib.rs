@@ -40,6 +40,10 @@ pub mod error;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 #[doc(hidden)]
 pub mod fuzzing;
+#[cfg(test)]
+mod generated;
+#[cfg(all(any(doc, doctest), feature = "cli"))]
+pub mod guide;
 pub mod job;
 pub mod payload;
 #[cfg(feature = "server")]

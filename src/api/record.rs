@@ -100,9 +100,7 @@ impl JobRecord {
 
     /// A moment in the payload, in whatever form it is written: an integer is milliseconds, a float seconds.
     pub fn moment(&self, key: &str) -> Option<EpochSecs> {
-        let raw = self.payload()?.get(key)?;
-        let value: f64 = raw.parse().ok()?;
-        Some(EpochSecs(if raw.contains(['.', 'e', 'E']) { value } else { value / 1_000.0 }))
+        self.payload()?.moment(key)
     }
 
     /// How long it has waited since it was enqueued, or created.

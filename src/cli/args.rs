@@ -1,11 +1,14 @@
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{Parser, ValueEnum};
+use clap::{Parser, Subcommand, ValueEnum};
 
 use super::default_config;
 use super::logging::LogFormat;
+use super::probe::Probe;
 use super::settings::Settings;
+use super::size::{parse_health, parse_size};
 use crate::error::{Error, Result};
 use crate::server::{FetchMode, WireVersion};
 
@@ -14,10 +17,12 @@ use crate::server::{FetchMode, WireVersion};
 #[command(
     version,
     disable_version_flag = true,
+    args_conflicts_with_subcommands = true,
     after_help = "Flags go before the configuration file, the file before the environment.\n\
                   Environment: REDIS_URL or REDIS_PROVIDER, REDIS_PASSWORD_FILE, RAILS_MAX_THREADS, APP_ENV / RAILS_ENV / RACK_ENV, DYNO, RUST_LOG.\n\
                   Signals: TERM, INT stop; TSTP stops fetching; TTIN logs what runs.\n\
-                  With feature `contract`, `contract --help` tells what the jobs take."
+                  With feature `contract`, `contract --help` tells what the jobs take.\n\
+                  Exit codes: 0 after an orderly stop, 1 if it could not start, 75 if it stopped above --max-rss, 130 if told to stop three times."
 )]
 pub(super) struct Flags {
     /// Jobs to run at the same time [default: 5]
@@ -64,9 +69,27 @@ pub(super) struct Flags {
     #[arg(long, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
 
+    /// Answer GET /live, /ready and /metrics at this address [default: off; 127.0.0.1:7433 without one]
+    #[arg(long, value_name = "[HOST:]PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:7433", value_parser = parse_health)]
+    health: Option<SocketAddr>,
+
+    /// Stop in good order, to be started again, above so much memory: 512M, 2G [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
+    max_rss: Option<u64>,
+
     /// Print the version
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
+
+    #[command(subcommand)]
+    pub(super) command: Option<Command>,
+}
+
+/// What a worker's program does instead of working.
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Ask a worker on this machine whether it is well: exit code 0 if it is, 1 if it is not
+    Health(Probe),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -129,6 +152,8 @@ impl Flags {
             verbose: self.verbose.then_some(true),
             environment: self.environment.clone(),
             wire_version: self.wire_version,
+            health: self.health,
+            max_rss: self.max_rss,
             fetch: self.fetch.map(|fetch| match fetch {
                 Fetch::Reliable => FetchMode::Reliable,
                 Fetch::Basic => FetchMode::Basic,

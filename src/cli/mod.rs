@@ -5,8 +5,11 @@ mod config_file;
 #[cfg(feature = "contract")]
 mod contract;
 mod logging;
+mod notify;
+mod probe;
 mod settings;
 mod signals;
+mod size;
 
 use std::error::Error as StdError;
 use std::io::Write;
@@ -16,22 +19,24 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use logging::{LogFormat, Logging, init as init_logging};
+pub use probe::Probe;
 
 use crate::error::{Error, Result};
 use crate::server::{Server, ServerBuilder};
-use args::Flags;
+use args::{Command, Flags};
 use config_file::ConfigFile;
 use settings::Settings;
 
 /// Runs a worker process until it is told to stop, and returns its exit code: 0 after an orderly stop, 1 if it could not
-/// start.
+/// start, 75 if it stopped since it took more memory than `--max-rss` allows and wants to be started again.
 ///
 /// Reads the command line, the environment and `config/sidekiq.yml` as `sidekiq` does. What they say goes before what the
 /// program said; a flag goes before the file, the file before the environment.
 ///
 /// TERM and INT stop: running jobs get the timeout to end, the rest goes back to its queue; a second one does not wait, a third ends the
 /// process at once. Jobs that block every thread are put back and the process ends three seconds after the timeout.
-/// TSTP quiets. TTIN logs what runs. Call it once, from `main`, on a multi-threaded runtime:
+/// TSTP quiets. TTIN logs what runs. Where systemd started the process with `Type=notify`, it is told what goes on, and the watchdog is fed
+/// while the process moves. `health` instead of flags asks a worker that runs with `--health` whether it is well ([`Probe`]). Call it once, from `main`, on a multi-threaded runtime:
 ///
 /// ```no_run
 /// # struct Hard;
@@ -62,8 +67,11 @@ pub async fn run(server: ServerBuilder) -> ExitCode {
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
+    if let Some(Command::Health(probe)) = &flags.command {
+        return ask(probe);
+    }
     match start(server, flags).await {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => ExitCode::from(code),
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE
@@ -71,7 +79,29 @@ pub async fn run(server: ServerBuilder) -> ExitCode {
     }
 }
 
-async fn start(builder: ServerBuilder, flags: Flags) -> Result<()> {
+/// Asks a worker whether it is well, and says what it says.
+fn ask(probe: &Probe) -> ExitCode {
+    match probe.ask() {
+        Ok(line) => {
+            let _ = writeln!(std::io::stdout(), "{line}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// The exit code of a process that was stopped in good order.
+fn exit_code(over_memory: bool) -> u8 {
+    if over_memory { OVER_MEMORY } else { 0 }
+}
+
+/// `EX_TEMPFAIL`: whoever started the process is asked to start it again.
+const OVER_MEMORY: u8 = 75;
+
+async fn start(builder: ServerBuilder, flags: Flags) -> Result<u8> {
     // Before anything else: from here on no signal kills the process.
     let signals = signals::Signals::install()?;
     let (settings, remarks) = settings(&flags)?;
@@ -83,14 +113,15 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<()> {
     tracing::info!("Booted ferrokiq {}: {}", env!("CARGO_PKG_VERSION"), server.describe());
     tracing::info!("Starting processing, hit Ctrl-C to stop");
     signals.obey(&server, logging.flusher())?;
+    notify::Supervisor::from_env().map(|supervisor| supervisor.watch(server.vitals())).transpose()?;
     let stopped = server.run(std::future::pending()).await?;
     tracing::info!("Bye!");
     if stopped.cut_off > 0 {
         // A job that blocks its thread may go on, and would keep the runtime, and so the process, from ending.
         drop(logging);
-        std::process::exit(0);
+        std::process::exit(exit_code(stopped.over_memory).into());
     }
-    Ok(())
+    Ok(exit_code(stopped.over_memory))
 }
 
 /// What went wrong and why, on stderr.

@@ -1,8 +1,10 @@
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::config_file::{ConfigFile, Value};
+use super::size::{parse_health, parse_size};
 use crate::error::{Error, Result};
-use crate::server::{FetchMode, ServerBuilder, UnknownClasses, WireVersion};
+use crate::server::{DEFAULT_HEALTH, FetchMode, ServerBuilder, UnknownClasses, WireVersion};
 
 /// What the command line or the configuration file says; `None` where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -24,6 +26,8 @@ pub(super) struct Settings {
     pub(super) fetch: Option<FetchMode>,
     pub(super) unknown_classes: Option<UnknownClasses>,
     pub(super) wire_version: Option<WireVersion>,
+    pub(super) health: Option<SocketAddr>,
+    pub(super) max_rss: Option<u64>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -82,6 +86,18 @@ impl Settings {
                 });
             }
             "unknown_classes" => self.unknown_classes = Some(unknown_classes(value)?),
+            "health" => {
+                const EXPECTED: &str = "`true`, a port or `host:port`";
+                self.health = match value {
+                    Value::Bool(false) => None,
+                    Value::Bool(true) => Some(DEFAULT_HEALTH),
+                    other => Some(parse_health(&text(other).map_err(|_| EXPECTED)?).map_err(|_| EXPECTED)?),
+                };
+            }
+            "max_rss" => {
+                const EXPECTED: &str = "a size: bytes, or a number with K, M or G";
+                self.max_rss = Some(parse_size(&text(value).map_err(|_| EXPECTED)?).map_err(|_| EXPECTED)?);
+            }
             "wire_version" => {
                 self.wire_version = Some(match value {
                     Value::Int(6) => WireVersion::V6,
@@ -109,7 +125,7 @@ impl Settings {
             )+};
         }
         overrule!(concurrency queues timeout tag labels environment verbose max_retries dead_max_jobs dead_timeout);
-        overrule!(poll_interval_average average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version);
+        overrule!(poll_interval_average average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version health max_rss);
         if !others.capsules.is_empty() {
             self.capsules = others.capsules;
         }
@@ -153,7 +169,7 @@ impl Settings {
             )+};
         }
         apply!(timeout tag labels environment max_retries dead_max_jobs dead_timeout poll_interval_average);
-        apply!(average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version);
+        apply!(average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version health max_rss);
         Ok(builder)
     }
 }

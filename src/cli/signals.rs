@@ -46,10 +46,10 @@ impl Signals {
                         flush_log();
                         std::process::exit(130);
                     }
-                    () = last_resort.due() => {
+                    over_memory = last_resort.due() => {
                         tracing::error!("jobs block every thread and cannot be ended; what ran was put back, the process ends");
                         flush_log();
-                        std::process::exit(0);
+                        std::process::exit(super::exit_code(over_memory).into());
                     }
                 }
             });

@@ -6,6 +6,7 @@ mod completions;
 mod deploy_mark;
 mod doctor;
 mod frame;
+mod health;
 mod jobs;
 mod man;
 mod metrics;
@@ -46,6 +47,7 @@ enum Command {
     Processes(processes::Processes),
     Busy(busy::Busy),
     Metrics(metrics::Metrics),
+    Health(health::Health),
     Push(push::Push),
     Cancel(cancel::Cancel),
     DeployMark(deploy_mark::DeployMark),
@@ -95,6 +97,7 @@ impl Command {
             Self::Processes(processes) => processes.run(tool).await,
             Self::Busy(busy) => busy.run(tool).await,
             Self::Metrics(metrics) => metrics.run(tool).await,
+            Self::Health(health) => health.run(tool),
             Self::Push(push) => push.run(tool).await,
             Self::Cancel(cancel) => cancel.run(tool).await,
             Self::DeployMark(mark) => mark.run(tool).await,

@@ -19,7 +19,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
-use crate::time::StampForm;
+use crate::time::{EpochSecs, StampForm};
 
 pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
 pub use jid::Jid;
@@ -351,6 +351,13 @@ impl Payload {
     /// A key decoded into a type; `None` if it is absent, `null`, or something else.
     pub fn decode<'a, T: serde::Deserialize<'a>>(&'a self, key: &str) -> Option<T> {
         serde_json::from_str(self.get(key)?).ok()
+    }
+
+    /// A moment in the payload, in whatever form it is written: an integer is milliseconds, a float seconds.
+    pub fn moment(&self, key: &str) -> Option<EpochSecs> {
+        let raw = self.get(key)?;
+        let value: f64 = raw.parse().ok()?;
+        Some(EpochSecs(if raw.contains(['.', 'e', 'E']) { value } else { value / 1_000.0 }))
     }
 
     /// How this payload's own `created_at` is written, if it has one.

@@ -1,3 +1,4 @@
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -27,6 +28,8 @@ use crate::server::paused::Paused;
 use crate::server::registry::Registry;
 use crate::server::registry::{Async, Blocking, Function, Registrations, Wrapping};
 use crate::server::stats::{Counters, WorkState};
+use crate::server::telemetry::Telemetry;
+use crate::server::vitals::Pulse;
 use crate::store::{RedisOptions, Store};
 use crate::time::Stamps;
 
@@ -293,6 +296,29 @@ impl ServerBuilder {
         self
     }
 
+    /// Answers `GET /live`, `/ready` and `/metrics` at this address while the server runs; off unless said. The answers are plain, without
+    /// secrets and for everybody who can reach the address: [`DEFAULT_HEALTH`](crate::server::DEFAULT_HEALTH), say, is for this machine only.
+    ///
+    /// - `/live`: 200 while the runtimes move, 503 once they have not for 20 s. Redis has no part in it: to start a process anew would not
+    ///   bring Redis back.
+    /// - `/ready`: 200 while the server takes work, 503 with the reason on a line before its first beat, while Redis does not answer, and
+    ///   once it was told to quiet or stop. It answers until the server has ended.
+    /// - `/metrics`: the [metrics](crate::guide::metrics), for Prometheus.
+    pub fn health(mut self, address: SocketAddr) -> Self {
+        self.config.health = Some(address);
+        self
+    }
+
+    /// Bytes of memory above which the server ends, to be started again by whoever started it; no limit unless said.
+    ///
+    /// Looked at on each beat, so every 10 s. It is an orderly stop: nothing more is fetched, running jobs get the
+    /// [timeout](Self::timeout), and [`Stopped::over_memory`](crate::server::Stopped::over_memory) tells; [`cli::run`](crate::cli::run)
+    /// then exits with 75.
+    pub fn max_rss(mut self, bytes: u64) -> Self {
+        self.config.max_rss = Some(bytes);
+        self
+    }
+
     /// Where Redis is and how large a payload may be, and every class, for a look at what waits.
     #[cfg(feature = "contract")]
     pub(crate) fn into_registry(self) -> Result<(Config, Registry)> {
@@ -329,11 +355,14 @@ impl ServerBuilder {
             store,
             counters: Counters::default(),
             metrics,
+            telemetry: Telemetry::new(&capsules),
+            pulse: Pulse::default(),
             handle: Handle::new(work.clone()),
             paused: Paused::default(),
             outages: Outages::default(),
             work,
             evicts: AtomicBool::default(),
+            over_memory: AtomicBool::default(),
             stop: StopSignal::default(),
             config: self.config,
         };

@@ -1,3 +1,4 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
@@ -108,7 +109,12 @@ pub struct Config {
     pub(crate) max_payload: usize,
     pub(crate) liveness: Duration,
     pub(crate) max_iteration_runtime: Option<Duration>,
+    pub(crate) health: Option<SocketAddr>,
+    pub(crate) max_rss: Option<u64>,
 }
+
+/// Where a worker listens for probes when it is told to and not told where: `127.0.0.1:7433`.
+pub const DEFAULT_HEALTH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7433);
 
 /// The capsule every server has.
 pub(crate) const DEFAULT_CAPSULE: &str = "default";
@@ -136,6 +142,8 @@ impl Default for Config {
             max_payload: 16 * 1024 * 1024,
             liveness: Duration::from_secs(30),
             max_iteration_runtime: None,
+            health: None,
+            max_rss: None,
         }
     }
 }

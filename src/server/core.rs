@@ -20,6 +20,8 @@ use crate::server::outage::Outages;
 use crate::server::paused::Paused;
 use crate::server::registry::Registry;
 use crate::server::stats::{Counters, WorkState};
+use crate::server::telemetry::Telemetry;
+use crate::server::vitals::Pulse;
 use crate::store::Store;
 use crate::store::sets::DeadLimits;
 use crate::time::EpochSecs;
@@ -56,11 +58,15 @@ pub(crate) struct Core {
     pub(crate) liveness: Arc<Liveness>,
     pub(crate) counters: Counters,
     pub(crate) metrics: Metrics,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) pulse: Pulse,
     pub(crate) work: WorkState,
     pub(crate) handle: Handle,
     pub(crate) paused: Paused,
     /// Whether Redis may evict jobs, when it was last asked.
     pub(crate) evicts: AtomicBool,
+    /// Whether it stops for want of memory.
+    pub(crate) over_memory: AtomicBool,
     pub(crate) outages: Outages,
     /// What jobs see as `stopping`.
     pub(crate) stop: StopSignal,

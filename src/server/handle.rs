@@ -25,6 +25,8 @@ pub struct Stopped {
     pub left_for_recovery: usize,
     /// Jobs that still ran when the timeout was over. They were put back; those that block their thread may go on there.
     pub cut_off: usize,
+    /// Whether it stopped since it took more memory than [`max_rss`](crate::ServerBuilder::max_rss) allows.
+    pub over_memory: bool,
 }
 
 /// How far down a server is; only ever goes forward.

@@ -1,6 +1,8 @@
 //! Shows the process to the world every ten seconds, on a thread of its own that no job can starve.
 
+use std::net::TcpListener;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -15,7 +17,10 @@ use crate::server::events::Event;
 use crate::server::info::info;
 use crate::server::os::{procline_of, rss_kb, set_procline};
 use crate::server::outage::Outage;
-use crate::server::reconcile;
+#[cfg(feature = "metrics")]
+use crate::server::telemetry::publish;
+use crate::server::vitals::Vitals;
+use crate::server::{health, reconcile, vitals};
 use crate::store::Store;
 use crate::store::beat::Beat;
 use crate::time::{EpochSecs, Utc};
@@ -35,16 +40,14 @@ pub(crate) struct Heartbeat {
 }
 
 impl Heartbeat {
-    /// Starts beating, at once.
-    pub(crate) fn start(core: Arc<Core>, capsules: &[Capsule]) -> Result<Self> {
+    /// Starts beating, at once, and answers probes there.
+    pub(crate) fn start(core: Arc<Core>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
         let (stop, stopped) = oneshot::channel();
-        let concurrency = capsules.iter().map(Capsule::concurrency).sum();
         let beater = Beater {
             info: info(&core, capsules),
             // Connections belong to the runtime that made them.
             store: core.store.fresh(),
             app: RuntimeHandle::current(),
-            concurrency,
             beats: 0,
             slow: 0,
             outage: core.outages.part(),
@@ -54,7 +57,7 @@ impl Heartbeat {
         let thread = std::thread::Builder::new()
             .name("ferrokiq-heartbeat".to_owned())
             .spawn(move || match Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(beater.run(stopped)),
+                Ok(runtime) => runtime.block_on(beater.run(stopped, listener)),
                 Err(error) => tracing::error!(%error, "the heartbeat has no runtime"),
             })
             .map_err(|error| {
@@ -77,7 +80,6 @@ struct Beater {
     /// The runtime of the user's code: lifecycle hooks run there.
     app: RuntimeHandle,
     info: String,
-    concurrency: usize,
     /// Beats so far.
     beats: u32,
     /// Slow round trips in a row.
@@ -87,7 +89,11 @@ struct Beater {
 }
 
 impl Beater {
-    async fn run(mut self, mut stop: oneshot::Receiver<()>) {
+    async fn run(mut self, mut stop: oneshot::Receiver<()>, listener: Option<TcpListener>) {
+        tokio::spawn(vitals::tick_for_heart(Arc::clone(&self.core)));
+        if let Some(listener) = listener {
+            tokio::spawn(health::serve(listener, Vitals::new(Arc::clone(&self.core))));
+        }
         let mut beats = tokio::time::interval(PERIOD);
         let mut alive = tokio::time::interval(self.core.liveness.period());
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -96,7 +102,10 @@ impl Beater {
             tokio::select! {
                 _ = alive.tick() => self.stay_alive().await,
                 _ = beats.tick() => match self.beat().await {
-                    Ok(()) => self.outage.over(),
+                    Ok(()) => {
+                        self.core.pulse.beaten();
+                        self.outage.over();
+                    }
                     Err(error) => self.outage.note("heartbeat", &error),
                 },
                 _ = &mut stop => break,
@@ -142,16 +151,19 @@ impl Beater {
         self.show_procline(work.len());
         self.store.write_work(&self.core.identity, &work, self.core.dialect.shows_work_to_6()).await?;
         let rtt = self.store.ping().await?;
+        self.core.telemetry.redis_rtt.set(rtt.as_secs_f64());
         self.judge(rtt);
+        let rss_kb = rss_kb();
+        self.limit_memory(rss_kb);
         let beat = Beat {
             identity: &self.core.identity,
             info: &self.info,
-            concurrency: self.concurrency,
+            concurrency: self.core.telemetry.concurrency,
             busy: work.len(),
             at: EpochSecs::now().to_string(),
             rtt_us: rtt.as_micros(),
             quiet: self.core.handle.is_quiet(),
-            rss_kb: rss_kb(),
+            rss_kb,
         };
         let (known, signal) = self.store.beat(&beat).await?;
         if !known {
@@ -160,6 +172,9 @@ impl Beater {
         self.fire(Event::Beat);
         self.flush_metrics().await?;
         self.look_around().await?;
+        self.look_at_queues().await?;
+        #[cfg(feature = "metrics")]
+        publish::publish(&self.core);
         self.beats += 1;
         if self.beats.is_multiple_of(BEATS_TO_EVICTION) {
             self.core.judge_eviction(&self.store).await;
@@ -202,6 +217,27 @@ impl Beater {
         self.core.adapt_to(&self.store).await
     }
 
+    /// For whoever collects metrics.
+    async fn look_at_queues(&self) -> Result<()> {
+        let telemetry = &self.core.telemetry;
+        if self.core.config.health.is_some() || cfg!(feature = "metrics") {
+            let now = EpochSecs::now();
+            for queue in self.store.queue_states(telemetry.queue_names()).await? {
+                telemetry.saw(&queue, now);
+            }
+        }
+        Ok(())
+    }
+
+    fn limit_memory(&self, rss_kb: u64) {
+        let Some(limit) = self.core.config.max_rss.filter(|limit| rss_kb * 1_024 > *limit) else { return };
+        if !self.core.handle.is_stopping() {
+            tracing::warn!(rss_kb, limit_kb = limit / 1_024, "more memory than allowed: stopping, to be started again");
+            self.core.over_memory.store(true, Ordering::Relaxed);
+            self.core.handle.stop();
+        }
+    }
+
     fn judge(&mut self, rtt: Duration) {
         self.slow = if rtt > SLOW { self.slow + 1 } else { 0 };
         if self.slow >= 5 {
@@ -213,7 +249,7 @@ impl Beater {
     fn show_procline(&self, busy: usize) {
         let Config { procline, embedded, .. } = self.core.config;
         if procline && !embedded {
-            set_procline(&procline_of(busy, self.concurrency, self.core.handle.is_quiet()));
+            set_procline(&procline_of(busy, self.core.telemetry.concurrency, self.core.handle.is_quiet()));
         }
     }
 

@@ -51,8 +51,13 @@ struct Pace {
     ahead: usize,
 }
 
-/// Jobs fetched ahead at most: what goes in a millisecond while jobs take no time at all.
+/// Jobs fetched ahead at most where Redis is near: what goes in a millisecond while jobs take no time at all. As many more as a round trip
+/// is longer than `NEAR`, up to `FAR` times.
 const MAX_AHEAD: usize = 400;
+const NEAR: Duration = Duration::from_micros(500);
+const FAR: usize = 8;
+/// Bytes of payloads one claim may have that brings more than half of that.
+const CLAIM_BYTES: usize = 1_024 * 1_024;
 /// How long a job that was fetched ahead may lie here before it is put back for somebody else.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
 
@@ -174,19 +179,22 @@ impl Intake {
     /// last claim took.
     pub(crate) fn wanted(&self, round_trip: Duration) -> usize {
         let mut state = self.state();
-        let State { finished, ref mut pace, .. } = *state;
+        let most = MAX_AHEAD * usize::try_from(round_trip.as_micros() / NEAR.as_micros()).unwrap_or(FAR).clamp(1, FAR);
+        let State { finished, bytes_per_job, ref mut pace, .. } = *state;
         if let Some((came, before)) = pace.came {
             let (until, after) = pace.emptied.unwrap_or_else(|| (Instant::now(), finished));
             let busy = until.saturating_duration_since(came);
             let rate = (after - before) as f64 / busy.as_secs_f64().max(1e-6);
             // Twice what goes during a claim: one half is being taken while the other is on its way.
-            pace.ahead = ((2.0 * rate * round_trip.as_secs_f64()) as usize).min(MAX_AHEAD);
+            pace.ahead = ((2.0 * rate * round_trip.as_secs_f64()) as usize).min(most);
         }
         let (ready, ahead) = (state.ready.len(), state.pace.ahead);
         if ready > ahead / 2 && ready >= state.idle {
             return 0;
         }
-        (state.idle + ahead).saturating_sub(ready).min(state.affordable())
+        // One claim holds Redis for half a microsecond a job, and for longer if the jobs are large.
+        let at_once = (MAX_AHEAD / 2).max((most / 2).min(CLAIM_BYTES / bytes_per_job.max(1)));
+        (state.idle + ahead).saturating_sub(ready).min(at_once).min(state.affordable())
     }
 
     /// Waits until [`wanted`](Self::wanted) is worth asking again.
@@ -322,9 +330,21 @@ mod tests {
         for _ in 0..50 {
             intake.next(1).await;
         }
-        // 50 jobs in no time: whatever a millisecond drains is far beyond the limit.
-        assert_eq!(intake.wanted(Duration::from_millis(1)), MAX_AHEAD);
+        // 50 jobs in no time: whatever a round trip drains is far beyond the limits.
+        assert_eq!(intake.wanted(Duration::from_micros(600)), MAX_AHEAD / 2);
+        assert_eq!(intake.wanted(Duration::from_millis(1)), MAX_AHEAD, "twice as far, twice as many");
+        assert_eq!(intake.wanted(Duration::from_secs(1)), MAX_AHEAD / 2 * FAR);
         assert_eq!(intake.wanted(Duration::ZERO), 0);
+    }
+
+    #[tokio::test]
+    async fn asks_for_few_large_jobs_at_once() {
+        let intake = Arc::new(Intake::new(4, Unacknowledged::default()));
+        intake.push(&[Batch::new(String::new(), "q".into(), vec![vec![b'x'; 4_096]; 50])]);
+        for _ in 0..50 {
+            intake.next(1).await;
+        }
+        assert_eq!(intake.wanted(Duration::from_secs(1)), CLAIM_BYTES / 4_096);
     }
 
     #[tokio::test]

@@ -1,6 +1,7 @@
 //! The end of a process whose runtime is blocked by jobs that cannot be cancelled: it must end in time all the same, and lose nothing.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::server::core::Core;
@@ -24,8 +25,8 @@ impl LastResort {
     }
 
     /// Resolves once the server was told to stop, has had its time, and the jobs that still run went back to their queues: then the
-    /// process may end without more ado. An orderly stop is over before.
-    pub(crate) async fn due(self) {
+    /// process may end without more ado. An orderly stop is over before. Tells whether memory was the reason.
+    pub(crate) async fn due(self) -> bool {
         let Self(core) = self;
         core.handle.stopping().await;
         tokio::select! {
@@ -40,6 +41,7 @@ impl LastResort {
                 "Redis did not answer; jobs stay in private lists, another ferrokiq process puts them back"
             );
         }
+        core.over_memory.load(Ordering::Relaxed)
     }
 }
 

@@ -1,7 +1,7 @@
 //! Starts everything, and stops it in an order in which nothing is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -17,7 +17,9 @@ use crate::server::fetcher::{Acknowledger, Batch, Settler};
 use crate::server::handle::Stopped;
 use crate::server::heartbeat::Heartbeat;
 use crate::server::manager::Manager;
-use crate::server::{poller, reconcile, recovery};
+#[cfg(feature = "metrics")]
+use crate::server::telemetry::publish;
+use crate::server::{health, poller, reconcile, recovery, vitals};
 use crate::store::claims::Private;
 
 /// The parts of a running server.
@@ -28,6 +30,8 @@ pub(crate) struct Launcher {
     /// The poller and the search for dead processes: both end when the server is quieted.
     helpers: Vec<JoinHandle<()>>,
     acknowledger: JoinHandle<()>,
+    /// Shows that the runtime moves.
+    ticker: JoinHandle<()>,
     /// Tells who wants to know that the server was quieted, when it is: by a signal, the Web UI, or the stop.
     quiet_teller: JoinHandle<()>,
 }
@@ -48,12 +52,16 @@ impl Launcher {
         core.store.register(&core.identity, core.liveness.span()).await?;
         core.liveness.seen(sent);
         core.hooks.fire(Event::Startup).await;
-        let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules)?;
+        #[cfg(feature = "metrics")]
+        publish::describe();
+        let listener = core.config.health.map(health::bind).transpose()?;
+        let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules, listener)?;
         let quieted = Arc::clone(&core);
         let quiet_teller = tokio::spawn(async move {
             quieted.handle.quieted().await;
             quieted.hooks.fire(Event::Quiet).await;
         });
+        let ticker = tokio::spawn(vitals::tick_for_jobs(Arc::clone(&core)));
         let private = Private::of(&core.identity);
         let acknowledger = Acknowledger::new(
             core.store.clone(),
@@ -74,7 +82,7 @@ impl Launcher {
             .into_iter()
             .map(|capsule| Manager::start(&core, capsule, private.clone(), Arc::clone(&numbers)))
             .collect();
-        Ok(Self { core, heartbeat, managers, helpers, acknowledger, quiet_teller })
+        Ok(Self { core, heartbeat, managers, helpers, acknowledger, ticker, quiet_teller })
     }
 
     /// 1. quiet: nothing more is fetched or promoted
@@ -83,7 +91,7 @@ impl Launcher {
     /// 4. acknowledge what is done
     /// 5. leave the registry, then the Busy page
     pub(crate) async fn stop(self) -> Stopped {
-        let Self { core, heartbeat, mut managers, helpers, acknowledger, quiet_teller } = self;
+        let Self { core, heartbeat, mut managers, helpers, acknowledger, ticker, quiet_teller } = self;
         core.handle.quiet();
         core.stop.trigger();
         let _ = quiet_teller.await;
@@ -112,7 +120,8 @@ impl Launcher {
         core.hooks.fire(Event::Exit).await;
         heartbeat.stop().await;
         acknowledger.abort();
-        Stopped { left_for_recovery, cut_off }
+        ticker.abort();
+        Stopped { left_for_recovery, cut_off, over_memory: core.over_memory.load(Ordering::Relaxed) }
     }
 }
 
@@ -134,6 +143,7 @@ pub(crate) async fn put_back(core: &Core, settler: &Settler) {
     for _ in 0..5 {
         match settler.requeue(&units).await {
             Ok(moved) => {
+                core.telemetry.requeued.add(moved);
                 // Counted as Sidekiq counts jobs it interrupts.
                 for _ in 0..moved {
                     core.counters.processed();

@@ -100,6 +100,9 @@ async fn fetch(core: Arc<Core>, source: Source) {
             }
             Ok(batches) => {
                 round_trip = asked.elapsed().min(Duration::from_millis(50));
+                for batch in &batches {
+                    core.telemetry.fetched(batch.queue(), batch.jobs());
+                }
                 intake.push(&batches);
                 outage.over();
             }
@@ -152,7 +155,10 @@ async fn give_back(core: &Core, units: &[UnitOfWork]) {
     // A deadline, not for ever: what cannot be put back stays in the private list and is recovered.
     for _ in 0..20 {
         match core.settler.requeue(units).await {
-            Ok(_) => return outage.over(),
+            Ok(moved) => {
+                core.telemetry.requeued.add(moved);
+                return outage.over();
+            }
             Err(error) => outage.note("putting jobs back failed", &error),
         }
         outage.wait().await;

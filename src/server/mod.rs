@@ -1,18 +1,22 @@
 //! The working half: fetches jobs, runs them, and leaves Redis as Sidekiq would.
 //!
-//! Floors, from the ground: `identity liveness stats metrics` / `capsule config handle events outage middleware registry` / `retry
-//! fetcher intake isolation` / `core` / `admission info poller recovery` / `reconcile` / `heartbeat processor` / `manager` / `launcher` /
-//! `last_resort builder`.
+//! Floors, from the ground: `counter facade identity liveness stats metrics` / `capsule config handle events outage middleware registry` / `retry
+//! fetcher intake isolation telemetry` / `core` / `admission info poller recovery vitals` / `health reconcile` / `heartbeat processor` /
+//! `manager` / `launcher` / `last_resort builder`.
 
 mod admission;
 mod builder;
 mod capsule;
 mod config;
 mod core;
+mod counter;
 mod dialect;
 mod events;
+#[cfg(feature = "metrics")]
+mod facade;
 mod fetcher;
 mod handle;
+mod health;
 mod heartbeat;
 mod identity;
 mod info;
@@ -37,6 +41,8 @@ mod recovery;
 mod registry;
 pub(crate) mod retry;
 mod stats;
+mod telemetry;
+pub(crate) mod vitals;
 
 use std::fmt;
 use std::sync::Arc;
@@ -46,7 +52,7 @@ use tokio::sync::mpsc;
 pub use self::core::ErrorReport;
 pub use builder::ServerBuilder;
 pub use capsule::{Capsule, CapsuleBuilder, QueueMode};
-pub use config::{Config, FetchMode, RemoteSignals, UnknownClasses, WireVersion};
+pub use config::{Config, DEFAULT_HEALTH, FetchMode, RemoteSignals, UnknownClasses, WireVersion};
 pub use events::Event;
 pub use handle::{Handle, Stopped};
 pub use middleware::{Next, ServerMiddleware};
@@ -99,6 +105,12 @@ impl Server {
     /// A client for the same Redis, with the same middleware.
     pub fn client(&self) -> Client {
         self.core.client.clone()
+    }
+
+    /// What it says of itself to whoever is outside its runtimes.
+    #[cfg(feature = "cli")]
+    pub(crate) fn vitals(&self) -> vitals::Vitals {
+        vitals::Vitals::new(Arc::clone(&self.core))
     }
 
     /// What ends the process if the stop does not.

@@ -2,6 +2,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::Error;
+use crate::server::counter::Counter;
 use crate::store::{backoff, is_denied};
 
 /// The times without Redis of one process. Its parts find out one after the other; the log is told once: one line when it
@@ -12,6 +13,8 @@ pub(crate) struct Outages(Arc<Shared>);
 #[derive(Debug, Default)]
 struct Shared {
     now: Mutex<Option<Now>>,
+    /// How many there were.
+    count: Counter,
     /// Held by who waits to be the next to ask Redis.
     turn: tokio::sync::Mutex<()>,
 }
@@ -41,6 +44,16 @@ impl Outages {
         Outage { all: self.clone(), failing: false }
     }
 
+    /// How many there were so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.count.total()
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_online(&self) -> bool {
+        self.now().is_none()
+    }
+
     fn now(&self) -> MutexGuard<'_, Option<Now>> {
         self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -64,6 +77,7 @@ impl Outage {
                 again
             }
             None => {
+                self.all.0.count.add(1);
                 *now = Some(Now { since: at, told: at, told_denied: denied, failures: 1 });
                 true
             }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::error::Result;
 use crate::payload::{Payload, is_routable_queue};
 use crate::server::core::Core;
-use crate::store::sets::{Promotion, WaitingSet};
+use crate::store::sets::{Due, Promotion, WaitingSet};
 use crate::time::EpochSecs;
 
 /// Members one script moves: a quarter of a millisecond of Redis.
@@ -63,7 +63,9 @@ fn spread(average: Duration, processes: usize, dice: f64) -> Duration {
 /// Everything that is due now, batch by batch.
 pub(crate) async fn enqueue_due(core: &Core, set: WaitingSet) -> Result<()> {
     let mut stuck = 0;
-    let (mut now, mut members) = core.store.due(set, stuck, BATCH).await?;
+    let telemetry = if set == WaitingSet::Retry { &core.telemetry.retry } else { &core.telemetry.schedule };
+    let Due { mut now, mut members, first } = core.store.due(set, stuck, BATCH).await?;
+    telemetry.lateness.set(first.map_or(0.0, |first| (now - first).max(0.0)));
     while !members.is_empty() && !core.handle.is_quiet() {
         let moment = EpochSecs(now);
         let mut plans = Vec::with_capacity(members.len());
@@ -79,11 +81,12 @@ pub(crate) async fn enqueue_due(core: &Core, set: WaitingSet) -> Result<()> {
         );
         let (moved, left) = promoted?;
         tracing::debug!(jobs = moved, "enqueued due jobs");
-        (now, members) = next?;
+        telemetry.promoted.add(moved);
+        Due { now, members, .. } = next?;
         if left > 0 {
             tracing::error!(jobs = left, "due jobs stay where they are: the keys of their queues are no lists");
             stuck += left;
-            (now, members) = core.store.due(set, stuck, BATCH).await?;
+            Due { now, members, .. } = core.store.due(set, stuck, BATCH).await?;
         }
     }
     Ok(())

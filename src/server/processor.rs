@@ -83,6 +83,7 @@ impl Processor {
             UnknownClasses::Requeue => self.core.paused.relent(unit.queue()),
             UnknownClasses::Divert(queue) if registered.is_none() && payload.queue() != queue => {
                 tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
+                self.core.telemetry.left_for_others.add(1);
                 let to = Destination::Queue { bytes: unit.bytes(), queue };
                 Box::pin(self.insist(unit, &to)).await;
                 return;
@@ -148,6 +149,7 @@ impl Processor {
     async fn run_again(&self, unit: &UnitOfWork) {
         self.core.counters.failed();
         self.core.counters.processed();
+        self.core.telemetry.requeued.add(1);
         let Ok(mut payload) = Payload::from_bytes(unit.bytes().to_vec()) else { return };
         let form = payload.stamp_form().unwrap_or(self.core.dialect.stamps());
         payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
@@ -168,6 +170,10 @@ impl Processor {
             now: EpochSecs::now(),
             stamps: self.core.dialect.stamps(),
         };
+        let counters = registered.map(|registered| counters_of(&payload, registered, &self.core));
+        if counters.is_none() {
+            self.core.telemetry.unknown.failed();
+        }
         let hooks = registered.map(|registered| &*registered.job as &dyn Hooks);
         let judged = catch_unwind(AssertUnwindSafe(|| judge(payload.clone(), error, hooks, &bench, &mut rand::rng())));
         let verdict = judged.unwrap_or_else(|_| {
@@ -175,6 +181,12 @@ impl Processor {
             tracing::error!(class = payload.class(), "a retry hook panicked; the default applies");
             judge(payload, error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut rand::rng())
         });
+        let counters = counters.as_deref().unwrap_or(&self.core.telemetry.unknown);
+        match &verdict {
+            Verdict::Retry { .. } => counters.retried.add(1),
+            Verdict::Bury { .. } | Verdict::Choke { .. } => counters.dead.add(1),
+            Verdict::Discard { .. } => counters.discarded.add(1),
+        }
         self.settle(unit, verdict, error, bench.now).await;
     }
 
@@ -208,6 +220,7 @@ impl Processor {
 
     async fn bury_unreadable(&self, unit: &UnitOfWork, malformed: &Malformed) {
         let error = JobError::new("JSON::ParserError", &malformed.reason);
+        self.core.telemetry.unreadable.add(1);
         self.bury(unit, unit.bytes(), EpochSecs::now()).await;
         self.core.report("Invalid JSON for job", &error, None);
     }
@@ -220,6 +233,7 @@ impl Processor {
     /// A class that Ruby knows, perhaps: back where it came from. Whoever knows the class gets a head start; without it this process
     /// would fetch the job again at once.
     async fn leave_for_others(&self, unit: &UnitOfWork) {
+        self.core.telemetry.left_for_others.add(1);
         self.core.paused.leave_alone(unit.queue());
         if let Err(error) = self.core.settler.requeue(std::slice::from_ref(unit)).await {
             tracing::error!(%error, "a job of a class unknown here stays in the private list until recovered");
@@ -267,9 +281,7 @@ struct Metered {
 
 impl Metered {
     fn class(payload: &Payload, registered: &Registered, core: &Core) -> Self {
-        let name = payload.display_class();
-        let counters = if name == payload.class() { Arc::clone(&registered.metrics) } else { core.metrics.of(name) };
-        Self { counters, started: Instant::now() }
+        Self { counters: counters_of(payload, registered, core), started: Instant::now() }
     }
 
     fn count(self, outcome: &JobResult) {
@@ -278,6 +290,11 @@ impl Metered {
             _ => self.counters.succeeded(self.started.elapsed()),
         }
     }
+}
+
+fn counters_of(payload: &Payload, registered: &Registered, core: &Core) -> Arc<ClassCounters> {
+    let name = payload.display_class();
+    if name == payload.class() { Arc::clone(&registered.metrics) } else { core.metrics.of(name) }
 }
 
 /// What a class whose hooks panic gets.

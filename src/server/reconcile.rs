@@ -51,6 +51,7 @@ async fn put_back_strangers(core: &Core, strangers: &HashSet<String>) -> Result<
         }
         let jobs: Vec<&[u8]> = jobs.iter().map(Vec::as_slice).collect();
         let back = core.store.requeue(&list, &queue, &jobs).await?;
+        core.telemetry.requeued.add(back);
         tracing::warn!(queue, jobs = back, "put back jobs that were fetched for nobody: an answer of Redis was lost");
     }
     Ok(unknown)

@@ -43,6 +43,7 @@ async fn recover(core: &Core) -> Result<()> {
             let looked_at: Vec<String> = lists.into_iter().map(|(list, _)| list).collect();
             core.store.forget_lists(&identity, &looked_at).await?;
         }
+        core.telemetry.recovered.add(recovered);
         if recovered + convicted > 0 {
             tracing::warn!(identity, recovered, convicted, "put back the jobs of a process that died");
         }
@@ -72,6 +73,7 @@ pub(crate) async fn bury_convicts(core: &Core, identity: &str, convicts: &str) -
             let of = Owned { identity, list: convicts, raw: job };
             let moved = core.store.bury(of, &bytes, &now.to_string(), core.dead_limits(now)).await?;
             buried += usize::from(moved == Moved::Yes);
+            core.telemetry.convicted.add(usize::from(moved == Moved::Yes));
         }
         if jobs.len() < BATCH {
             return Ok(buried);

@@ -81,7 +81,7 @@ impl Registrations {
             if class.is_empty() || class.chars().any(|c| c.is_control() || c == '|') {
                 return Err(Error::config(format!("{class:?} is no class name")));
             }
-            let metrics = metrics.of(&class);
+            let metrics = metrics.register(&class);
             let classes = registry.classes(wrapping);
             if classes.insert(class.clone().into(), Registered { job, metrics }).is_some() {
                 return Err(Error::config(format!("class {class} is registered twice")));

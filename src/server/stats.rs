@@ -9,11 +9,13 @@ use serde::Serialize;
 use crate::server::fetcher::UnitOfWork;
 use crate::time::EpochSecs;
 
-/// Jobs run since the last flush.
+/// Jobs this process has run.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     processed: AtomicU64,
     failed: AtomicU64,
+    /// How many of each were flushed.
+    flushed: Mutex<(u64, u64)>,
 }
 
 impl Counters {
@@ -25,15 +27,21 @@ impl Counters {
         self.failed.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Processed and failed since the last time, set back to zero.
+    fn flushed(&self) -> MutexGuard<'_, (u64, u64)> {
+        self.flushed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Processed and failed since the last time.
     pub(crate) fn take(&self) -> (u64, u64) {
-        (self.processed.swap(0, Ordering::Relaxed), self.failed.swap(0, Ordering::Relaxed))
+        let now = (self.processed.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
+        let before = std::mem::replace(&mut *self.flushed(), now);
+        (now.0 - before.0, now.1 - before.1)
     }
 
     /// A flush failed: count them the next time.
     pub(crate) fn put_back(&self, (processed, failed): (u64, u64)) {
-        self.processed.fetch_add(processed, Ordering::Relaxed);
-        self.failed.fetch_add(failed, Ordering::Relaxed);
+        let mut flushed = self.flushed();
+        *flushed = (flushed.0 - processed, flushed.1 - failed);
     }
 }
 
@@ -94,6 +102,11 @@ impl WorkState {
         let slot = Arc::new(WorkSlot { tid: tid(slots.len()), current: Mutex::default() });
         slots.push(Arc::clone(&slot));
         slot
+    }
+
+    /// How many jobs run now.
+    pub(crate) fn busy(&self) -> usize {
+        self.slots().iter().filter(|slot| slot.current().is_some()).count()
     }
 
     /// What runs now, by tid.

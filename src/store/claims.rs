@@ -10,7 +10,7 @@ use super::{Store, keys, scripts};
 use crate::error::Result;
 
 /// How long Redis may hold a blocking command.
-const BLOCK: Duration = Duration::from_secs(2);
+const BLOCK: Duration = Duration::from_secs(3);
 
 /// What came out of one claim.
 #[derive(Debug, Default)]
@@ -71,6 +71,24 @@ pub(crate) struct Acknowledgement<'a> {
     pub(crate) trims: Vec<(&'a str, usize)>,
     /// Single jobs.
     pub(crate) jobs: Vec<(&'a str, &'a [u8])>,
+}
+
+impl Acknowledgement<'_> {
+    pub(super) fn pipeline(&self, private: &Private) -> Pipeline {
+        let Self { lists, trims, jobs } = self;
+        let mut pipeline = Pipeline::with_capacity(2 + trims.len() + jobs.len());
+        if !lists.is_empty() {
+            pipeline.cmd("UNLINK").arg(lists);
+            pipeline.cmd("SREM").arg(&private.index).arg(lists).ignore();
+        }
+        for (list, to) in trims {
+            pipeline.cmd("LTRIM").arg(*list).arg(0).arg(*to - 1).ignore();
+        }
+        for (list, job) in jobs {
+            pipeline.cmd("LREM").arg(*list).arg(-1).arg(*job).ignore();
+        }
+        pipeline
+    }
 }
 
 /// The keys of a process that never change.
@@ -141,19 +159,7 @@ impl Store {
     /// Takes jobs that are done out of their private lists, in one round trip. Returns how many of the lists to take away
     /// were still there. Asking again changes nothing.
     pub(crate) async fn acknowledge(&self, private: &Private, done: &Acknowledgement<'_>) -> Result<usize> {
-        let Acknowledgement { lists, trims, jobs } = done;
-        let mut pipeline = Pipeline::with_capacity(2 + trims.len() + jobs.len());
-        if !lists.is_empty() {
-            pipeline.cmd("UNLINK").arg(lists);
-            pipeline.cmd("SREM").arg(&private.index).arg(lists).ignore();
-        }
-        for (list, to) in trims {
-            pipeline.cmd("LTRIM").arg(*list).arg(0).arg(*to - 1).ignore();
-        }
-        for (list, job) in jobs {
-            pipeline.cmd("LREM").arg(*list).arg(-1).arg(*job).ignore();
-        }
-        let there: Vec<usize> = self.link.pipe("acknowledge", &pipeline).await?;
+        let there: Vec<usize> = self.link.pipe("acknowledge", &done.pipeline(private)).await?;
         Ok(there.first().copied().unwrap_or_default())
     }
 

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redis::aio::ConnectionLike;
-use redis::io::tcp::{TcpSettings, socket2::TcpKeepalive};
+use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, cmd,
 };
 
 use super::error::Unreachable;
+use super::meter::{self, Meter, Metered};
 use super::options::RedisOptions;
 use super::sentinel::{Address, Primary, Sentinels};
 use super::wire::{Era, Wire};
@@ -37,14 +38,23 @@ impl Connector {
 
     /// A new connection. `patience` is how long an answer may take.
     pub(super) async fn connect(self: &Arc<Self>, patience: Duration) -> Result<Wire, Unreachable> {
-        let Some(primary) = &self.primary else { return Ok(self.open(self.settings()?, patience).await?) };
+        self.connect_with(patience, None).await
+    }
+
+    /// As [`connect`](Self::connect), with a meter where the connection can have one.
+    pub(super) async fn connect_with(
+        self: &Arc<Self>,
+        patience: Duration,
+        meter: Option<&Meter>,
+    ) -> Result<Wire, Unreachable> {
+        let Some(primary) = &self.primary else { return Ok(self.open(self.settings()?, patience, meter).await?) };
         self.listen(primary);
         let mut said = Vec::new();
         let mut tried = Vec::new();
         for turn in 0..primary.count() {
             match primary.ask(turn).await {
                 Ok(address) if tried.contains(&address) => {}
-                Ok(address) => match self.primary_at(&address, patience).await {
+                Ok(address) => match self.primary_at(&address, patience, meter).await {
                     Ok(mut wire) => {
                         primary.was_right(turn);
                         primary.is_now(address.clone());
@@ -63,12 +73,17 @@ impl Connector {
     }
 
     /// A connection to the server at this address, if it is a primary.
-    pub(super) async fn primary_at(&self, address: &Address, patience: Duration) -> Result<Wire, Unreachable> {
+    pub(super) async fn primary_at(
+        &self,
+        address: &Address,
+        patience: Duration,
+        meter: Option<&Meter>,
+    ) -> Result<Wire, Unreachable> {
         let (host, port) = address;
         let about = |why: &dyn std::fmt::Display| Unreachable::Because(format!("{host}:{port}: {why}"));
         let settings = self.settings()?;
         let addr = moved(settings.addr(), address);
-        let mut wire = self.open(settings.set_addr(addr), patience).await.map_err(|error| about(&error))?;
+        let mut wire = self.open(settings.set_addr(addr), patience, meter).await.map_err(|error| about(&error))?;
         match is_primary(&mut wire.connection).await {
             Ok(true) => Ok(wire),
             Ok(false) => Err(about(&"it is no primary")),
@@ -84,7 +99,7 @@ impl Connector {
         Ok(info.set_redis_settings(settings))
     }
 
-    async fn open(&self, info: ConnectionInfo, patience: Duration) -> RedisResult<Wire> {
+    async fn open(&self, info: ConnectionInfo, patience: Duration, meter: Option<&Meter>) -> RedisResult<Wire> {
         let (ended, era) = (Arc::new(AtomicBool::new(false)), self.era.begin());
         let seen = Arc::clone(&ended);
         let config = AsyncConnectionConfig::new()
@@ -96,18 +111,33 @@ impl Connector {
                 }
                 Ok::<(), redis::aio::SendError>(())
             });
-        let connection = redis::Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?;
+        let metered = match meter {
+            Some(meter) => within(self.options.connect_timeout, Metered::connect(info.addr(), meter)).await??,
+            None => None,
+        };
+        let connection = match metered {
+            Some(stream) => {
+                let made = MultiplexedConnection::new_with_config(info.redis_settings(), stream, config);
+                let (connection, driver) = within(self.options.connect_timeout, made).await??;
+                // It ends with the last handle of the connection.
+                tokio::spawn(driver);
+                connection
+            }
+            None => redis::Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?,
+        };
         Ok(Wire { connection, ended, post: None, era })
     }
 }
 
+async fn within<T>(span: Duration, made: impl Future<Output = T>) -> std::io::Result<T> {
+    tokio::time::timeout(span, made).await.map_err(|_| std::io::ErrorKind::TimedOut.into())
+}
+
 /// What every connection of ours has: no delay, a dead peer noticed, RESP3, our name.
 fn tuned(info: ConnectionInfo) -> ConnectionInfo {
-    let tcp = TcpSettings::default()
-        .set_nodelay(true)
-        .set_keepalive(TcpKeepalive::new().with_time(Duration::from_secs(15)).with_interval(Duration::from_secs(5)));
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(meter::keepalive());
     #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(Duration::from_secs(10));
+    let tcp = tcp.set_user_timeout(meter::USER_TIMEOUT);
     let redis = info
         .redis_settings()
         .clone()

@@ -13,6 +13,8 @@ use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 
 use super::connect::Connector;
 use super::error::{Unreachable, failed, has_code, is_failover, unreachable};
+#[cfg(feature = "server")]
+use super::meter::Meter;
 use super::options::RedisOptions;
 use super::wire::{Request, Wire};
 use crate::error::Result;
@@ -52,6 +54,13 @@ impl Link {
     /// A connection of one's own. `patience` is how long an answer may take.
     pub(super) async fn dedicated(&self, patience: Duration) -> Result<Wire> {
         self.0.connector.connect(patience).await.map_err(|why| self.unreachable(why))
+    }
+
+    /// A connection of one's own that is counted, where it can be.
+    #[cfg(feature = "server")]
+    pub(super) async fn metered(&self, meter: &Meter) -> Result<Wire> {
+        let patience = self.options().response_timeout;
+        self.0.connector.connect_with(patience, Some(meter)).await.map_err(|why| self.unreachable(why))
     }
 
     fn unreachable(&self, why: Unreachable) -> crate::error::Error {

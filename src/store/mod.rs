@@ -9,6 +9,8 @@ mod deploy;
 mod error;
 mod keys;
 mod link;
+#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only workers count"))]
+mod meter;
 mod options;
 mod push;
 mod refusal;
@@ -23,6 +25,8 @@ pub(crate) mod beat;
 mod checkup;
 #[cfg(feature = "server")]
 pub(crate) mod claims;
+#[cfg(feature = "server")]
+pub(crate) mod courier;
 #[cfg(feature = "server")]
 pub(crate) mod fleet;
 #[cfg(feature = "server")]
@@ -41,6 +45,8 @@ pub(crate) use backoff::backoff;
 pub(crate) use confirm::Replicas;
 #[cfg(feature = "server")]
 pub(crate) use error::{is_denied, is_refusal, is_wrong_type};
+#[cfg(feature = "server")]
+pub(crate) use inspect::QueueState;
 #[cfg(feature = "server")]
 pub(crate) use keys::queue as queue_key;
 

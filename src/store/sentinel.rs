@@ -179,7 +179,7 @@ async fn listen_to(connector: &Weak<Connector>, turn: usize) -> Result<(), Strin
             let address = address.ok_or("it knows no such primary")?;
             if primary.is_news(&address) {
                 // One whose own failover was overtaken by the next names a dead server; nothing is cut for its word alone.
-                connector.primary_at(&address, primary.patience).await.map_err(|why| why.to_string())?;
+                connector.primary_at(&address, primary.patience, None).await.map_err(|why| why.to_string())?;
                 primary.is_now(address);
             }
         }

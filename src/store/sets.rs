@@ -24,6 +24,16 @@ impl WaitingSet {
     }
 }
 
+/// Members of a set whose time has come.
+#[derive(Debug)]
+pub(crate) struct Due {
+    /// Epoch seconds by Redis's clock.
+    pub(crate) now: f64,
+    pub(crate) members: Vec<Vec<u8>>,
+    /// The time of the first of them.
+    pub(crate) first: Option<f64>,
+}
+
 /// What keeps the dead set small, at the time of a burial.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeadLimits {
@@ -82,10 +92,11 @@ impl Store {
     }
 
     /// Up to `n` members that are due by Redis's clock, passing over the first `skip`; with the time there.
-    pub(crate) async fn due(&self, set: WaitingSet, skip: usize, n: usize) -> Result<(f64, Vec<Vec<u8>>)> {
-        let (now, members): (String, _) =
+    pub(crate) async fn due(&self, set: WaitingSet, skip: usize, n: usize) -> Result<Due> {
+        let (now, members, first): (String, _, Option<String>) =
             self.eval("look for due jobs", scripts::DUE.key(set.key()).arg(skip).arg(n)).await?;
-        Ok((now.parse().unwrap_or_default(), members))
+        let first = first.and_then(|score| score.parse().ok());
+        Ok(Due { now: now.parse().unwrap_or_default(), members, first })
     }
 
     /// Moves due members to where they belong. Returns how many were moved and how many stay because their queue's key

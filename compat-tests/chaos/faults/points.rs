@@ -71,7 +71,8 @@ pub(crate) async fn abort_points(stage: &mut Stage) -> Result<(), Failure> {
     for _ in 0..rounds {
         for point in points() {
             for moment in [Moment::Before, Moment::After, Moment::Answered] {
-                if meet(stage, &point, moment).await? {
+                // How often a command comes depends on how fast the machine is at that moment: once more, for those that did not.
+                if meet(stage, &point, moment).await? || meet(stage, &point, moment).await? {
                     met += 1;
                 } else {
                     missed.push(format!("{} {moment:?}", point.name));

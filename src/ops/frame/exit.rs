@@ -121,7 +121,7 @@ fn code_of(error: &Error) -> Code {
 }
 
 /// An error with its causes.
-fn explain(error: &Error) -> String {
+pub(crate) fn explain(error: &Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
     while let Some(next) = cause {

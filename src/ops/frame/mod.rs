@@ -9,7 +9,7 @@ mod table;
 mod text;
 mod when;
 
-pub(crate) use exit::{Code, Done, Failure};
+pub(crate) use exit::{Code, Done, Failure, explain};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use progress::Progress;
 pub(crate) use screen::{Screen, Style};

@@ -10,14 +10,17 @@ use super::{Batch, Holdings, UnitOfWork};
 use crate::server::outage::{Outage, Outages};
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
+use crate::store::courier::{Carrying, Courier};
 
 /// How long a job that is done may wait for those before it, before it is taken out of the private list by itself.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// Batches taken from the inbox at once.
 const BATCHES: usize = 64;
-/// Round trips under way at once where one takes long: one after the other would keep the processors waiting. Where it is quick, fewer
-/// and larger ones cost less.
+/// Round trips under way at once: jobs count once they are handed over, so there is no waiting for the answer; four times as many where it
+/// takes long.
 const AT_ONCE: usize = 4;
+/// The same where jobs count only once Redis has answered: fewer and larger ones cost less.
+const AT_ONCE_ANSWERED: usize = 1;
 const LONG: Duration = Duration::from_micros(500);
 
 /// Takes jobs that are done out of their private lists, off the path of the jobs.
@@ -40,8 +43,9 @@ pub(crate) struct Acknowledger {
     outages: Outages,
     /// Round trips under way; each says how long it took.
     telling: JoinSet<Duration>,
-    /// How many may be.
-    at_once: usize,
+    courier: Courier,
+    /// Whether they take long.
+    long: bool,
 }
 
 impl Acknowledger {
@@ -54,6 +58,7 @@ impl Acknowledger {
         unacknowledged: Unacknowledged,
         outages: Outages,
     ) -> Self {
+        let courier = store.courier(unacknowledged.clone());
         Self {
             store,
             private,
@@ -65,7 +70,8 @@ impl Acknowledger {
             due: Instant::now(),
             outages,
             telling: JoinSet::new(),
-            at_once: 1,
+            courier,
+            long: false,
         }
     }
 
@@ -73,24 +79,30 @@ impl Acknowledger {
     pub(crate) async fn run(mut self) {
         let mut batches = Vec::with_capacity(BATCHES);
         loop {
+            let at_once = self.at_once();
             tokio::select! {
                 Some(told) = self.telling.join_next() => {
-                    let long = told.is_ok_and(|took| took > LONG);
-                    self.at_once = if long { AT_ONCE } else { 1 };
+                    self.long = told.is_ok_and(|took| took > LONG);
                 }
-                count = self.inbox.recv_many(&mut batches, BATCHES), if self.telling.len() < self.at_once => {
+                count = self.inbox.recv_many(&mut batches, BATCHES), if self.telling.len() < at_once => {
                     if count == 0 {
                         break;
                     }
                 }
-                () = self.unacknowledged.due(), if self.telling.len() < self.at_once => {}
+                () = self.unacknowledged.due(), if self.telling.len() < at_once => {}
                 () = tokio::time::sleep_until(self.due), if !self.open.is_empty() => {}
             }
             self.sort(&mut batches);
-            self.acknowledge(Instant::now() >= self.due);
+            self.acknowledge(Instant::now() >= self.due).await;
         }
-        self.acknowledge(true);
+        self.acknowledge(true).await;
         while self.telling.join_next().await.is_some() {}
+    }
+
+    /// How many round trips may be under way.
+    fn at_once(&self) -> usize {
+        let usual = if self.courier.counts() { AT_ONCE } else { AT_ONCE_ANSWERED };
+        if self.long { usual * 4 } else { usual }
     }
 
     fn sort(&mut self, batches: &mut Vec<Arc<Batch>>) {
@@ -112,7 +124,7 @@ impl Acknowledger {
     }
 
     /// One round trip for what is done; the jobs that others keep waiting, too, if they have waited long enough or are many.
-    fn acknowledge(&mut self, due: bool) {
+    async fn acknowledge(&mut self, due: bool) {
         let (mut trims, mut held_up) = (Vec::new(), Vec::new());
         for batch in &self.open {
             match batch.trimmable_to() {
@@ -132,12 +144,25 @@ impl Acknowledger {
             let (store, private, unacknowledged) =
                 (self.store.clone(), self.private.clone(), self.unacknowledged.clone());
             let (holdings, mut outage) = (self.holdings.clone(), self.outages.part());
+            // A connection more is worth it only where jobs are so quick that they wait for their acknowledgement.
+            let quick = self.courier.counts() || unacknowledged.count() >= MARGIN / 2;
             let (expected, jobs) = (done.lists_with_jobs(), done.mark());
+            let carrying = if quick { self.courier.carry(&private, &done.what(), jobs).await } else { None };
             self.telling.spawn(async move {
                 let began = Instant::now();
-                done.tell(&store, &private, expected, &mut outage).await;
+                let told = match carrying {
+                    Some(Carrying::Over(told)) => told,
+                    Some(Carrying::Going(carrying)) => carrying.await,
+                    None => None,
+                };
+                match told {
+                    Some(there) => compare(there, expected),
+                    None => {
+                        done.tell(&store, &private, expected, &mut outage).await;
+                        unacknowledged.acknowledged(jobs);
+                    }
+                }
                 done.closed.iter().for_each(|batch| holdings.remove(batch));
-                unacknowledged.acknowledged(jobs);
                 began.elapsed()
             });
         }
@@ -178,11 +203,7 @@ impl Done {
     /// Until Redis has answered; while it is away, what is done stays in the private lists, and in memory. Several may be under way and
     /// overtake each other: a list that was trimmed further, or is gone, stays as it is.
     async fn tell(&self, store: &Store, private: &Private, expected: usize, outage: &mut Outage) {
-        let what = Acknowledgement {
-            lists: self.closed.iter().map(|batch| batch.list()).collect(),
-            trims: self.trims.iter().map(|(batch, to)| (batch.list(), *to)).collect(),
-            jobs: self.single.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect(),
-        };
+        let what = self.what();
         let mut sure = true;
         let there = loop {
             match store.acknowledge(private, &what).await {
@@ -195,11 +216,26 @@ impl Done {
             }
         };
         outage.over();
-        if sure && there < expected {
-            tracing::warn!(
-                batches = expected - there,
-                "finished jobs were no longer owned: another process put them back, they run twice"
-            );
+        if sure {
+            compare(there, expected);
         }
+    }
+
+    fn what(&self) -> Acknowledgement<'_> {
+        Acknowledgement {
+            lists: self.closed.iter().map(|batch| batch.list()).collect(),
+            trims: self.trims.iter().map(|(batch, to)| (batch.list(), *to)).collect(),
+            jobs: self.single.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect(),
+        }
+    }
+}
+
+/// Of the lists that were to be taken away, so many were there.
+fn compare(there: usize, expected: usize) {
+    if there < expected {
+        tracing::warn!(
+            batches = expected - there,
+            "finished jobs were no longer owned: another process put them back, they run twice"
+        );
     }
 }

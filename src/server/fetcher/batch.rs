@@ -56,6 +56,16 @@ impl Batch {
         &self.list
     }
 
+    /// Where its jobs come from.
+    pub(crate) fn queue(&self) -> &str {
+        &self.queue
+    }
+
+    /// How many jobs there were.
+    pub(crate) fn jobs(&self) -> usize {
+        self.jobs.len()
+    }
+
     /// How large its payloads are together.
     pub(crate) fn bytes(&self) -> usize {
         self.jobs.iter().map(|job| job.bytes.len()).sum()

@@ -66,8 +66,8 @@ impl Idle {
 
 /// Waiters, and so connections, a capsule has at most.
 const MAX_WAITERS: usize = 8;
-/// Jobs of one claim: the script holds Redis for a tenth of a millisecond.
-const MAX_CLAIM: usize = 200;
+/// Jobs of one claim, whatever is wanted.
+const MAX_CLAIM: usize = 1_600;
 /// Pause between looks at queues nobody waits at; it doubles from the first to the second while nothing comes.
 const NAP: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
 /// The same where waiters cover every queue: only a safety net.

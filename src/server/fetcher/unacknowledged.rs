@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
+use crate::store::courier::Tally;
+
 /// Jobs of this process that are done while their private lists still have them: should the process die now, they run twice.
 ///
 /// Their number is bounded: no processor takes a further job while there are too many. After a `kill -9` at most [`MARGIN`] jobs
@@ -48,6 +50,11 @@ impl Unacknowledged {
         }
     }
 
+    /// Of so many it is not sure any more that Redis knows.
+    fn unsure(&self, jobs: u64) {
+        self.0.acknowledged.fetch_sub(jobs, Ordering::AcqRel);
+    }
+
     /// Waits until there is enough to acknowledge. Cancel safe.
     pub(super) async fn due(&self) {
         self.0.due.notified().await;
@@ -67,5 +74,15 @@ impl Unacknowledged {
     /// Whoever waits next may look, too.
     pub(crate) fn pass_on(&self) {
         self.0.freed.notify_one();
+    }
+}
+
+impl Tally for Unacknowledged {
+    fn handed_over(&self, jobs: u64) {
+        self.acknowledged(jobs);
+    }
+
+    fn taken_back(&self, jobs: u64) {
+        self.unsure(jobs);
     }
 }

@@ -1,0 +1,65 @@
+//! Values of flags and settings that have a spelling of their own.
+
+use std::net::SocketAddr;
+
+use crate::server::DEFAULT_HEALTH;
+
+/// `host:port`, with an IP address for a host, or a port of this machine alone.
+pub(super) fn parse_health(text: &str) -> Result<SocketAddr, String> {
+    if let Ok(port) = text.parse() {
+        return Ok(SocketAddr::new(DEFAULT_HEALTH.ip(), port));
+    }
+    text.parse().map_err(|_| "it is a port or an IP address with a port, 0.0.0.0:7433 say".to_owned())
+}
+
+/// Bytes, or a number with `K`, `M` or `G` (of 1,024).
+pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    const EXPECTED: &str = "it is a number of bytes, or a number with K, M or G";
+    let text = text.trim().trim_end_matches(['b', 'B']).trim_end_matches(['i', 'I']);
+    let (number, shift) = match text.char_indices().next_back() {
+        Some((at, 'k' | 'K')) => (&text[..at], 10),
+        Some((at, 'm' | 'M')) => (&text[..at], 20),
+        Some((at, 'g' | 'G')) => (&text[..at], 30),
+        _ => (text, 0),
+    };
+    let number: u64 = number.trim().parse().map_err(|_| EXPECTED.to_owned())?;
+    let bytes = number.checked_mul(1 << shift).ok_or_else(|| EXPECTED.to_owned())?;
+    if bytes < 1 << 20 { Err(format!("{bytes} bytes are less than any process has: 1M at least")) } else { Ok(bytes) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_addresses() {
+        for (text, address) in [
+            ("7433", "127.0.0.1:7433"),
+            ("0.0.0.0:80", "0.0.0.0:80"),
+            ("[::]:7433", "[::]:7433"),
+            ("127.0.0.1:0", "127.0.0.1:0"),
+        ] {
+            assert_eq!(parse_health(text).unwrap().to_string(), address);
+        }
+        for text in ["", "x", "70000", "-1", "127.0.0.1", "example.com:80", ":7433", "7433 "] {
+            assert!(parse_health(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_sizes() {
+        for (text, bytes) in [
+            ("1048576", 1 << 20),
+            ("2048K", 2 << 20),
+            ("512M", 512 << 20),
+            ("2g", 2 << 30),
+            ("512MB", 512 << 20),
+            ("1 GiB", 1 << 30),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "M", "-1M", "1.5G", "1T", "0", "512", "99999999999999999999", "99999999999G", "é"] {
+            assert!(parse_size(text).is_err(), "{text}");
+        }
+    }
+}
