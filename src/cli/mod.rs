@@ -6,7 +6,11 @@ mod config_file;
 mod contract;
 mod logging;
 mod notify;
+#[cfg(test)]
+mod packaging;
 mod probe;
+#[cfg(test)]
+mod reference;
 mod settings;
 mod signals;
 mod size;

@@ -21,7 +21,7 @@ pub(super) struct Supervisor {
 /// Between two looks at the process.
 const PERIOD: Duration = Duration::from_millis(500);
 /// How much longer a stop may take than the jobs: what the orderly end needs, and then the last resort.
-const BEYOND: Duration = Duration::from_secs(10);
+pub(super) const BEYOND: Duration = Duration::from_secs(10);
 
 impl Supervisor {
     /// By `NOTIFY_SOCKET`, `WATCHDOG_USEC` and `WATCHDOG_PID`.

@@ -41,7 +41,7 @@ mod recovery;
 mod registry;
 pub(crate) mod retry;
 mod stats;
-mod telemetry;
+pub(crate) mod telemetry;
 pub(crate) mod vitals;
 
 use std::fmt;
