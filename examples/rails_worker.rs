@@ -3,8 +3,8 @@
 use std::fmt::Write;
 use std::process::ExitCode;
 
-use ferrokiq::active_job::{ActiveJob, ActiveJobContext, Argument, Date, GlobalId, IntoArgument, Symbol};
-use ferrokiq::{Context, Job, JobError, JobOptions, JobResult, Payload, Server};
+use ferrokiq::active_job::{ActiveJob, ActiveJobContext, Date, GlobalId, MailDelivery, Symbol};
+use ferrokiq::{Context, Job, JobError, JobResult, Payload, Server};
 
 ferrokiq::keywords! {
     struct Rendering { format: Symbol, rows: u32, since: Option<Date> }
@@ -30,8 +30,9 @@ impl ActiveJob for RenderReport {
         // The answer is a job for Rails, which owns the database. It is still the user's who asked: CurrentAttributes come along.
         let (client, outcome) = (cx.client(), Outcome { ran_in: "Rust".into() });
         ReportReady::later().within(&cx).perform_later(client, (report.clone(), result, outcome)).await?;
-        let mail = Mail { args: vec![report.into_argument(), Subject { subject: "From Rust".into() }.into_argument()] };
-        DeliverMail::perform_later(client, ("ReportMailer".into(), "ready".into(), "deliver_now".into(), mail)).await?;
+        let subject = format!("From Rust, for {}", cx.current()?.get::<String>("user")?.unwrap_or_default());
+        let mail = MailDelivery::new("ReportMailer", "ready").args((report, Subject { subject }));
+        mail.set(|later| later.queue("mailers")).deliver_later(client).await?;
         Ok(())
     }
 }
@@ -53,27 +54,7 @@ impl ActiveJob for ReportReady {
 }
 
 ferrokiq::keywords! {
-    struct Mail { args: Vec<Argument> }
-}
-
-ferrokiq::keywords! {
     struct Subject { subject: String }
-}
-
-/// Runs in Rails: `ReportMailer.ready(report, subject: "From Rust").deliver_later`
-struct DeliverMail;
-
-impl ActiveJob for DeliverMail {
-    const CLASS: &'static str = "ActionMailer::MailDeliveryJob";
-    type Args = (String, String, String, Mail);
-
-    fn options() -> JobOptions {
-        JobOptions::new().queue("mailers")
-    }
-
-    async fn perform(&self, _: ActiveJobContext, _: Self::Args) -> JobResult {
-        Err("runs in Rails".into())
-    }
 }
 
 /// A plain `Sidekiq::Job`: `CountPrimesJob.perform_async(report.id, 2_000_000)`

@@ -10,7 +10,7 @@ describe "a Rails app" do
     assert_equal ["Rust", "1642 KB of csv since 2026-01-01"], [report.ran_in, report.result]
     assert_equal "bob", report.told_by, "Current.user came to Rust and back"
     eventually { assert_equal "bob@shop.example", APP.report(report.id).mailed_to }
-    assert_includes APP.mails_to("bob"), "Subject: From Rust"
+    assert_includes APP.mails_to("bob"), "Subject: From Rust, for bob"
   end
 
   it "has a Sidekiq::Job run in Rust, which enqueues one for Rails" do
