@@ -1,0 +1,183 @@
+# frozen_string_literal: true
+
+require "open3"
+require_relative "../helper"
+
+# Faults are planted one by one into a Redis that real Sidekiq filled; doctor must name each, and nothing else.
+describe "ferrokiq doctor" do
+  include Compat
+
+  NOW = Time.now.to_f
+  IDENTITY = "web:7:0123456789ab"
+  SOUND = {"class" => "EchoJob", "args" => [1], "retry" => true, "queue" => "low", "jid" => "b" * 24,
+           "created_at" => (NOW * 1000).to_i, "enqueued_at" => (NOW * 1000).to_i}.freeze
+
+  # The name of the check, and what makes it find something.
+  FAULTS = {
+    "eviction" => -> { redis("CONFIG", "SET", "maxmemory-policy", "allkeys-lru") },
+    "memory" => -> { redis("CONFIG", "SET", "maxmemory", redis("INFO", "memory")[/used_memory:(\d+)/, 1].to_i * 11 / 10) },
+    "replica" => -> { redis("REPLICAOF", "127.0.0.1", "1") },
+    "key-type" => -> { redis("SADD", "queues", "bad") && redis("SET", "queue:bad", "1") },
+    "ghost-process" => -> { redis("SADD", "processes", IDENTITY) },
+    "bad-process" => -> { redis("SADD", "processes", IDENTITY) && redis("HSET", IDENTITY, "beat", NOW, "info", "nonsense") },
+    "silent-process" => -> { redis("HSET", redis("SMEMBERS", "processes").first, "beat", NOW - 100) },
+    "mixed-sidekiqs" => -> { process(IDENTITY, "7.3.2") },
+    "unserved-queue" => -> { EchoJob.set(queue: "nobody").perform_async },
+    "no-process" => -> { redis("DEL", "processes", *redis("SMEMBERS", "processes")) },
+    "paused-queue" => -> { redis("SADD", "paused", "low") && redis("RPUSH", "queue:low", job("enqueued_at" => (NOW * 1000).to_i - 7_200_000)) },
+    "unnamed-queue" => -> { redis("LPUSH", "queue:hidden", job) },
+    "ghost-work" => -> { redis("HSET", "#{IDENTITY}:work", "tid", "{}") },
+    "orphaned-jobs" => -> { orphan(job) },
+    "foreign-list" => -> { redis("ZADD", "goretry", 1, job) },
+    "not-a-job" => -> { redis("LPUSH", "queue:low", "\e[2J nonsense") },
+    "no-class" => -> { redis("LPUSH", "queue:low", job("class" => nil)) },
+    "no-jid" => -> { redis("ZADD", "schedule", NOW + 1000, job("jid" => 17)) },
+    "no-queue" => -> { redis("ZADD", "dead", NOW, job("queue" => nil)) },
+    "no-args" => -> { redis("LPUSH", "queue:low", job("args" => nil)) },
+    "bad-args" => -> { redis("LPUSH", "queue:low", job("args" => {"a" => 1})) },
+    "no-retry" => -> { redis("LPUSH", "queue:low", JSON.generate(SOUND.except("retry"))) },
+    "bad-retry-count" => -> { redis("ZADD", "dead", NOW, job("retry_count" => "3")) },
+    "no-failure" => -> { redis("ZADD", "retry", NOW + 1000, job) },
+    "float-millis" => -> { redis("LPUSH", "queue:low", job("created_at" => 1_795_408_384_695.0)) },
+    "whole-seconds" => -> { redis("LPUSH", "queue:low", job("created_at" => 1_795_408_384)) },
+    "text-times" => -> { redis("LPUSH", "queue:low", job("created_at" => "2026-11-23T04:35:13Z")) },
+    "huge-job" => -> { redis("LPUSH", "queue:low", job("args" => ["x" * 300_000])) },
+    "overdue" => -> { redis("ZADD", "schedule", NOW - 600, job) },
+    "score" => -> { redis("ZADD", "schedule", NOW * 1000, job) },
+    "dead-set" => -> { redis("EVAL", "for n = 1, 10001 do redis.call('ZADD', 'dead', ARGV[1] - n, ARGV[2] .. n .. '\"}') end", 0, NOW, job.sub(/"[^"]*"}\z/, "\"")) }
+  }.freeze
+
+  def job(changes = {}) = JSON.generate(SOUND.except("jid").merge(changes).then { |job| job.key?("jid") ? job : job.merge("jid" => SOUND["jid"]) })
+
+  # A list that a dead worker of ours left, whom no registry knows.
+  def orphan(job)
+    redis("SADD", "ferrokiq:batches:#{IDENTITY}", "ferrokiq:batch:#{IDENTITY}|1|low")
+    redis("LPUSH", "ferrokiq:batch:#{IDENTITY}|1|low", job)
+  end
+
+  def process(identity, version)
+    like = redis_hash(redis("SMEMBERS", "processes").first)
+    redis("SADD", "processes", identity)
+    redis("HSET", identity, *like.merge("info" => JSON.generate(JSON.parse(like["info"]).merge("version" => version))).to_a.flatten)
+  end
+
+  # What was said, line by line, and the exit code.
+  def doctor(*flags, as: "operator")
+    said, status = Open3.capture2e({"REDIS_URL" => REDIS.url(as: as)}, WorkerProcess::TOOL, "doctor", *flags)
+    [said.lines(chomp: true), status.exitstatus]
+  end
+
+  def checks(**options)
+    said, code = doctor("--json", **options)
+    found = said.map { |line| JSON.parse(line)["check"] }
+    assert_equal found.empty? ? 0 : 1, code, said.inspect
+    found
+  end
+
+  def dumps = redis("KEYS", "*").to_h { |key| [key, redis("DUMP", key)] }
+
+  # Jobs that wait, one that failed, one that was scheduled, one that died, and the process that did it, as it left them.
+  def fill
+    EchoJob.perform_in(1000, "later")
+    FailJob.perform_async("fails")
+    DoomedJob.perform_async("dies")
+    sidekiq = start_sidekiq("-q", "default", "-q", "low")
+    eventually { assert_equal [1, 1, 0], [Sidekiq::RetrySet.new.size, Sidekiq::DeadSet.new.size, Sidekiq::Queue.new.size] }
+    sidekiq.kill
+    @workers.clear
+    3.times { |n| EchoJob.set(queue: "low").perform_async(n) }
+    redis("PERSIST", redis("SMEMBERS", "processes").first)
+    redis("DEL", *redis("KEYS", "*:work"), "none")
+  end
+
+  def restore(dumped)
+    redis("REPLICAOF", "NO", "ONE")
+    redis("CONFIG", "SET", "maxmemory", "0", "maxmemory-policy", "noeviction")
+    redis("FLUSHDB")
+    dumped.each { |key, dump| redis("RESTORE", key, 0, dump) }
+    redis("HSET", redis("SMEMBERS", "processes").first, "beat", Time.now.to_f)
+  end
+
+  it "says of a Redis that Ruby and Rust work on that it is healthy" do
+    EchoJob.perform_in(1000, "later")
+    FailJob.perform_async("fails")
+    DoomedJob.perform_async("dies")
+    with_sidekiq("-q", "default") do
+      with_worker do
+        SlowJob.perform_async(3)
+        eventually { assert_equal [1, 1, 0], [Sidekiq::RetrySet.new.size, Sidekiq::DeadSet.new.size, Sidekiq::Queue.new.size] }
+        assert_equal [["healthy"], 0], doctor("--full")
+        assert_equal [[], 0], doctor("--json")
+      end
+    end
+  end
+
+  it "names each fault that is planted, and only that" do
+    fill
+    healthy = dumps
+    assert_equal [], checks
+    FAULTS.each do |check, plant|
+      restore(healthy)
+      instance_exec(&plant)
+      before = dumps
+      assert_equal [check], checks
+      assert_equal before, dumps, "#{check}: nothing is changed"
+      said, = doctor
+      assert_match(/\A(error   |warning ) #{check}: /, said.first)
+      refute_includes said.join, "\e"
+    end
+  ensure
+    restore(healthy || {}) if healthy
+  end
+
+  it "sees at once that nothing is kept, where it may ask" do
+    assert_equal ["persistence"], checks(as: nil)
+  end
+
+  it "says what it left out" do
+    redis("EVAL", "for n = 1, 10050 do redis.call('ZADD', 'schedule', ARGV[1] + n, ARGV[2] .. n .. '\"}') end", 0, NOW + 1000, job.sub(/"[^"]*"}\z/, "\""))
+    assert_equal [["10000 of 10050 jobs in schedule were read; --full reads all", "healthy"], 0], doctor
+    assert_equal [["healthy"], 0], doctor("--full")
+  end
+
+  it "mends what destroys nothing, after a dry run" do
+    fill
+    # Under a rule of snapshots: the default user is told of it.
+    redis("CONFIG", "SET", "save", "3600 1")
+    redis("SADD", "processes", "ghost:1:0123456789ac")
+    redis("LPUSH", "queue:hidden", job("queue" => "hidden"))
+    redis("SADD", "paused", "hidden")
+    orphan(job("jid" => "orphan"))
+    redis("LPUSH", "queue:low", job("jid" => "times", "created_at" => 1_795_408_384_695.0, "enqueued_at" => 1_795_408_384), job("jid" => "args", "args" => nil))
+    redis("ZADD", "retry", NOW + 1000, job("jid" => "retry", "failed_at" => 1_795_408_384_695.0))
+    redis("ZADD", "dead", NOW, job("jid" => "dead", "args" => nil))
+    before = dumps
+    low = redis("LRANGE", "queue:low", 0, -1)
+    said, code = doctor("--fix")
+    assert_equal 2, code, said
+    assert_equal 6, said.grep(/^would /).size, said
+    assert_equal before, dumps, "nobody said yes"
+
+    said, code = doctor("--fix", "--yes", as: nil)
+    assert_equal 0, code, said
+    assert_equal ["done     1 process taken off the list"], said.grep(/taken off/)
+    after = dumps
+    changed = (before.keys | after.keys).reject { |key| before[key] == after[key] }.sort
+    assert_equal ["dead", "ferrokiq:batch:#{IDENTITY}|1|low", "ferrokiq:batches:#{IDENTITY}", "processes", "queue:low", "queues", "retry"],
+      changed - after.keys.grep(/^ferrokiq:poison:/)
+    mended = redis("LRANGE", "queue:low", 0, -1)
+    assert_equal low.drop(2), mended.drop(2).reject { |raw| raw.include?("orphan") }, "the others are the same bytes in the same order"
+    args, times = mended.first(2).map { |raw| JSON.parse(raw) }
+    assert_equal ["args", []], args.values_at("jid", "args")
+    assert_equal ["times", 1_795_408_384.695, 1_795_408_384.0], times.values_at("jid", "created_at", "enqueued_at")
+    assert_equal "orphan", Sidekiq::Queue.new("low").to_a.last.jid, "it is next"
+    assert_equal NOW + 1000, Sidekiq::RetrySet.new.find_job("retry").score
+    assert_in_delta 1_795_408_384.695, Sidekiq::RetrySet.new.find_job("retry")["failed_at"]
+    assert_equal [], Sidekiq::DeadSet.new.find_job("dead").args
+    redis("DEL", "paused")
+    redis("DEL", "queue:hidden")
+    assert_equal [["healthy"], 0], doctor
+  ensure
+    redis("CONFIG", "SET", "save", "")
+  end
+end
