@@ -16,3 +16,5 @@ mod reliable;
 mod retries;
 mod sentinel;
 mod support;
+#[cfg(feature = "tool")]
+mod top;

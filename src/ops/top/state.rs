@@ -279,7 +279,10 @@ impl State {
         if let Some(command) = self.asked.take() {
             return match key {
                 Key::Char('y' | 'Y') => self.done(command),
-                _ => Effect::None,
+                _ => {
+                    self.on_notice(Instant::now(), "Nothing was done".to_owned());
+                    Effect::None
+                }
             };
         }
         if self.is_filtering {

@@ -4,7 +4,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Rect};
 
 use super::Canvas;
-use super::parts::grouped;
+use super::parts::{Column, grouped};
 use crate::ops::frame::ago;
 use crate::ops::top::state::{PAGE, Row, Tab};
 
@@ -28,7 +28,7 @@ impl Canvas<'_> {
             (None, _) => {
                 let pages = data.total.div_ceil(PAGE).max(1);
                 format!(
-                    "{}: page {} of {}, {total} jobs",
+                    "{}: page {} of {}, {total} in all",
                     self.state.tab.name(),
                     data.of.page + 1,
                     grouped(pages as u64)
@@ -36,24 +36,32 @@ impl Canvas<'_> {
             }
         };
         let is_failed = self.state.tab != Tab::Scheduled;
-        let mut columns = vec![
-            ("When", Constraint::Length(10)),
-            ("Queue", Constraint::Length(14)),
-            ("Job", Constraint::Fill(2)),
-            ("Arguments", Constraint::Fill(3)),
-        ];
-        if is_failed {
-            columns.push(("Error", Constraint::Fill(3)));
-        }
+        // A narrow terminal has room for what and why.
+        let (has_queue, has_arguments) = (area.width >= 60, !is_failed || area.width >= 90);
+        let columns: Vec<Column> = [
+            (true, ("When", Constraint::Length(9))),
+            (has_queue, ("Queue", Constraint::Length(14))),
+            (true, ("Job", Constraint::Fill(2))),
+            (has_arguments, ("Arguments", Constraint::Fill(3))),
+            (is_failed, ("Error", Constraint::Fill(3))),
+        ]
+        .into_iter()
+        .filter_map(|(is_shown, column)| is_shown.then_some(column))
+        .collect();
         self.table(frame, area, &title, &columns, |row| {
             let Row::Job(entry) = row else { return Vec::new() };
             let record = &entry.record;
             let queue = record.payload().map_or("", |payload| payload.queue());
-            let mut cells = vec![ago(entry.score), queue.to_owned(), record.display_class(), arguments(record)];
-            if is_failed {
-                cells.push(error(record));
-            }
-            cells
+            columns
+                .iter()
+                .map(|(name, _)| match *name {
+                    "When" => ago(entry.score),
+                    "Queue" => queue.to_owned(),
+                    "Job" => record.display_class(),
+                    "Arguments" => arguments(record),
+                    _ => error(record),
+                })
+                .collect()
         });
     }
 }
