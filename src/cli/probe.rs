@@ -66,7 +66,8 @@ impl Probe {
         };
         let mut stream = TcpStream::connect_timeout(&self.at, left()?)?;
         stream.set_write_timeout(Some(left()?))?;
-        write!(stream, "GET /{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.at)?;
+        let request = format!("GET /{path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.at);
+        stream.write_all(request.as_bytes())?;
         let (mut answer, mut piece) = (Vec::new(), [0; 1_024]);
         while answer.len() < LONGEST {
             stream.set_read_timeout(Some(left()?))?;
