@@ -53,12 +53,7 @@ impl<J: ActiveJob> Job for Running<J> {
 
     async fn perform(&self, cx: Context, _: RawArgs) -> JobResult {
         // Nothing that is wrong here is the job's: its rules are not asked.
-        let mut data = JobData::of(cx.payload())?;
-        if data.job_class.strip_prefix("::").unwrap_or(&data.job_class) != J::CLASS {
-            return Err(
-                deserialization(format!("the payload is said to be for {}, its data for another", J::CLASS)).into()
-            );
-        }
+        let mut data = Self::data(cx.payload())?;
         data.executions = data.executions.saturating_add(1);
         let cx = ActiveJobContext::new(cx, data);
         let outcome = match J::Args::from_json(cx.data().arguments()) {
@@ -69,6 +64,12 @@ impl<J: ActiveJob> Job for Running<J> {
             Err(error) if !error.is_interruption() => self.failed(&cx, error).await,
             outcome => outcome,
         }
+    }
+
+    #[cfg(feature = "contract")]
+    fn check_args(payload: &Payload) -> std::result::Result<(), JobError> {
+        let data = Self::data(payload)?;
+        J::Args::from_json(data.arguments()).map(drop).map_err(JobError::from)
     }
 
     fn retry_in(&self, count: u32, error: &JobError) -> RetryIn {
@@ -85,6 +86,14 @@ impl<J: ActiveJob> Job for Running<J> {
 }
 
 impl<J: ActiveJob> Running<J> {
+    fn data(payload: &Payload) -> std::result::Result<JobData, JobError> {
+        let data = JobData::of(payload)?;
+        if data.job_class.strip_prefix("::").unwrap_or(&data.job_class) == J::CLASS {
+            return Ok(data);
+        }
+        Err(deserialization(format!("the payload is said to be for {}, its data for another", J::CLASS)).into())
+    }
+
     async fn failed(&self, cx: &ActiveJobContext, error: JobError) -> JobResult {
         let (job_id, class, mut data) = (cx.job_id(), error.class(), cx.data().clone());
         let decision = self.0.rules().decide(&mut data, &error, &mut rand::rng());

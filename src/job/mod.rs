@@ -170,6 +170,17 @@ pub trait Job: Send + Sync + 'static {
         ArgsSchema::unknown()
     }
 
+    /// Whether the arguments of a payload can be read, as [`perform`](Self::perform) gets them: what `contract check` asks. One that reads
+    /// [`RawArgs`] itself can say more here.
+    ///
+    /// # Errors
+    ///
+    /// What the job would fail with.
+    #[cfg(feature = "contract")]
+    fn check_args(payload: &Payload) -> std::result::Result<(), JobError> {
+        Self::Args::from_json(payload.args()).map(drop).map_err(JobError::from)
+    }
+
     /// Does the work. An error, a panic and wrong arguments are failures, retried as Sidekiq does.
     ///
     /// # Cancel safety
@@ -234,6 +245,16 @@ pub trait BlockingJob: Send + Sync + 'static {
     #[cfg(feature = "contract")]
     fn args_schema() -> ArgsSchema {
         ArgsSchema::unknown()
+    }
+
+    /// As [`Job::check_args`].
+    ///
+    /// # Errors
+    ///
+    /// What the job would fail with.
+    #[cfg(feature = "contract")]
+    fn check_args(payload: &Payload) -> std::result::Result<(), JobError> {
+        Self::Args::from_json(payload.args()).map(drop).map_err(JobError::from)
     }
 
     /// Does the work, on a thread that may be blocked.

@@ -190,7 +190,7 @@ macro_rules! by_value {
 
             #[cfg(feature = "contract")]
             fn check(&self, payload: &Payload) -> std::result::Result<(), JobError> {
-                decode::<J::Args>(payload).map(drop)
+                J::check_args(payload)
             }
         }
     };
