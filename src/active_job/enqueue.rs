@@ -15,7 +15,8 @@ use crate::job::JobOptions;
 use crate::payload::{Jid, Payload};
 use crate::time::StampForm;
 
-/// A job of ActiveJob about to be enqueued: what [`ActiveJob::later`](super::ActiveJob::later) returns.
+/// A job of ActiveJob about to be enqueued: what [`ActiveJob::later`](super::ActiveJob::later) returns. [`of`](Self::of) is for a class that only
+/// Ruby knows.
 ///
 /// ```no_run
 /// # use ferrokiq::active_job::{ActiveJob, ActiveJobContext};
@@ -29,13 +30,17 @@ use crate::time::StampForm;
 /// use std::time::Duration;
 ///
 /// GreetJob::later().wait(Duration::from_secs(60)).queue("slow").perform_later(client, (7,)).await?;
+///
+/// use ferrokiq::active_job::Later;
+///
+/// Later::of("RubyOnlyJob").perform_later(client, (7, "hello".to_owned())).await?;
 /// # Ok(())
 /// # }
 /// ```
 #[derive(Clone, Debug)]
 #[must_use = "nothing is enqueued until `perform_later`"]
 pub struct Later<A> {
-    class: &'static str,
+    class: Box<str>,
     options: JobOptions,
     priority: Option<i64>,
     at: Option<Time>,
@@ -62,8 +67,13 @@ struct Data<'a> {
 }
 
 impl<A: Arguments> Later<A> {
-    pub(super) fn new(class: &'static str, options: JobOptions) -> Self {
-        Self { class, options, priority: None, at: None, locale: None, timezone: None, args: PhantomData }
+    /// A job of this Ruby class.
+    pub fn of(class: &str) -> Self {
+        Self::new(class, JobOptions::new())
+    }
+
+    pub(super) fn new(class: &str, options: JobOptions) -> Self {
+        Self { class: class.into(), options, priority: None, at: None, locale: None, timezone: None, args: PhantomData }
     }
 
     /// Run it after so long.
@@ -132,7 +142,7 @@ impl<A: Arguments> Later<A> {
         let mut payload = self.options.payload();
         let queue = payload.queue().to_owned();
         let data = Data {
-            job_class: self.class,
+            job_class: &self.class,
             job_id: uuid(&mut rand::rng()),
             provider_job_id: (),
             queue_name: &queue,
@@ -145,7 +155,7 @@ impl<A: Arguments> Later<A> {
             enqueued_at: Time::utc(now).to_string(),
             scheduled_at: self.at.as_ref().map(Time::as_str),
         };
-        payload.insert("wrapped", self.class);
+        payload.insert("wrapped", &*self.class);
         payload.insert("args", [data]);
         payload.insert("class", wrapper);
         if let Some(at) = &self.at

@@ -9,7 +9,6 @@ use super::enqueue::Later;
 use super::hash::Hash;
 use crate::client::Client;
 use crate::error::Result;
-use crate::job::JobOptions;
 use crate::payload::Jid;
 #[cfg(feature = "server")]
 use crate::payload::Payload;
@@ -56,7 +55,7 @@ impl MailDelivery {
             method: method.to_owned(),
             params: None,
             args: Vec::new(),
-            later: Later::new(DELIVERY_JOBS[0], JobOptions::new()),
+            later: Later::of(DELIVERY_JOBS[0]),
         }
     }
 

@@ -135,4 +135,48 @@ mod tests {
             assert_eq!(text.parse::<TraceParent>(), Err(NoTraceParent), "{text}");
         }
     }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn what_a_job_pushes_belongs_to_its_trace_unless_it_says_otherwise() {
+        use crate::client::Bulk;
+        use crate::testing::{Fake, perform};
+        use crate::{Job, JobResult};
+
+        struct Parent;
+
+        impl Job for Parent {
+            const CLASS: &'static str = "ParentJob";
+            type Args = ();
+
+            async fn perform(&self, cx: Context, (): ()) -> JobResult {
+                let parent = cx.trace_parent().expect("it has one");
+                assert_eq!((parent.span_id(), cx.trace_state().as_deref(), cx.baggage()), (0xb7, Some("a=1"), None));
+                assert_eq!(cx.current_attributes().collect::<Vec<_>>(), [("cattr", "{\"user\":1}")]);
+                assert_eq!(cx.locale().as_deref(), Some("fr"));
+                cx.client().push(Payload::new("Child", [])).await?;
+                let mut own = Payload::new("Child", []);
+                own.insert("locale", "de");
+                cx.client().clone().idempotent().push(own).await?;
+                cx.client().push_bulk(Bulk::new(Payload::new("Child", []), [(1,), (2,)])?).await?;
+                Ok(())
+            }
+        }
+
+        let payload = Payload::parse(
+            r#"{"class":"ParentJob","args":[],"traceparent":"00-4bf92f3577b34da6a3ce929d0e0e4736-00000000000000b7-01","tracestate":"a=1","cattr":{"user":1},"locale":"fr","tags":["x"]}"#,
+        )
+        .unwrap();
+        let fake = Fake::new();
+        perform(&Parent, fake.client(), payload.clone()).await.unwrap();
+        let jobs = fake.jobs();
+        assert_eq!(jobs.len(), 4);
+        for (at, job) in jobs.iter().enumerate() {
+            for key in ["traceparent", "tracestate", "cattr"] {
+                assert_eq!(job.get(key), payload.get(key), "{key}");
+            }
+            assert_eq!(job.get("locale"), Some(if at == 1 { "\"de\"" } else { "\"fr\"" }));
+            assert!(!job.contains_key("tags"));
+        }
+    }
 }
