@@ -1,12 +1,21 @@
 //! How things are done: for reading, not for calling. The same pages stand in `docs/guide/`; their Rust examples are compiled.
 
+#[doc = include_str!("../docs/guide/getting-started.md")]
+pub mod getting_started {}
 #[doc = include_str!("../docs/guide/move-a-job.md")]
 pub mod move_a_job {}
+#[doc = include_str!("../docs/guide/cookbook.md")]
+pub mod cookbook {}
+#[cfg(feature = "testing")]
+#[doc = include_str!("../docs/guide/testing.md")]
+pub mod testing {}
 #[doc = include_str!("../docs/guide/configuration.md")]
 pub mod configuration {}
 #[doc = include_str!("../docs/guide/deployment.md")]
 pub mod deployment {}
 #[doc = include_str!("../docs/guide/metrics.md")]
 pub mod metrics {}
+#[doc = include_str!("../docs/guide/migrating-from-rusty-sidekiq.md")]
+pub mod migrating_from_rusty_sidekiq {}
 #[doc = include_str!("../docs/promises.md")]
 pub mod promises {}

@@ -3,9 +3,10 @@
 //! - [`Job`]: what to run; [`Server`] runs it; [`cli::run`] is a worker's whole `main`
 //! - [`Client`] and [`Payload`]: what to push
 //! - [`server`]: capsules, fetchers, middleware, events
+//! - the guide in `docs/guide/`: getting started, moving a job, patterns, configuration, deployment, metrics
 //! - `active_job` (feature `active-job`): the jobs of a Rails app
 //!
-//! Features: `cli` (the default, with `server`), `server`, `active-job`, `contract`, `testing`, `tls`, `tool` (the binary `ferrokiq`). An app
+//! Features: `cli` (the default, with `server`), `server`, `active-job`, `contract`, `metrics`, `testing`, `tls`, `tool` (the binary `ferrokiq`). An app
 //! that only enqueues takes none: `default-features = false`.
 //!
 //! ```no_run
@@ -67,8 +68,3 @@ pub use store::{Credentials, RedisOptions};
 #[cfg(all(doctest, feature = "cli"))]
 #[doc = include_str!("../README.md")]
 struct Readme;
-
-/// The code in the guides compiles.
-#[cfg(all(doctest, feature = "cli", feature = "testing"))]
-#[doc = include_str!("../docs/guide/testing.md")]
-struct TestingGuide;
