@@ -14,6 +14,8 @@ const WAIT: Duration = Duration::from_secs(5);
 const HOLD: Duration = Duration::from_secs(30);
 /// Between two looks whether a suspect is alone.
 const LOOK: Duration = Duration::from_millis(10);
+/// Between two looks whether a sign of life got through.
+const SIGN: Duration = Duration::from_millis(100);
 /// Before a suspect that was sent away may come again.
 const TURN: Duration = Duration::from_millis(250);
 
@@ -71,6 +73,23 @@ impl Core {
                 Some(Admitted::Suspect(alone))
             }
         }
+    }
+
+    /// Waits until Redis took a sign of life again, or the server is quieted.
+    pub(crate) async fn heard_of(&self) {
+        while self.liveness.is_silent() && !self.handle.is_quiet() {
+            tokio::select! {
+                () = tokio::time::sleep(SIGN) => {}
+                () = self.handle.quieted() => {}
+            }
+        }
+    }
+
+    /// Nothing was heard of this process for so long that others may run what it has fetched. A job that has not begun is not begun any
+    /// more: it goes back to its queue if it is still ours.
+    pub(crate) async fn leave_to_others(&self, unit: &UnitOfWork) {
+        self.heard_of().await;
+        self.put_back(unit).await;
     }
 
     async fn put_back(&self, unit: &UnitOfWork) {

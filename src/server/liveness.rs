@@ -38,12 +38,16 @@ impl Liveness {
     }
 
     fn now(&self) -> u64 {
-        u64::try_from(self.since.elapsed().as_millis()).unwrap_or(u64::MAX).max(1)
+        self.millis(Instant::now())
+    }
+
+    fn millis(&self, at: Instant) -> u64 {
+        u64::try_from(at.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX).max(1)
     }
 
     /// Redis took a sign of life that was sent at `sent`: it counts from then.
     pub(crate) fn seen(&self, sent: Instant) {
-        let sent = u64::try_from(sent.saturating_duration_since(self.since).as_millis()).unwrap_or(u64::MAX).max(1);
+        let sent = self.millis(sent);
         self.last.store(sent, Ordering::Relaxed);
         let _ = self.row.compare_exchange(0, sent, Ordering::Relaxed, Ordering::Relaxed);
     }
@@ -55,8 +59,13 @@ impl Liveness {
 
     /// Whether the last sign is so long ago that this process must fetch nothing more: it may be taken for dead.
     pub(crate) fn is_silent(&self) -> bool {
+        self.was_silent(Instant::now())
+    }
+
+    /// The same as of a moment just now.
+    pub(crate) fn was_silent(&self, at: Instant) -> bool {
         let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-        Duration::from_millis(self.now()).saturating_sub(last) > self.span * 2 / 3
+        Duration::from_millis(self.millis(at)).saturating_sub(last) > self.span * 2 / 3
     }
 
     /// Whether signs got through for a while without a gap. Only such a process may judge others: when Redis itself was away, everybody is

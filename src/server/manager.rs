@@ -84,7 +84,8 @@ async fn fetch(core: Arc<Core>, source: Source) {
     while !handle.is_quiet() {
         if core.liveness.is_silent() {
             // Others may put this process's jobs back any moment: it must not take more.
-            wait_for_a_sign(&core).await;
+            tracing::error!("no sign of life reached Redis for long: nothing is fetched until one does");
+            core.heard_of().await;
             continue;
         }
         let want = intake.wanted(round_trip);
@@ -118,17 +119,6 @@ async fn fetch(core: Arc<Core>, source: Source) {
     intake.close();
     fetcher.close().await;
     give_back(&core, &intake.take_ready()).await;
-}
-
-/// Waits until Redis took a sign of life again.
-async fn wait_for_a_sign(core: &Core) {
-    tracing::error!("no sign of life reached Redis for long: nothing is fetched until one does");
-    while core.liveness.is_silent() && !core.handle.is_quiet() {
-        tokio::select! {
-            () = tokio::time::sleep(Duration::from_millis(100)) => {}
-            () = core.handle.quieted() => {}
-        }
-    }
 }
 
 /// Waits until a processor is free. Jobs that were fetched ahead and lie still meanwhile go back: another process may be

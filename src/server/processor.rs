@@ -51,8 +51,12 @@ impl Processor {
                 Box::pin(self.run_if_admitted(&unit)).await;
                 continue;
             }
-            self.slot.begin(&unit);
-            self.process(&unit).await;
+            let began = self.slot.begin(&unit);
+            if self.core.liveness.was_silent(began) && unit.lies_in_redis() {
+                Box::pin(self.core.leave_to_others(&unit)).await;
+            } else {
+                self.process(&unit).await;
+            }
             self.slot.end();
             tokio::task::consume_budget().await;
         }

@@ -70,9 +70,11 @@ impl WorkSlot {
         &self.tid
     }
 
-    pub(crate) fn begin(&self, unit: &UnitOfWork) {
-        let work = Work { unit: unit.clone(), since: Instant::now(), run_at: EpochSecs::now().secs() };
-        *self.current() = Some(work);
+    /// Says when it began.
+    pub(crate) fn begin(&self, unit: &UnitOfWork) -> Instant {
+        let since = Instant::now();
+        *self.current() = Some(Work { unit: unit.clone(), since, run_at: EpochSecs::now().secs() });
+        since
     }
 
     pub(crate) fn end(&self) {

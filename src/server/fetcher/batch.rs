@@ -163,6 +163,11 @@ impl UnitOfWork {
         &self.batch
     }
 
+    /// Whether it lies in a private list, where others find it; basic's jobs lie nowhere but here.
+    pub(crate) fn lies_in_redis(&self) -> bool {
+        !self.batch.list.is_empty()
+    }
+
     fn state(&self) -> &AtomicU8 {
         &self.batch.jobs[self.at].state
     }

@@ -68,7 +68,7 @@ impl Settler {
     /// The job is done. Never waits: the acknowledgement goes out with those of its batch.
     pub(crate) fn acknowledge(&self, unit: &UnitOfWork) {
         if let Some(last) = unit.finish() {
-            if !unit.batch().list().is_empty() {
+            if unit.lies_in_redis() {
                 self.unacknowledged.add();
             }
             self.report(unit.batch(), last);
