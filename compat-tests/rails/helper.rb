@@ -39,7 +39,7 @@ module Shop
   def before_setup
     super
     eventually(within: 40) {
-      PROCESSES.each_value { |process| refute process.ended?, process.said }
+      PROCESSES.each_value { |process| raise "#{process.title} has ended:\n#{process.said}" if process.ended? }
       assert APP.up?
       assert PROCESSES[:ruby].identity
       assert PROCESSES[:rust].identity

@@ -49,6 +49,13 @@ describe "a browser at a Rails app" do
 
   before { skip "there is no chromedriver (bin/setup --browser)" if ENV["CHROMEDRIVER"].to_s.empty? }
 
+  # Presses a button and waits for the page that follows.
+  def press(browser, kind)
+    browser.script("window.pressed = true")
+    browser.click("button[value=#{kind}]")
+    eventually { refute browser.script("return window.pressed || document.readyState != 'complete'") }
+  end
+
   # What the newest row of a kind says.
   def row(browser, kind)
     browser.script("return [...document.querySelectorAll('#list tr[id]')].map(row => row.innerText).find(text => text.includes('#{kind}')) ?? ''")
@@ -57,7 +64,7 @@ describe "a browser at a Rails app" do
   it "shows what became of a click, and the Web UI shows processes and jobs" do
     Browser.open do |browser|
       browser.visit(APP.url("/?user=joe"))
-      %w[rates mail primes pdf render].each { |kind| browser.click("button[value=#{kind}]") }
+      %w[rates mail primes pdf render].each { |kind| press(browser, kind) }
       eventually {
         assert_match(/render\s+joe\s+Rust\s+1642 KB of csv since 2026-01-01\s+joe\s+joe@shop.example\s+\d+ ms/, row(browser, "render"))
         assert_match(/primes\s+joe\s+Rust\s+148933 primes\s+joe/, row(browser, "primes"))
@@ -70,6 +77,11 @@ describe "a browser at a Rails app" do
       PROCESSES.values_at(:ruby, :rust).each { |process| eventually { assert_includes browser.text, process.identity.split(":")[0, 2].join(":") } }
       browser.visit(APP.url("/sidekiq/retries"))
       eventually { assert_match(/RenderReportJob.*UnknownFormat: a report is csv, not pdf/m, browser.text) }
+      # With the next heartbeat.
+      eventually {
+        browser.visit(APP.url("/sidekiq/metrics"))
+        %w[RenderReportJob CountPrimesJob ReportReadyJob].each { |name| assert_includes browser.text, name }
+      }
     end
   end
 end
