@@ -1,8 +1,10 @@
 use std::collections::HashSet;
 
+use tokio::task::JoinHandle;
+
 use super::PAGE;
 use super::sorted_set::{SortedEntry, SortedSet};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// The jobs of a set while it changes: the place is corrected by how much the set has shrunk.
 #[derive(Debug)]
@@ -48,28 +50,67 @@ impl SortedPages {
 
 /// The jobs of a set in no order, while it changes: each that is there from beginning to end is seen at least once, whatever else
 /// comes or goes meanwhile. One may be seen twice, which does no harm: it is only once that it can be taken away.
+///
+/// While a page is looked at, the next one is fetched.
 #[derive(Debug)]
 pub struct SortedScan {
     set: SortedSet,
     glob: Option<String>,
-    /// `None` at the end.
-    cursor: Option<u64>,
+    /// `None` before the beginning.
+    fetching: Option<Fetching>,
+    is_over: bool,
+}
+
+type Fetched = Result<(u64, Vec<SortedEntry>)>;
+
+/// Ends when dropped.
+#[derive(Debug)]
+struct Fetching(JoinHandle<Fetched>);
+
+impl Drop for Fetching {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 impl SortedScan {
     pub(super) fn new(set: SortedSet, glob: Option<String>) -> Self {
-        Self { set, glob, cursor: Some(0) }
+        Self { set, glob, fetching: None, is_over: false }
     }
 
     /// The next page, which may be empty; `None` at the end.
     ///
     /// # Errors
     ///
-    /// As [`SortedSet::size`].
+    /// As [`SortedSet::size`]; it is over then.
     pub async fn next(&mut self) -> Result<Option<Vec<SortedEntry>>> {
-        let Some(cursor) = self.cursor else { return Ok(None) };
-        let (next, found) = self.set.scan_from(cursor, self.glob.as_deref()).await?;
-        self.cursor = (next != 0).then_some(next);
-        Ok(Some(found))
+        if self.is_over {
+            return Ok(None);
+        }
+        let mut fetching = match self.fetching.take() {
+            Some(fetching) => fetching,
+            None => self.fetch(0),
+        };
+        let fetched = (&mut fetching.0).await;
+        let fetched = fetched.map_err(|error| Error::new(ErrorKind::Redis, "search a set failed").because(error));
+        match fetched.and_then(|page| page) {
+            Ok((0, page)) => {
+                self.is_over = true;
+                Ok(Some(page))
+            }
+            Ok((cursor, page)) => {
+                self.fetching = Some(self.fetch(cursor));
+                Ok(Some(page))
+            }
+            Err(error) => {
+                self.is_over = true;
+                Err(error)
+            }
+        }
+    }
+
+    fn fetch(&self, cursor: u64) -> Fetching {
+        let (set, glob) = (self.set.clone(), self.glob.clone());
+        Fetching(tokio::spawn(async move { set.scan_from(cursor, glob.as_deref()).await }))
     }
 }

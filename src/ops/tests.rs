@@ -66,3 +66,29 @@ fn every_argument_is_explained() {
         }
     }
 }
+
+/// The guide names every command and exit code, and what it shows makes sense.
+#[test]
+fn the_guide_is_complete() {
+    let guide = include_str!("../../docs/guide/operating.md");
+    for (name, _) in leaves(&cli(), "") {
+        let own = name.split_once(' ').map_or("", |(_, rest)| rest);
+        assert!(guide.contains(&format!("`{own}`")), "{own}");
+    }
+    for (code, meaning) in Code::ALL {
+        let row = format!("| {} | {meaning} |", code as u8);
+        assert!(guide.contains(&row), "{row}");
+    }
+    let blocks = guide.split("```sh\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let shown = blocks.flat_map(str::lines).filter(|line| !line.starts_with("cargo "));
+    let mut count = 0;
+    for example in shown.filter_map(|line| Some(line.split_once("ferrokiq ")?.1)) {
+        let mut said = words(example);
+        said.insert(0, "ferrokiq".to_owned());
+        if let Err(error) = cli().try_get_matches_from(&said) {
+            panic!("{example}: {error}");
+        }
+        count += 1;
+    }
+    assert!(count >= 6, "{count}");
+}
