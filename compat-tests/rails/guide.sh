@@ -60,9 +60,12 @@ failed() {
 
 run() { (cd "$work" && bash -euo pipefail -c "$1") >"$work/data/said.command" 2>&1; }
 
+# In a process group of its own.
 begin() {
-  (cd "$work" && exec setsid bash -euo pipefail -c "$1") >"$work/data/said.${#running[@]}" 2>&1 &
+  set -m
+  (cd "$work" && exec bash -euo pipefail -c "$1") >"$work/data/said.${#running[@]}" 2>&1 </dev/null &
   running+=($!)
+  set +m
 }
 
 says() {
