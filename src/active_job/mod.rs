@@ -42,12 +42,20 @@
 mod argument;
 mod arguments;
 mod codec;
-#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "only a worker reads what a job says"))]
+#[cfg_attr(
+    not(any(feature = "server", feature = "testing")),
+    allow(dead_code, reason = "only who runs a job reads what it says")
+)]
 mod context;
 mod convert;
 mod current;
-#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "only a worker reads what a job says"))]
+#[cfg_attr(
+    not(any(feature = "server", feature = "testing")),
+    allow(dead_code, reason = "only who runs a job reads what it says")
+)]
 mod data;
+mod decode;
+mod encode;
 mod enqueue;
 mod error;
 mod global_id;
@@ -56,12 +64,20 @@ mod job;
 mod json;
 mod keywords;
 mod mail;
+mod marks;
 mod moment;
 mod number;
-#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "only a worker reads what a job says"))]
-mod rules;
 #[cfg(feature = "server")]
+mod registering;
+#[cfg_attr(
+    not(any(feature = "server", feature = "testing")),
+    allow(dead_code, reason = "only who runs a job reads what it says")
+)]
+mod rules;
+#[cfg(any(feature = "server", feature = "testing"))]
 mod running;
+#[cfg(feature = "testing")]
+mod testing;
 mod values;
 
 pub use argument::Argument;

@@ -174,7 +174,7 @@ impl Time {
     }
 
     /// The second it is in, as Rails before 7.1 writes it: `2026-01-02T03:04:05Z`.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "server", feature = "testing"))]
     pub(super) fn whole_second(&self) -> String {
         format!("{}Z", Clock(self.secs))
     }

@@ -3,45 +3,18 @@
 use std::time::{Duration, SystemTime};
 
 use super::context::ActiveJobContext;
-use super::data::{JobData, WRAPPERS};
+use super::data::JobData;
 use super::error::deserialization;
-use super::mail::Waiting;
 use super::moment::Time;
 use super::rules::Decision;
 use super::{ActiveJob, Arguments};
 use crate::client::flows;
 use crate::job::{Context, Job, JobError, JobOptions, JobResult, OnExhausted, RawArgs, RetryIn};
 use crate::payload::Payload;
-use crate::server::{ServerBuilder, Wrapping};
-
-static WRAPPING: Wrapping = Wrapping { wrappers: &WRAPPERS, inner, unknown };
-
-impl ServerBuilder {
-    /// Runs the payloads of an ActiveJob class by this job (feature `active-job`).
-    pub fn register_active_job<J: ActiveJob>(self, job: J) -> Self {
-        self.register_wrapped(&WRAPPING, Running(job))
-    }
-}
-
-/// What Sidekiq shows, else what ActiveJob says itself.
-fn inner(payload: &Payload) -> Option<String> {
-    if payload.contains_key("wrapped") {
-        return Some(payload.display_class().to_owned());
-    }
-    JobData::of(payload).ok().map(|data| data.job_class)
-}
-
-fn unknown(payload: &Payload) -> JobError {
-    let class = inner(payload).unwrap_or_else(|| payload.class().to_owned());
-    let mail = Waiting::of(&class, payload).map(|mail| {
-        format!(": {mail} is a mail and no process here sends mails; have Ruby work on its queue, or leave unknown classes to it")
-    });
-    JobError::new("NameError", format!("uninitialized constant {class}{}", mail.unwrap_or_default()))
-}
 
 /// Runs an [`ActiveJob`] as a [`Job`].
 #[derive(Debug)]
-struct Running<J>(J);
+pub(super) struct Running<J>(pub(super) J);
 
 impl<J: ActiveJob> Job for Running<J> {
     const CLASS: &'static str = J::CLASS;
@@ -61,8 +34,8 @@ impl<J: ActiveJob> Job for Running<J> {
             Err(error) => Err(error.into()),
         };
         match outcome {
-            Err(error) if !error.is_interruption() => self.failed(&cx, error).await,
-            outcome => outcome,
+            Err(error) => self.failed(&cx, error).await,
+            Ok(()) => Ok(()),
         }
     }
 

@@ -18,7 +18,7 @@ use std::time::{Duration, Instant};
 
 pub use bulk::Bulk;
 use delivery::Delivery;
-#[cfg(all(feature = "active-job", feature = "server"))]
+#[cfg(all(feature = "active-job", any(feature = "server", feature = "testing")))]
 pub(crate) use inherited::flows;
 pub(crate) use inherited::{Inherited, is_current_attributes};
 pub use middleware::{ClientMiddleware, Next};

@@ -133,7 +133,7 @@ impl Fake {
     async fn run_all(&self, which: impl Fn(&Payload) -> bool) -> std::result::Result<usize, JobError> {
         let mut ran = 0;
         while let Some(payload) = self.0.take(&which) {
-            let Some(runner) = lock(&self.0.runners).of(payload.class()) else {
+            let Some(runner) = lock(&self.0.runners).of(payload.display_class()) else {
                 let message =
                     format!("uninitialized constant {}: it is not registered with `testing::Fake`", payload.class());
                 return Err(JobError::new("NameError", message));

@@ -39,7 +39,7 @@ impl Inline {
 impl TestSink for Inline {
     fn accept<'a>(&'a self, client: &'a Client, payload: Payload) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
-            let class = payload.class().to_owned();
+            let class = payload.display_class().to_owned();
             let Some(runner) = self.0.of(&class) else {
                 return Err(Error::config(format!("{class} is not registered with `testing::Inline`")));
             };
