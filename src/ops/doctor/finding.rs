@@ -2,6 +2,46 @@
 
 use serde_json::{Value, json};
 
+/// Every check, and what it looks for.
+pub(super) const CHECKS: [(&str, &str); 36] = [
+    ("version", "Redis or Valkey older than 7.0"),
+    ("eviction", "maxmemory-policy other than noeviction"),
+    ("persistence", "no snapshots and no append-only file, or the last one failed"),
+    ("replica", "the URL leads to a replica"),
+    ("loading", "Redis still reads its data"),
+    ("memory", "80 % of maxmemory in use, 95 % for an error"),
+    ("clock", "the clock of Redis is off by more than 1 s, 10 s for an error"),
+    ("latency", "a round trip takes more than 10 ms"),
+    ("key-type", "a key of Sidekiq's holds something else"),
+    ("ghost-process", "a process is listed and has no heartbeat (--fix)"),
+    ("bad-process", "what is listed does not describe itself as a process"),
+    ("silent-process", "the last beat is older than 60 s"),
+    ("mixed-sidekiqs", "Sidekiq 8 beside older ones, which misread its times"),
+    ("no-process", "jobs wait, and no process is alive"),
+    ("unserved-queue", "jobs wait in a queue that no process serves"),
+    ("paused-queue", "jobs have waited in a paused queue for more than an hour"),
+    ("unnamed-queue", "a list of jobs that is not in the list of queues (--fix)"),
+    ("ghost-work", "running jobs of a process that is not alive"),
+    ("orphaned-jobs", "jobs of a dead ferrokiq worker that nobody puts back (--fix, with a worker's rights)"),
+    ("foreign-list", "lists of go-workers, exq and others, which nobody else reads"),
+    ("overdue", "a job is due for 2 minutes: nobody polls"),
+    ("score", "a time in milliseconds, before 2001, or ten years ahead"),
+    ("dead-set", "more than 10,000 dead jobs"),
+    ("not-a-job", "bytes that are no JSON object"),
+    ("no-class", "a job without class"),
+    ("no-jid", "a job without jid"),
+    ("no-queue", "a job without queue"),
+    ("no-args", "args missing or null (--fix: [])"),
+    ("bad-args", "args that are no array"),
+    ("no-retry", "a job without retry"),
+    ("bad-retry-count", "a retry_count that is no number"),
+    ("no-failure", "a job in the retry set without failed_at"),
+    ("float-millis", "times in milliseconds with a point (--fix: seconds)"),
+    ("whole-seconds", "times in seconds without a point (--fix: the point)"),
+    ("text-times", "times that are no numbers"),
+    ("huge-job", "a job of more than 256 KiB"),
+];
+
 /// How bad it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Severity {
@@ -85,6 +125,7 @@ pub(super) struct Finding {
 
 impl Finding {
     pub(super) fn error(check: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        debug_assert!(CHECKS.iter().any(|(name, _)| *name == check), "{check} is not told in the help");
         Self { check, severity: Severity::Error, what: what.into(), advice: advice.into(), count: 1, fix: None }
     }
 

@@ -8,6 +8,8 @@ use ferrokiq::api::{Api, JobRecord, SortedSet};
 use super::finding::{Finding, Fix, Place, many};
 use super::payload::{Damage, damages, repaired};
 
+/// Jobs that are read in one go.
+const PAGE: usize = 100;
 /// Seconds a job may wait for a poller.
 const OVERDUE: f64 = 120.0;
 /// Ten years.
@@ -93,7 +95,7 @@ pub(super) async fn rewrite(api: &Api, place: &Place) -> Result<usize> {
     let mut mended = 0;
     if let Place::Queue(name) = place {
         let queue = api.queue(name);
-        let mut pages = queue.pages();
+        let mut pages = queue.pages().of(PAGE);
         while let Some(page) = pages.next().await? {
             for record in page {
                 if let Some(payload) = repaired(&record) {
@@ -104,7 +106,7 @@ pub(super) async fn rewrite(api: &Api, place: &Place) -> Result<usize> {
         return Ok(mended);
     }
     let set = set(api, place);
-    let mut pages = set.pages();
+    let mut pages = set.pages().of(PAGE);
     while let Some(page) = pages.next().await? {
         for entry in page {
             if let Some(payload) = repaired(&entry.record) {
@@ -164,8 +166,8 @@ enum Pages {
 impl Pages {
     fn of(api: &Api, place: &Place) -> Self {
         match place {
-            Place::Queue(name) => Self::Queue(api.queue(name).pages()),
-            of_set => Self::Set(set(api, of_set).pages()),
+            Place::Queue(name) => Self::Queue(api.queue(name).pages().of(PAGE)),
+            of_set => Self::Set(set(api, of_set).pages().of(PAGE)),
         }
     }
 

@@ -15,7 +15,7 @@ use ferrokiq::time::EpochSecs;
 use serde_json::json;
 
 use super::frame::{Code, Done, Failure, Style, Tool};
-use finding::{Finding, Fix, Place, Severity, many};
+use finding::{CHECKS, Finding, Fix, Place, Severity, many};
 use jobs::Reading;
 use keyspace::Names;
 
@@ -24,13 +24,17 @@ const SAMPLE: usize = 10_000;
 /// Names of keys that are looked at unless all are asked for.
 const NAMES: usize = 200_000;
 
+const EXAMPLES: &str =
+    "Examples:\n  ferrokiq doctor\n  ferrokiq doctor --full --json | jq -r .check\n  ferrokiq doctor --fix";
+
 /// What is wrong with this Redis, one line each: settings, processes, queues, damaged jobs, what other ports left behind
 ///
 /// Says "healthy" and exits with 0 where nothing is; else with 1. Reads only, and no more than 10,000 jobs of each queue and set and
 /// 200,000 names of keys, unless --full is said.
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ferrokiq doctor\n  ferrokiq doctor --full --json | jq -r .check\n  ferrokiq doctor --fix"
+    after_help = EXAMPLES,
+    after_long_help = checks()
 )]
 pub(crate) struct Doctor {
     /// Read every job and the name of every key
@@ -40,6 +44,12 @@ pub(crate) struct Doctor {
     /// Say what can be mended, ask, and mend it. No job is deleted
     #[arg(long)]
     fix: bool,
+}
+
+/// Examples, and what is looked for.
+fn checks() -> String {
+    let lines: Vec<String> = CHECKS.iter().map(|(name, what)| format!("  {name:<16} {what}")).collect();
+    format!("{EXAMPLES}\n\nChecks:\n{}", lines.join("\n"))
 }
 
 /// What an examination gave.

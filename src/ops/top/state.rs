@@ -11,6 +11,8 @@ use super::keys::{Key, Verb};
 pub(super) const PAGE: usize = 25;
 /// Points of the graph that are kept.
 pub(super) const POINTS: usize = 240;
+/// How often a process adds to the counters: rates are averages over as long, or they would jump.
+const BEAT: Duration = Duration::from_secs(10);
 /// How long a notice stays.
 const NOTICE: Duration = Duration::from_secs(8);
 /// Data older than this is told to be old.
@@ -170,7 +172,8 @@ pub(super) struct State {
     pub(super) data: Option<Snapshot>,
     /// Newest last.
     pub(super) rates: VecDeque<Rate>,
-    counted: Option<(Instant, u64, u64)>,
+    /// Counters of the last [`BEAT`] or so, oldest first.
+    counted: VecDeque<(Instant, u64, u64)>,
     /// Why nothing could be read the last time.
     pub(super) trouble: Option<String>,
     notice: Option<(Instant, String)>,
@@ -190,7 +193,7 @@ impl State {
             is_filtering: false,
             data: None,
             rates: VecDeque::new(),
-            counted: None,
+            counted: VecDeque::new(),
             trouble: None,
             notice: None,
         }
@@ -252,20 +255,27 @@ impl State {
 
     /// The graph goes by seconds, however far apart two answers are.
     fn count(&mut self, snapshot: &Snapshot) {
-        let (processed, failed) = (snapshot.stats.processed, snapshot.stats.failed);
-        if let Some((since, processed_then, failed_then)) = self.counted {
-            let secs = snapshot.at.saturating_duration_since(since).as_secs_f64();
-            if secs < 1.0 {
-                return;
-            }
+        let (at, processed, failed) = (snapshot.at, snapshot.stats.processed, snapshot.stats.failed);
+        let since = |then: Instant| at.saturating_duration_since(then);
+        if self.counted.back().is_some_and(|last| since(last.0) < Duration::from_secs(1)) {
+            return;
+        }
+        while self.counted.get(1).is_some_and(|second| since(second.0) >= BEAT) {
+            self.counted.pop_front();
+        }
+        // A single beat in a shorter time would look like a storm.
+        if let Some((then, processed_then, failed_then)) = self.counted.front()
+            && since(*then) >= BEAT / 2
+        {
+            let secs = since(*then).as_secs_f64();
             let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / secs;
             self.rates
-                .push_back(Rate { processed: rate(processed, processed_then), failed: rate(failed, failed_then) });
+                .push_back(Rate { processed: rate(processed, *processed_then), failed: rate(failed, *failed_then) });
             if self.rates.len() > POINTS {
                 self.rates.pop_front();
             }
         }
-        self.counted = Some((snapshot.at, processed, failed));
+        self.counted.push_back((at, processed, failed));
     }
 
     pub(super) fn on_key(&mut self, key: Key) -> Effect {

@@ -3,7 +3,7 @@
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::symbols::Marker;
-use ratatui::text::Line;
+use ratatui::text::{Line, Span};
 use ratatui::widgets::{Axis, Chart, Dataset, GraphType};
 
 use super::Canvas;
@@ -31,14 +31,16 @@ impl Canvas<'_> {
         };
         let (processed, failed) = (points(|rate| rate.processed), points(|rate| rate.failed));
         let top = processed.iter().chain(&failed).fold(5.0_f64, |top, (_, rate)| top.max(*rate));
-        let line = |name: &'static str, points, style| {
-            Dataset::default().name(name).marker(Marker::Braille).graph_type(GraphType::Line).style(style).data(points)
+        let line = |points, style| {
+            Dataset::default().marker(Marker::Braille).graph_type(GraphType::Line).style(style).data(points)
         };
-        let datasets =
-            vec![line("processed/s", &processed, self.theme.good()), line("failed/s", &failed, self.theme.bad())];
-        let newest = rates
-            .back()
-            .map_or_else(String::new, |rate| format!(" {:.0} jobs/s, {:.0} failed/s ", rate.processed, rate.failed));
+        let datasets = vec![line(&processed, self.theme.good()), line(&failed, self.theme.bad())];
+        let newest = rates.back().map_or_else(Vec::new, |rate| {
+            vec![
+                Span::styled(format!(" {:.0} processed/s ", rate.processed), self.theme.good()),
+                Span::styled(format!(" {:.0} failed/s ", rate.failed), self.theme.bad()),
+            ]
+        });
         let labels = [0.0, top / 2.0, top].map(|label| Line::from(format!("{label:>6.0}")));
         let chart = Chart::new(datasets)
             .x_axis(Axis::default().bounds([0.0, most as f64 - 1.0]).style(self.theme.border()))
