@@ -6,12 +6,12 @@
 # It says on standard error which width and height that is.
 
 require "cgi"
-require "io/console"
 
 # Colours as terminals of today have them: the first eight, then the light ones.
 COLOURS = %w[#3b4048 #e06c75 #98c379 #e5c07b #61afef #c678dd #56b6c2 #dcdfe4 #6b727e #ff7a85 #b5e890 #ffd68a #7cc0ff #e29bf0 #74d4df #ffffff].freeze
 TEXT, GROUND = "#d7dae0", "#1b1e24"
-CELL, LINE = 8.43, 18
+# A cell of a 14 px font, in pixels.
+CELL, LINE = 8.5, 17
 
 class Pen
   def initialize = @style = {}
@@ -48,7 +48,8 @@ pen = Pen.new
 rows = lines.map do |line|
   cells = line.split(/(\e\[[0-9;]*m)/).reject(&:empty?).map do |piece|
     next pen.apply(piece[2..-2].split(";").map(&:to_i)).then { nil } if piece.start_with?("\e")
-    "<span style=\"#{pen.css}\">#{CGI.escapeHTML(piece)}</span>"
+    # One cell each: braille and arrows come from other fonts, and are wider.
+    "<span style=\"#{pen.css}\">#{piece.each_char.map { |char| "<i>#{CGI.escapeHTML(char)}</i>" }.join}</span>"
   end
   "<div>#{cells.join}</div>"
 end
@@ -59,6 +60,7 @@ puts <<~HTML
   <style>
     body { margin: 0; padding: 16px; background: #{GROUND}; }
     div { font: 14px/#{LINE}px "DejaVu Sans Mono", monospace; height: #{LINE}px; white-space: pre; }
+    i { display: inline-block; width: #{CELL}px; font-style: normal; text-decoration: inherit; text-align: center; overflow: hidden; vertical-align: top; height: #{LINE}px; }
   </style>
   #{rows.join("\n")}
 HTML
