@@ -6,7 +6,7 @@
 //! - the guide in `docs/guide/`: getting started, moving a job, patterns, configuration, deployment, metrics
 //! - `active_job` (feature `active-job`): the jobs of a Rails app
 //!
-//! Features: `cli` (the default, with `server`), `server`, `active-job`, `contract`, `metrics`, `testing`, `tls`, `tool` (the binary `ferrokiq`). An app
+//! Features: `cli` (the default, with `server`), `server`, `active-job`, `contract`, `metrics`, `otel`, `testing`, `tls`, `tool` (the binary `ferrokiq`). An app
 //! that only enqueues takes none: `default-features = false`.
 //!
 //! ```no_run
@@ -46,6 +46,8 @@ mod generated;
 #[cfg(all(any(doc, doctest), feature = "cli"))]
 pub mod guide;
 pub mod job;
+#[cfg(feature = "otel")]
+pub mod otel;
 pub mod payload;
 #[cfg(feature = "server")]
 pub mod server;

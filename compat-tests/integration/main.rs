@@ -9,6 +9,8 @@ mod client;
 mod health;
 mod hostile;
 mod lifecycle;
+#[cfg(feature = "otel")]
+mod otel;
 mod outages;
 mod ownership;
 mod promises;
