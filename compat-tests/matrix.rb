@@ -11,6 +11,8 @@ columns = results.map { |result| result.values_at("sidekiq", "server") }.uniq.so
 rows = results.group_by { |result| result["feature"] }.sort
 
 cell = ->(results) {
+  # What depends on Sidekiq alone runs with one server.
+  return "" if results.empty?
   ran = results.reject { |result| result["skipped"] }
   bad = ran.reject { |result| result["passed"] }
   return "**#{bad.size} of #{ran.size} failed**" if bad.any?
