@@ -77,7 +77,7 @@ describe "work on many jobs" do
     moved = File.read(err.path)[/\Aerror: interrupted; (\d+) were replayed, the rest is as it was\n\z/, 1].to_i
     assert_equal [moved, 600 - moved], [redis("LLEN", "queue:default"), redis("ZCARD", "retry")]
     assert_includes 40...600, moved
-    assert_equal moved, File.readlines(file).size - 1
+    assert_equal [moved, 0o600], [File.readlines(file).size - 1, File.stat(file).mode & 0o777]
     assert_equal [1], redis("LRANGE", "queue:default", 0, -1).map { |raw| JSON.parse(raw)["retry_count"] }.uniq
 
     assert_equal "#{moved} are back\n", tool("retries", "undo", file).out
@@ -183,6 +183,26 @@ describe "work on many jobs" do
     File.write(file, "[123456789012345678901234, 1.50]\n")
     tool("push", "EchoJob", "--bulk", file)
     assert_includes redis("LINDEX", "queue:default", 0), '"args":[123456789012345678901234,1.50]'
+  end
+
+  it "takes Redis from a flag, or from the variable that another one names" do
+    fill_retries(1)
+    [[{"REDIS_URL" => "redis://127.0.0.1:1"}, "--redis", REDIS.url(as: "operator")], [{"REDIS_PROVIDER" => "MINE", "MINE" => REDIS.url(as: "operator"), "REDIS_URL" => "redis://127.0.0.1:1"}]].each do |env, *flags|
+      assert_equal 1, tool("stats", "--json", *flags, env: env).json[0]["retries"]
+    end
+  end
+
+  it "says how far it came when Redis goes silent" do
+    fill_retries(600)
+    silent = Thread.new { eventually { assert_operator redis("LLEN", "queue:default"), :>=, 20 } && redis("CLIENT", "KILL", "USER", "ferrokiq-operator") && redis("ACL", "SETUSER", "ferrokiq-operator", "off") }
+    said = run_tool("retries", "replay", "--all", "--yes", "--rate", "400/s")
+    silent.join
+    assert_includes [69, 77], said.code, said.err
+    assert_match(/\Aerror: .*; \d+ were replayed, (the rest is as it was|of the next hundred nobody knows)\n\z/, said.err)
+    assert_equal 600, redis("LLEN", "queue:default") + redis("ZCARD", "retry")
+  ensure
+    redis("ACL", "SETUSER", "ferrokiq-operator", "on")
+    redis("ACL", "LOG", "RESET")
   end
 
   it "ends well when nobody reads on" do

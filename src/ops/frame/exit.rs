@@ -77,6 +77,11 @@ impl Failure {
         Self::input(format!("{}: {error}", path.display()))
     }
 
+    /// Redis went silent: what was being done may be done.
+    pub(crate) fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Library(error) if error.is_ambiguous())
+    }
+
     /// As it is told: one line.
     pub(crate) fn line(&self) -> String {
         match self {

@@ -100,9 +100,10 @@ impl Pusher {
         let bulk = Bulk::new(self.template.clone(), self.batch.drain(..))?.batch_size(BATCH);
         let bulk = if let Some(at) = self.at { bulk.at([at]) } else { bulk };
         if let Err(error) = self.client.push_bulk(bulk).await {
-            // The batch as a whole: nothing of it is through.
+            // The batch as a whole: nothing of it is through, unless nobody knows.
             let failure = Failure::from(error);
-            return Err(self.stopped(failure.code(), &failure.line()));
+            let unsure = if failure.is_ambiguous() { format!("; {jobs} may be pushed") } else { String::new() };
+            return Err(self.stopped(failure.code(), &format!("{}{unsure}", failure.line())));
         }
         self.pushed += jobs;
         self.progress.add(jobs);

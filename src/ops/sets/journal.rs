@@ -44,10 +44,13 @@ pub(super) struct Journal {
 }
 
 impl Journal {
-    /// A new file: an old journal may be all there is to undo another replay.
+    /// A new file, for its owner alone since it holds payloads: an old journal may be all there is to undo another replay.
     pub(super) fn create(path: &Path, kind: Kind) -> Result<Self, Failure> {
-        let file = OpenOptions::new().write(true).create_new(true).open(path);
-        let file = file.map_err(|error| Failure::file(path, &error))?;
+        let mut how = OpenOptions::new();
+        how.write(true).create_new(true);
+        #[cfg(unix)]
+        std::os::unix::fs::OpenOptionsExt::mode(&mut how, 0o600);
+        let file = how.open(path).map_err(|error| Failure::file(path, &error))?;
         let mut journal = Self { path: path.to_owned(), out: BufWriter::new(file) };
         let head = Head { ferrokiq_journal: VERSION, set: kind.key().to_owned(), at: EpochSecs::now().to_utc() };
         journal.write(&head)?;

@@ -58,7 +58,8 @@ impl Tally {
 
     /// Why it stopped, and how far it had come.
     pub(super) fn stopped(&self, why: Failure) -> Failure {
-        Failure::Told(why.code(), format!("{}; {} were {}, the rest is as it was", why.line(), self.done, self.what))
+        let rest = if why.is_ambiguous() { "of the next hundred nobody knows" } else { "the rest is as it was" };
+        Failure::Told(why.code(), format!("{}; {} were {}, {rest}", why.line(), self.done, self.what))
     }
 
     /// Stopped by Ctrl-C.
