@@ -8,7 +8,9 @@ require_relative "helper"
 describe "every command" do
   include Operator
 
-  JOURNAL = File.join(Dir.mktmpdir, "journal.jsonl")
+  DIRECTORY = Dir.mktmpdir
+  Minitest.after_run { FileUtils.rm_rf(DIRECTORY) }
+  JOURNAL = File.join(DIRECTORY, "journal.jsonl")
   File.write(JOURNAL, <<~LINES)
     {"ferrokiq_journal":1,"set":"retry","at":"2026-11-23T04:35:13Z"}
     {"jid":"r9","queue":"default","score":"5.5","bytes":"{\\"class\\":\\"A\\",\\"jid\\":\\"r9\\"}","pushed":"{\\"class\\":\\"A\\",\\"jid\\":\\"r9\\",\\"enqueued_at\\":1}"}

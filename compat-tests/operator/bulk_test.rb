@@ -13,7 +13,11 @@ describe "work on many jobs" do
 
   def retries = redis("ZRANGE", "retry", 0, -1, "WITHSCORES").flatten
 
-  def journal = File.join(Dir.mktmpdir, "replay.jsonl")
+  DIRECTORY = Dir.mktmpdir
+  Minitest.after_run { FileUtils.rm_rf(DIRECTORY) }
+
+  # A file that is not there yet.
+  def journal = File.join(Dir.mktmpdir(nil, DIRECTORY), "replay.jsonl")
 
   it "asks before it takes away, and does nothing where there is nobody to ask" do
     fill_retries(3)
