@@ -13,6 +13,8 @@ pub mod testing {}
 pub mod configuration {}
 #[doc = include_str!("../docs/guide/deployment.md")]
 pub mod deployment {}
+#[doc = include_str!("../docs/guide/operating.md")]
+pub mod operating {}
 #[doc = include_str!("../docs/guide/metrics.md")]
 pub mod metrics {}
 #[doc = include_str!("../docs/guide/migrating-from-rusty-sidekiq.md")]

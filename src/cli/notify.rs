@@ -6,6 +6,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::runtime::Builder;
+
 use crate::error::{Error, Result};
 use crate::server::vitals::Vitals;
 
@@ -42,17 +44,27 @@ impl Supervisor {
 
     /// Tells it what goes on until the process ends, from a thread that no job can hold up.
     pub(super) fn watch(self, vitals: Vitals) -> Result<()> {
+        let runtime = Builder::new_current_thread()
+            .enable_time()
+            .build()
+            .map_err(|error| Error::config("the thread for systemd has no runtime").because(error))?;
         std::thread::Builder::new()
             .name("ferrokiq-notify".to_owned())
-            .spawn(move || {
-                let mut told = Told::default();
-                loop {
-                    self.tell(&told.news(&Look::at(&vitals), self.watchdog));
-                    std::thread::sleep(self.watchdog.map_or(PERIOD, |watchdog| PERIOD.min(watchdog / 4)));
-                }
-            })
+            .spawn(move || runtime.block_on(self.tell_all(&vitals)))
             .map(drop)
             .map_err(|error| Error::config("the thread for systemd cannot be started").because(error))
+    }
+
+    async fn tell_all(&self, vitals: &Vitals) {
+        let (mut told, period) = (Told::default(), self.watchdog.map_or(PERIOD, |watchdog| PERIOD.min(watchdog / 4)));
+        loop {
+            self.tell(&told.news(&Look::at(vitals), self.watchdog));
+            tokio::select! {
+                () = tokio::time::sleep(period) => {}
+                // A stop may be over before the next look.
+                () = vitals.handle().stopping(), if !told.stopping => {}
+            }
+        }
     }
 
     fn tell(&self, news: &str) {
