@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::state::Tab;
+use super::model::Tab;
 
 /// A key, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,7 +6,7 @@ use ferrokiq::api::{Api, SortedEntry, SortedSet, Span};
 use ferrokiq::{Error, Result};
 
 use super::keys::Verb;
-use super::state::{Command, PAGE, Request, Row, Snapshot, Tab};
+use super::model::{Command, PAGE, Request, Row, Snapshot, Tab};
 use crate::ops::frame::Failure;
 
 /// Pages of a search that are read at most, so that a huge set does not hold up the screen; some hundred jobs each.

@@ -2,6 +2,7 @@
 
 mod keys;
 mod loader;
+mod model;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -21,7 +22,8 @@ use tokio::task::{JoinError, JoinHandle};
 
 use super::frame::{Code, Done, Failure, Tool};
 use keys::Key;
-use state::{Command, Effect, Snapshot, State};
+use model::{Command, Snapshot};
+use state::{Effect, State};
 use theme::Theme;
 
 /// How often it is read anew, at most one reading at a time.

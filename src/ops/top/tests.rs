@@ -6,7 +6,8 @@ use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
 use super::keys::{Key, Verb};
-use super::state::{Effect, PAGE, Request, Row, Snapshot, State, Tab};
+use super::model::{PAGE, Request, Row, Snapshot, Tab};
+use super::state::{Effect, State};
 use super::theme::Theme;
 use super::view;
 

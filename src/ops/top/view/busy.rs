@@ -8,7 +8,7 @@ use ratatui::widgets::{Row as Cells, Table};
 use super::Canvas;
 use super::parts::{grouped, memory};
 use crate::ops::frame::{ago, printable};
-use crate::ops::top::state::Row;
+use crate::ops::top::model::Row;
 
 impl Canvas<'_> {
     pub(super) fn busy(&self, frame: &mut Frame<'_>, area: Rect) {

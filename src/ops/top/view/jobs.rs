@@ -6,7 +6,7 @@ use ratatui::layout::{Constraint, Rect};
 use super::Canvas;
 use super::parts::{Column, grouped};
 use crate::ops::frame::ago;
-use crate::ops::top::state::{PAGE, Row, Tab};
+use crate::ops::top::model::{PAGE, Row, Tab};
 
 /// Characters of arguments that are worth drawing.
 const ARGUMENTS: usize = 300;

@@ -15,7 +15,8 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::widgets::{Block, Paragraph, Tabs};
 
-use super::state::{State, Tab};
+use super::model::Tab;
+use super::state::State;
 use super::theme::Theme;
 
 /// Below this there is no room for frames around things.

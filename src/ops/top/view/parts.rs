@@ -9,7 +9,7 @@ use ratatui::widgets::{Paragraph, Row as Cells, Table, TableState};
 
 use super::Canvas;
 use crate::ops::frame::{printable, span};
-use crate::ops::top::state::Row;
+use crate::ops::top::model::Row;
 
 /// A column: its name, and its place on the line.
 pub(super) type Column = (&'static str, Constraint);

@@ -5,7 +5,7 @@ use ratatui::layout::{Constraint, Rect};
 
 use super::Canvas;
 use super::parts::{grouped, latency};
-use crate::ops::top::state::Row;
+use crate::ops::top::model::Row;
 
 impl Canvas<'_> {
     pub(super) fn queues(&self, frame: &mut Frame<'_>, area: Rect) {
