@@ -9,6 +9,9 @@ pub mod cookbook {}
 #[cfg(feature = "testing")]
 #[doc = include_str!("../docs/guide/testing.md")]
 pub mod testing {}
+#[cfg(feature = "contract")]
+#[doc = include_str!("../docs/guide/contracts.md")]
+pub mod contracts {}
 #[doc = include_str!("../docs/guide/configuration.md")]
 pub mod configuration {}
 #[doc = include_str!("../docs/guide/deployment.md")]

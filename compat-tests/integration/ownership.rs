@@ -156,6 +156,38 @@ async fn a_job_that_was_diverted_here_fails_instead_of_going_back() {
     assert_eq!(redis.size("queue:ruby").await, 0);
 }
 
+/// What counts is the class inside, once any class of ActiveJob is registered, and before.
+#[cfg(feature = "active-job")]
+#[tokio::test]
+async fn diverts_what_active_job_wraps_by_the_class_inside() {
+    use ferrokiq::JobResult;
+    use ferrokiq::active_job::{ActiveJob, ActiveJobContext};
+
+    struct Ours;
+    impl ActiveJob for Ours {
+        const CLASS: &'static str = "OursJob";
+        type Args = ();
+        async fn perform(&self, _cx: ActiveJobContext, (): ()) -> JobResult {
+            Ok(())
+        }
+    }
+    let wrapped = |class: &str| {
+        format!(
+            r#"{{"class":"Sidekiq::ActiveJob::Wrapper","wrapped":"{class}","queue":"mixed","jid":"{class}","retry":true,"args":[{{"job_class":"{class}","job_id":"j","queue_name":"mixed","arguments":[],"executions":0}}]}}"#
+        )
+    };
+    let redis = Redis::start().await;
+    let builder = Server::builder().register_active_job(Ours).queues(["mixed"]);
+    let server = Running::start(&redis, builder.unknown_classes(UnknownClasses::Divert("ruby".into())));
+    redis.call::<()>("LPUSH", &["queue:mixed", &wrapped("RubysJob"), &wrapped("OursJob")]).await;
+    eventually("one is diverted", async || redis.size("queue:ruby").await == 1).await;
+    eventually("the other ran", async || redis.size("queue:mixed").await + redis.private_jobs().await == 0).await;
+    server.stop().await;
+    assert_eq!(redis.call::<Vec<String>>("LRANGE", &["queue:ruby", "0", "-1"]).await, [wrapped("RubysJob")]);
+    assert_eq!(redis.size("retry").await, 0);
+    assert_eq!(redis.call::<String>("GET", &["stat:processed"]).await, "1");
+}
+
 #[tokio::test]
 async fn a_job_stays_ours_while_it_cannot_be_diverted() {
     let redis = Redis::start().await;

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "helper"
+require_relative "../helper"
 require "tmpdir"
 
 # Classes that `contract ruby` made of the Rust worker's jobs, in a Ruby of their own: their names are those of other tests' jobs.
