@@ -12,9 +12,10 @@ use redis::{
 };
 
 use super::error::Unreachable;
-use super::meter::{self, Meter, Metered};
+use super::meter::Meter;
 use super::options::RedisOptions;
 use super::sentinel::{Address, Primary, Sentinels};
+use super::stream::{self, Stream};
 use super::wire::{Era, Wire};
 
 /// Makes connections to one Redis, wherever it is at that moment.
@@ -38,15 +39,11 @@ impl Connector {
 
     /// A new connection. `patience` is how long an answer may take.
     pub(super) async fn connect(self: &Arc<Self>, patience: Duration) -> Result<Wire, Unreachable> {
-        self.connect_with(patience, None).await
+        self.connect_with(patience, &Meter::default()).await
     }
 
-    /// As [`connect`](Self::connect), with a meter where the connection can have one.
-    pub(super) async fn connect_with(
-        self: &Arc<Self>,
-        patience: Duration,
-        meter: Option<&Meter>,
-    ) -> Result<Wire, Unreachable> {
+    /// As [`connect`](Self::connect), counted; not where it is TLS.
+    pub(super) async fn connect_with(self: &Arc<Self>, patience: Duration, meter: &Meter) -> Result<Wire, Unreachable> {
         let Some(primary) = &self.primary else { return Ok(self.open(self.settings()?, patience, meter).await?) };
         self.listen(primary);
         let mut said = Vec::new();
@@ -77,7 +74,7 @@ impl Connector {
         &self,
         address: &Address,
         patience: Duration,
-        meter: Option<&Meter>,
+        meter: &Meter,
     ) -> Result<Wire, Unreachable> {
         let (host, port) = address;
         let about = |why: &dyn std::fmt::Display| Unreachable::Because(format!("{host}:{port}: {why}"));
@@ -99,7 +96,7 @@ impl Connector {
         Ok(info.set_redis_settings(settings))
     }
 
-    async fn open(&self, info: ConnectionInfo, patience: Duration, meter: Option<&Meter>) -> RedisResult<Wire> {
+    async fn open(&self, info: ConnectionInfo, patience: Duration, meter: &Meter) -> RedisResult<Wire> {
         let (ended, era) = (Arc::new(AtomicBool::new(false)), self.era.begin());
         let seen = Arc::clone(&ended);
         let config = AsyncConnectionConfig::new()
@@ -111,11 +108,7 @@ impl Connector {
                 }
                 Ok::<(), redis::aio::SendError>(())
             });
-        let metered = match meter {
-            Some(meter) => within(self.options.connect_timeout, Metered::connect(info.addr(), meter)).await??,
-            None => None,
-        };
-        let connection = match metered {
+        let connection = match within(self.options.connect_timeout, Stream::connect(info.addr(), meter)).await?? {
             Some(stream) => {
                 let made = MultiplexedConnection::new_with_config(info.redis_settings(), stream, config);
                 let (connection, driver) = within(self.options.connect_timeout, made).await??;
@@ -135,9 +128,9 @@ async fn within<T>(span: Duration, made: impl Future<Output = T>) -> std::io::Re
 
 /// What every connection of ours has: no delay, a dead peer noticed, RESP3, our name.
 fn tuned(info: ConnectionInfo) -> ConnectionInfo {
-    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(meter::keepalive());
+    let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(stream::keepalive());
     #[cfg(target_os = "linux")]
-    let tcp = tcp.set_user_timeout(meter::USER_TIMEOUT);
+    let tcp = tcp.set_user_timeout(stream::USER_TIMEOUT);
     let redis = info
         .redis_settings()
         .clone()

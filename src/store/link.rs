@@ -60,7 +60,7 @@ impl Link {
     #[cfg(feature = "server")]
     pub(super) async fn metered(&self, meter: &Meter) -> Result<Wire> {
         let patience = self.options().response_timeout;
-        self.0.connector.connect_with(patience, Some(meter)).await.map_err(|why| self.unreachable(why))
+        self.0.connector.connect_with(patience, meter).await.map_err(|why| self.unreachable(why))
     }
 
     fn unreachable(&self, why: Unreachable) -> crate::error::Error {

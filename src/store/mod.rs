@@ -9,13 +9,13 @@ mod deploy;
 mod error;
 mod keys;
 mod link;
-#[cfg_attr(not(feature = "server"), expect(dead_code, reason = "only workers count"))]
 mod meter;
 mod options;
 mod push;
 mod refusal;
 mod scripts;
 mod sentinel;
+mod stream;
 mod url;
 mod wire;
 

@@ -11,6 +11,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::connect::Connector;
+use super::meter::Meter;
 
 /// Sentinels and what they call the primary.
 #[derive(Clone)]
@@ -179,7 +180,10 @@ async fn listen_to(connector: &Weak<Connector>, turn: usize) -> Result<(), Strin
             let address = address.ok_or("it knows no such primary")?;
             if primary.is_news(&address) {
                 // One whose own failover was overtaken by the next names a dead server; nothing is cut for its word alone.
-                connector.primary_at(&address, primary.patience, None).await.map_err(|why| why.to_string())?;
+                connector
+                    .primary_at(&address, primary.patience, &Meter::default())
+                    .await
+                    .map_err(|why| why.to_string())?;
                 primary.is_now(address);
             }
         }
