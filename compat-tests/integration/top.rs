@@ -2,12 +2,14 @@
 
 use std::path::Path;
 use std::process::{Command, Output};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use ferrokiq::Server;
 use serde_json::{Value, json};
 
 use crate::support::{Redis, Running, eventually, nothing};
 
+static NUMBER: AtomicUsize = AtomicUsize::new(0);
 const TOP: &str = env!("CARGO_BIN_EXE_ferrokiq");
 
 /// A tmux server of its own with one window, ended with the value.
@@ -18,15 +20,21 @@ struct Terminal {
 impl Terminal {
     /// Runs top; whatever ends it, its exit code and whether the terminal echoes again are told below.
     fn start(redis: &Redis) -> Self {
-        let terminal = Self { socket: redis.dir().join("tmux.sock").display().to_string() };
+        // One that was told to end may still take a new window, and end with it.
+        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
+        let terminal = Self { socket: redis.dir().join(format!("tmux-{number}.sock")).display().to_string() };
         let url = format!("REDIS_URL={}&pass=secret", redis.url_of("ferrokiq-operator"));
         let script = r#""$0" top; echo "ended with $?, $(stty -a | grep -oE -- '-?\becho\b')"; exec cat"#;
         terminal.tmux(&["new-session", "-d", "-x", "120", "-y", "40", "env", &url, "sh", "-c", script, TOP]);
         terminal
     }
 
+    fn ask(&self, arguments: &[&str]) -> Output {
+        Command::new("tmux").args(["-S", &self.socket, "-f", "/dev/null"]).args(arguments).output().unwrap()
+    }
+
     fn tmux(&self, arguments: &[&str]) -> String {
-        let said = Command::new("tmux").args(["-S", &self.socket, "-f", "/dev/null"]).args(arguments).output().unwrap();
+        let said = self.ask(arguments);
         assert!(said.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&said.stderr));
         String::from_utf8_lossy(&said.stdout).into_owned()
     }
@@ -63,9 +71,9 @@ impl Terminal {
 impl Drop for Terminal {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            eprintln!("{}", self.screen());
+            eprintln!("{}", String::from_utf8_lossy(&self.ask(&["capture-pane", "-p"]).stdout));
         }
-        let _ = Command::new("tmux").args(["-S", &self.socket, "kill-server"]).status();
+        self.ask(&["kill-server"]);
     }
 }
 
