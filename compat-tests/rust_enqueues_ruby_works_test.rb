@@ -31,7 +31,7 @@ describe "Rust enqueues, Ruby works" do
   it "says what is wrong with what cannot be pushed" do
     [["push", "X", "{}"], ["push", "X", "[1,"], ["push", "X", "[]", "--queue", ""]].each do |arguments|
       said, code = WorkerProcess.run(WorkerProcess::TOOL, *arguments)
-      assert_equal 1, code, said
+      assert_equal 65, code, said
       assert_match(/\Aerror: /, said)
     end
     assert_equal [], redis("KEYS", "*")

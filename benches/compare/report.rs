@@ -56,7 +56,7 @@ impl Report {
                     Bound::AtMost(most) => ('≤', most, reached <= most),
                 };
                 let unit = if goal.over == ALONE { "" } else { " ×" };
-                let verdict = if held { "" } else { "**missed**" };
+                let verdict = if held { "" } else { "**missed**: [why](NOTES.md)" };
                 let _ =
                     writeln!(text, "| {} | {sign} {bound}{unit} | {}{unit} | {verdict} |", goal.what, rounded(reached));
             }

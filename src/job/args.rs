@@ -188,7 +188,11 @@ tuples! {
 }
 
 fn elements(raw: &str) -> std::result::Result<Vec<&RawValue>, ArgsError> {
-    serde_json::from_str(raw).map_err(|_| ArgsError::new(format!("arguments are {}, expected an array", kind(raw))))
+    serde_json::from_str(raw).map_err(|_| match kind(raw) {
+        // It begins as one.
+        "an array" => ArgsError::new("arguments are no valid JSON"),
+        other => ArgsError::new(format!("arguments are {other}, expected an array")),
+    })
 }
 
 fn arity(elements: &[&RawValue], expected: usize) -> std::result::Result<(), ArgsError> {
