@@ -217,7 +217,8 @@ describe "the Data API" do
     assert_equal 0, worker.wait.exitstatus
     with_sidekiq("-q", "default") do |sidekiq|
       inspect_rust("process", "quiet", sidekiq.identity)
-      eventually { assert sidekiq.process.stopping? }
+      # It takes the signal with one beat, and says so with the next.
+      eventually(within: 40) { assert sidekiq.process.stopping? }
     end
   end
 end

@@ -114,13 +114,12 @@ describe "contracts in one file" do
     signatures, = WorkerProcess.run(*Stubs::RUBY[0, 2], "rbs")
     assert_includes signatures, "class Billing::ChargeJob\n"
     assert_includes signatures, "def self.perform_async: (Integer invoice_id, String note, Hash[String, untyped] card, (Integer | Float | nil) tip) -> String?"
-    begin
+    # Where there is no such gem, the lines above have to do. Version 2, of Ruby 3.1, cannot be loaded in the middle of a test.
+    if Gem::Specification.find_all_by_name("rbs", ">= 3").any?
       require "rbs"
       buffer = RBS::Buffer.new(name: "contract.rbs", content: signatures)
       _, _, declarations = RBS::Parser.parse_signature(buffer)
       assert_includes declarations.map { |declaration| declaration.name.to_s }, "Billing::ChargeJob"
-    rescue LoadError
-      # Where there is no gem, the lines above have to do.
     end
 
     document, = WorkerProcess.run(*Stubs::RUBY[0, 2], "json-schema")
