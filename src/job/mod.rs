@@ -117,6 +117,28 @@ macro_rules! enqueueing {
     };
 }
 
+/// What a contract tells of a job, the same for both.
+macro_rules! describing {
+    () => {
+        /// What the arguments are, for [contracts](crate::cli::run): unknown unless told, by `ArgsSchema::of::<Self::Args>()`.
+        #[cfg(feature = "contract")]
+        fn args_schema() -> ArgsSchema {
+            ArgsSchema::unknown()
+        }
+
+        /// Whether the arguments of a payload can be read, as [`perform`](Self::perform) gets them: what `contract check` asks. One that reads
+        /// [`RawArgs`] itself can say more here.
+        ///
+        /// # Errors
+        ///
+        /// What the job would fail with.
+        #[cfg(feature = "contract")]
+        fn check_args(payload: &Payload) -> std::result::Result<(), JobError> {
+            Self::Args::from_json(payload.args()).map(drop).map_err(JobError::from)
+        }
+    };
+}
+
 use enqueueing;
 
 /// A job: what a Ruby class with `include Sidekiq::Job` is.
@@ -164,22 +186,7 @@ pub trait Job: Send + Sync + 'static {
         JobOptions::new()
     }
 
-    /// What the arguments are, for [contracts](crate::cli::run): unknown unless told, by `ArgsSchema::of::<Self::Args>()`.
-    #[cfg(feature = "contract")]
-    fn args_schema() -> ArgsSchema {
-        ArgsSchema::unknown()
-    }
-
-    /// Whether the arguments of a payload can be read, as [`perform`](Self::perform) gets them: what `contract check` asks. One that reads
-    /// [`RawArgs`] itself can say more here.
-    ///
-    /// # Errors
-    ///
-    /// What the job would fail with.
-    #[cfg(feature = "contract")]
-    fn check_args(payload: &Payload) -> std::result::Result<(), JobError> {
-        Self::Args::from_json(payload.args()).map(drop).map_err(JobError::from)
-    }
+    describing!();
 
     /// Does the work. An error, a panic and wrong arguments are failures, retried as Sidekiq does.
     ///
@@ -241,21 +248,7 @@ pub trait BlockingJob: Send + Sync + 'static {
         JobOptions::new()
     }
 
-    /// As [`Job::args_schema`].
-    #[cfg(feature = "contract")]
-    fn args_schema() -> ArgsSchema {
-        ArgsSchema::unknown()
-    }
-
-    /// As [`Job::check_args`].
-    ///
-    /// # Errors
-    ///
-    /// What the job would fail with.
-    #[cfg(feature = "contract")]
-    fn check_args(payload: &Payload) -> std::result::Result<(), JobError> {
-        Self::Args::from_json(payload.args()).map(drop).map_err(JobError::from)
-    }
+    describing!();
 
     /// Does the work, on a thread that may be blocked.
     ///

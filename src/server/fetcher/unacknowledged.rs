@@ -50,11 +50,6 @@ impl Unacknowledged {
         }
     }
 
-    /// Of so many it is not sure any more that Redis knows.
-    fn unsure(&self, jobs: u64) {
-        self.0.acknowledged.fetch_sub(jobs, Ordering::AcqRel);
-    }
-
     /// Waits until there is enough to acknowledge. Cancel safe.
     pub(super) async fn due(&self) {
         self.0.due.notified().await;
@@ -83,6 +78,6 @@ impl Tally for Unacknowledged {
     }
 
     fn taken_back(&self, jobs: u64) {
-        self.unsure(jobs);
+        self.0.acknowledged.fetch_sub(jobs, Ordering::AcqRel);
     }
 }
