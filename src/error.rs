@@ -3,6 +3,7 @@
 
 use std::error::Error as StdError;
 use std::fmt;
+use std::sync::Arc;
 
 use crate::payload::Jid;
 
@@ -25,10 +26,11 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// ```
 pub struct Error(Box<Inner>);
 
+#[derive(Clone)]
 struct Inner {
     kind: ErrorKind,
     message: String,
-    source: Option<BoxError>,
+    source: Option<Arc<dyn StdError + Send + Sync>>,
     jid: Option<Jid>,
     replicas: Option<usize>,
     pushed: Option<usize>,
@@ -105,7 +107,7 @@ impl Error {
     }
 
     pub(crate) fn because(mut self, source: impl Into<BoxError>) -> Self {
-        self.0.source = Some(source.into());
+        self.0.source = Some(source.into().into());
         self
     }
 
@@ -127,6 +129,12 @@ impl Error {
     pub(crate) fn with_pushed(mut self, pushed: usize) -> Self {
         self.0.pushed = Some(pushed);
         self
+    }
+
+    /// The same, for another who waited for the same answer.
+    #[cfg(feature = "server")]
+    pub(crate) fn copy(&self) -> Self {
+        Self(self.0.clone())
     }
 
     /// The room this error comes from.

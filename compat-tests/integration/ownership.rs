@@ -51,13 +51,6 @@ async fn settled(redis: &Redis, ran: &Ran, jobs: usize) {
     eventually("they are acknowledged", async || redis.private_jobs().await == 0).await;
 }
 
-/// How often a command was called, in scripts, too.
-async fn calls(redis: &Redis, command: &str) -> usize {
-    let stats: String = redis.call("INFO", &["commandstats"]).await;
-    let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
-    line.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or(0)
-}
-
 #[tokio::test]
 async fn diverts_what_it_does_not_know_byte_for_byte_and_in_order() {
     for fetch in [FetchMode::Reliable, FetchMode::Basic] {
@@ -84,7 +77,7 @@ async fn diverts_what_it_does_not_know_byte_for_byte_and_in_order() {
 async fn two_programs_divert_to_each_other() {
     let (redis, ran) = (Redis::start().await, Ran::default());
     let pushed = push_mixed(&redis, "mixed", ["Alpha", "Beta"], 300).await;
-    let before = calls(&redis, "lpush").await;
+    let before = redis.calls("lpush").await;
     let servers: Vec<_> = [("Alpha", "alpha", "beta"), ("Beta", "beta", "alpha")]
         .into_iter()
         .map(|(class, own, other)| {
@@ -99,7 +92,7 @@ async fn two_programs_divert_to_each_other() {
     assert_eq!(sorted(&ran.lock().unwrap()), sorted(&pushed), "each ran once, where it is known");
     assert_eq!(redis.size("retry").await, 0);
     // A claim that cannot rename or sort pushes to its private list, too; nothing else does.
-    let moves = calls(&redis, "lpush").await - before;
+    let moves = redis.calls("lpush").await - before;
     assert!(moves <= 600, "{moves} moves of 600 jobs");
 }
 
@@ -120,7 +113,7 @@ async fn two_programs_leave_jobs_to_each_other() {
     }
     assert_eq!(sorted(&ran.lock().unwrap()), sorted(&pushed), "each ran once, where it is known");
     assert_eq!(redis.size("retry").await + redis.size("queue:mixed").await, 0);
-    let moves = calls(&redis, "rpush").await;
+    let moves = redis.calls("rpush").await;
     assert!(moves <= 4_000, "{moves} moves of 400 jobs");
 }
 
@@ -131,12 +124,12 @@ async fn a_queue_nobody_else_serves_is_looked_at_ever_less_often() {
     let builder = knows("Ours", &ran).queues(["mixed", "own"]).unknown_classes(UnknownClasses::Requeue);
     let server = Running::start(&redis, builder);
     // The rests grow from 20 ms on.
-    eventually("it tried", async || calls(&redis, "rpush").await >= 8).await;
-    let before = calls(&redis, "rpush").await;
+    eventually("it tried", async || redis.calls("rpush").await >= 8).await;
+    let before = redis.calls("rpush").await;
     redis.client().push(Payload::new("Ours", []).with_queue("own")).await.unwrap();
     settled(&redis, &ran, 1).await;
     server.stop().await;
-    let moves = calls(&redis, "rpush").await - before;
+    let moves = redis.calls("rpush").await - before;
     assert!(moves <= 40, "{moves} moves while one job of another queue ran");
     assert_eq!((redis.size("queue:mixed").await, redis.size("retry").await), (200, 0));
 }

@@ -1,7 +1,10 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use ferrokiq::job::RawArgs;
 use ferrokiq::{Context, Job, JobError, JobResult, OnExhausted, Payload, RetryIn, Server};
+
+use tokio::sync::Barrier;
 
 use crate::support::{Redis, Running, eventually, nothing};
 
@@ -153,4 +156,53 @@ async fn trims_the_dead_set() {
     eventually("it is trimmed", async || redis.size("dead").await == 9).await;
     running.stop().await;
     assert!(redis.members("dead").await.iter().any(|raw| raw.starts_with(b"{\"class\":\"Fails\"")));
+}
+
+/// So many jobs, each alone in a queue, that fail once all of them run and the barrier has seen the test, too.
+async fn fail_together(redis: &Redis, jobs: usize) -> (Running, Arc<Barrier>) {
+    let queues: Vec<_> = (0..jobs).map(|n| format!("q{n}")).collect();
+    for queue in &queues {
+        redis.client().push(Payload::new("Together", []).with_queue(queue)).await.unwrap();
+    }
+    let barrier = Arc::new(Barrier::new(jobs + 1));
+    let all = Arc::clone(&barrier);
+    let builder = Server::builder().concurrency(jobs).queues(queues);
+    let running = Running::start(
+        redis,
+        builder.register_fn("Together", move |_cx: Context, _: RawArgs| {
+            let all = Arc::clone(&all);
+            async move {
+                all.wait().await;
+                JobResult::Err(JobError::new("RuntimeError", "together"))
+            }
+        }),
+    );
+    eventually("all of them run", async || redis.private_jobs().await == jobs).await;
+    (running, barrier)
+}
+
+#[tokio::test]
+async fn those_that_fail_together_are_settled_together() {
+    let redis = Redis::start().await;
+    let (running, barrier) = fail_together(&redis, 100).await;
+    let before = redis.calls("evalsha").await;
+    barrier.wait().await;
+    eventually("all are in the retry set", async || redis.size("retry").await == 100).await;
+    let scripts = redis.calls("evalsha").await - before;
+    assert!(scripts < 60, "{scripts} scripts for 100 jobs");
+    eventually("no private list has them", async || redis.private_jobs().await == 0).await;
+    running.stop().await;
+    assert_eq!(redis.call::<usize>("GET", &["stat:failed"]).await, 100);
+}
+
+#[tokio::test]
+async fn a_broken_private_list_keeps_nobody_elses_job_back() {
+    let redis = Redis::start().await;
+    let (running, barrier) = fail_together(&redis, 20).await;
+    let broken: Vec<String> = redis.call("KEYS", &["ferrokiq:batch:*|q7"]).await;
+    redis.call::<()>("SET", &[broken[0].as_str(), "no list"]).await;
+    barrier.wait().await;
+    eventually("the others are in the retry set", async || redis.size("retry").await == 19).await;
+    redis.call::<()>("DEL", &[broken[0].as_str()]).await;
+    running.stop().await;
 }

@@ -129,6 +129,13 @@ impl Redis {
         }
     }
 
+    /// How often a command was called, in scripts, too.
+    pub(crate) async fn calls(&self, command: &str) -> usize {
+        let stats: String = self.call("INFO", &["commandstats"]).await;
+        let line = stats.lines().find_map(|line| line.strip_prefix(&format!("cmdstat_{command}:calls=")));
+        line.and_then(|rest| rest.split(',').next()?.parse().ok()).unwrap_or(0)
+    }
+
     /// Members of `retry`, `dead` or `schedule`.
     pub(crate) async fn members(&self, set: &str) -> Vec<Vec<u8>> {
         self.call("ZRANGE", &[set, "0", "-1"]).await

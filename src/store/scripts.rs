@@ -25,7 +25,7 @@ mod server {
     scripts! {
         /// Moves jobs from queues into private lists.
         CLAIM = "claim";
-        /// Moves one job from a private list into a sorted set, as new bytes.
+        /// Moves jobs from private lists into a sorted set, as new bytes.
         SETTLE = "settle";
         /// Moves one job from a private list to the end of a queue, as new bytes.
         AGAIN = "again";

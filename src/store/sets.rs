@@ -49,6 +49,17 @@ impl DeadLimits {
     }
 }
 
+/// A failed job, out of its private list.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Retried<'a> {
+    pub(crate) list: &'a str,
+    /// Its bytes there.
+    pub(crate) raw: &'a [u8],
+    /// Its bytes in the retry set.
+    pub(crate) bytes: &'a [u8],
+    pub(crate) score: &'a str,
+}
+
 /// Where a due member goes.
 #[derive(Debug)]
 pub(crate) enum Promotion<'a> {
@@ -61,19 +72,24 @@ pub(crate) enum Promotion<'a> {
 }
 
 impl Store {
-    /// Moves a job out of its private list into `retry`. Asking again after silence changes nothing.
-    pub(crate) async fn retry(&self, of: Owned<'_>, bytes: &[u8], score: &str) -> Result<Moved> {
-        let mut settle = scripts::SETTLE.key(of.list);
-        settle.key(keys::RETRY).key(keys::REGISTRY).arg(of.identity).arg(of.raw).arg(bytes).arg(score);
-        self.link.eval("retry", &settle).await.map(Moved::told)
+    /// Moves jobs of a process out of their private lists into `retry`, and tells of each what came of it. Asking again after silence changes
+    /// nothing.
+    pub(crate) async fn retry(&self, identity: &str, jobs: &[Retried<'_>]) -> Result<Vec<Moved>> {
+        let mut settle = scripts::SETTLE.key(keys::RETRY);
+        settle.key(keys::REGISTRY).arg(identity).arg("").arg("");
+        for Retried { list, raw, bytes, score } in jobs {
+            settle.key(*list).arg(*raw).arg(*bytes).arg(*score);
+        }
+        let moved: Vec<i8> = self.link.eval("retry", &settle).await?;
+        Ok(moved.into_iter().map(Moved::told).collect())
     }
 
     /// Moves a job out of its private list into `dead`; see [`retry`](Self::retry).
     pub(crate) async fn bury(&self, of: Owned<'_>, bytes: &[u8], score: &str, limits: DeadLimits) -> Result<Moved> {
-        let mut settle = scripts::SETTLE.key(of.list);
-        settle.key(keys::DEAD).key(keys::REGISTRY).arg(of.identity).arg(of.raw).arg(bytes).arg(score);
-        settle.arg(limits.before).arg(limits.rank());
-        self.link.eval("bury", &settle).await.map(Moved::told)
+        let mut settle = scripts::SETTLE.key(keys::DEAD);
+        settle.key(keys::REGISTRY).arg(of.identity).arg(limits.before).arg(limits.rank());
+        settle.key(of.list).arg(of.raw).arg(bytes).arg(score);
+        self.link.eval::<(i8,)>("bury", &settle).await.map(|(moved,)| Moved::told(moved))
     }
 
     /// Adds to `retry` a job that lies in no private list.

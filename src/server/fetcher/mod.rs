@@ -9,6 +9,7 @@ mod basic;
 mod batch;
 mod holdings;
 mod reliable;
+mod retrier;
 mod settler;
 mod unacknowledged;
 

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
+use super::retrier::Retrier;
 use super::{Batch, Unacknowledged, UnitOfWork};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
@@ -19,6 +20,7 @@ pub(crate) struct Settler {
     identity: Arc<str>,
     acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
     unacknowledged: Unacknowledged,
+    retrier: Retrier,
 }
 
 /// What a settled job found.
@@ -51,13 +53,16 @@ pub(crate) enum Destination<'a> {
 
 impl Settler {
     pub(crate) fn new(store: Store, identity: &str, acknowledger: mpsc::UnboundedSender<Arc<Batch>>) -> Self {
-        Self { store, identity: identity.into(), acknowledger, unacknowledged: Unacknowledged::default() }
+        let (identity, unacknowledged): (Arc<str>, _) = (identity.into(), Unacknowledged::default());
+        let retrier = Retrier::new(store.clone(), Arc::clone(&identity));
+        Self { store, identity, acknowledger, unacknowledged, retrier }
     }
 
     /// The same through other connections.
     #[cfg(feature = "cli")]
     pub(crate) fn over(&self, store: Store) -> Self {
-        Self { store, ..self.clone() }
+        let retrier = Retrier::new(store.clone(), Arc::clone(&self.identity));
+        Self { store, retrier, ..self.clone() }
     }
 
     /// The jobs that were [acknowledged](Self::acknowledge) here and that Redis does not know of yet.
@@ -108,7 +113,7 @@ impl Settler {
             return Ok(Moved::Yes);
         }
         match *to {
-            Destination::Retry { bytes, score } => store.retry(of, bytes, score).await,
+            Destination::Retry { bytes, score } => self.retrier.retry(unit, bytes, score).await,
             Destination::Dead { bytes, score, limits } => store.bury(of, bytes, score, limits).await,
             Destination::Queue { bytes, queue } => store.again(of, queue, bytes).await,
         }

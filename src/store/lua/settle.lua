@@ -1,19 +1,25 @@
 #!lua flags=allow-oom
--- Moves one job out of a private list into `retry` or `dead`, if this process still owns it.
--- KEYS  1 private list, 2 sorted set, 3 registry
--- ARGV  1 identity of the process, 2 bytes as fetched, 3 bytes to store, 4 score, and for `dead`: 5 score to trim up to, 6 rank to trim
---       up to
--- Returns 1; 0 if the job was not there (any more), -1 if it was not and the process is not registered: Redis may have forgotten both
-local kind = redis.call('TYPE', KEYS[2]).ok
+-- Moves jobs out of private lists into `retry` or `dead`, where this process still owns them.
+-- KEYS  1 sorted set, 2 registry, 3.. private list of each job
+-- ARGV  1 identity of the process, 2 score to trim up to, or nothing, 3 rank to trim up to, 4.. of each job: bytes as fetched, bytes to store,
+--       score
+-- Returns for each job 1; 0 if it was not there (any more), -1 if it was not and the process is not registered: Redis may have forgotten both
+local kind = redis.call('TYPE', KEYS[1]).ok
 if kind ~= 'zset' and kind ~= 'none' then
-  return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is no sorted set')
+  return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is no sorted set')
 end
-if redis.call('LREM', KEYS[1], -1, ARGV[2]) == 0 then
-  return redis.call('SISMEMBER', KEYS[3], ARGV[1]) - 1
+local moved = {}
+for job = 1, #KEYS - 2 do
+  local at = 3 * job
+  if redis.call('LREM', KEYS[job + 2], -1, ARGV[at + 1]) == 0 then
+    moved[job] = redis.call('SISMEMBER', KEYS[2], ARGV[1]) - 1
+  else
+    redis.call('ZADD', KEYS[1], ARGV[at + 3], ARGV[at + 2])
+    moved[job] = 1
+  end
 end
-redis.call('ZADD', KEYS[2], ARGV[4], ARGV[3])
-if ARGV[5] then
-  redis.call('ZREMRANGEBYSCORE', KEYS[2], '-inf', ARGV[5])
-  redis.call('ZREMRANGEBYRANK', KEYS[2], 0, ARGV[6])
+if ARGV[2] ~= '' then
+  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
+  redis.call('ZREMRANGEBYRANK', KEYS[1], 0, ARGV[3])
 end
-return 1
+return moved

@@ -1,0 +1,141 @@
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::oneshot;
+
+use super::UnitOfWork;
+use crate::error::{Error, ErrorKind, Result};
+use crate::store::claims::Moved;
+use crate::store::sets::Retried;
+use crate::store::{Store, is_wrong_type};
+
+/// Moves failed jobs into the retry set: those that fail at the same time, together.
+///
+/// Each waits for its answer. One script for many costs Redis and this process half of what one for each does; several on their way let both
+/// work at the same time.
+#[derive(Clone, Debug)]
+pub(super) struct Retrier(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    store: Store,
+    identity: Arc<str>,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    waiting: VecDeque<Waiting>,
+    /// Scripts on their way, each with a task that sends the next one afterwards.
+    under_way: usize,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    unit: UnitOfWork,
+    bytes: Vec<u8>,
+    score: String,
+    answer: oneshot::Sender<Result<Moved>>,
+}
+
+/// Scripts on their way at most.
+const AT_ONCE: usize = 2;
+/// Jobs of one script, unless more wait than `AT_ONCE` of that size have room for.
+const TOGETHER: usize = 16;
+/// Bytes of payloads one script may have; one job it takes in any case.
+const BYTES: usize = 256 * 1_024;
+
+impl Retrier {
+    /// For jobs in the private lists of the process `identity`.
+    pub(super) fn new(store: Store, identity: Arc<str>) -> Self {
+        Self(Arc::new(Shared { store, identity, state: Mutex::default() }))
+    }
+
+    /// Moves a job out of its private list into `retry`, as these bytes. Asking again after silence changes nothing.
+    ///
+    /// # Cancel safety
+    ///
+    /// The job is moved, or not, whoever still waits for it.
+    pub(super) async fn retry(&self, unit: &UnitOfWork, bytes: &[u8], score: &str) -> Result<Moved> {
+        let (answer, answered) = oneshot::channel();
+        let waiting = Waiting { unit: unit.clone(), bytes: bytes.to_vec(), score: score.to_owned(), answer };
+        if self.0.line_up(waiting) {
+            tokio::spawn(Arc::clone(&self.0).carry());
+        }
+        answered
+            .await
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Ambiguous, "nobody knows whether the job is retried")))
+    }
+}
+
+impl Shared {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether somebody must set out to carry it.
+    fn line_up(&self, waiting: Waiting) -> bool {
+        let mut state = self.state();
+        state.waiting.push_back(waiting);
+        let needed = state.under_way < AT_ONCE;
+        state.under_way += usize::from(needed);
+        needed
+    }
+
+    /// Until nobody waits.
+    async fn carry(self: Arc<Self>) {
+        while let Some(jobs) = self.next() {
+            match self.send(&jobs).await {
+                Err(error) if jobs.len() > 1 && is_wrong_type(&error) => {
+                    // One of them has a private list that is none; the others have nothing to do with it.
+                    for job in jobs {
+                        let moved = self.send(std::slice::from_ref(&job)).await;
+                        tell(vec![job], moved);
+                    }
+                }
+                moved => tell(jobs, moved),
+            }
+        }
+    }
+
+    /// Who goes together next.
+    fn next(&self) -> Option<Vec<Waiting>> {
+        let mut state = self.state();
+        let (most, mut bytes) = (TOGETHER.max(state.waiting.len() / AT_ONCE), 0);
+        let fits = |job: &&Waiting| {
+            bytes += job.unit.bytes().len() + job.bytes.len();
+            bytes <= BYTES
+        };
+        let jobs = state.waiting.iter().take(most).take_while(fits).count().max(1).min(state.waiting.len());
+        state.under_way -= usize::from(jobs == 0);
+        (jobs > 0).then(|| state.waiting.drain(..jobs).collect())
+    }
+
+    async fn send(&self, jobs: &[Waiting]) -> Result<Vec<Moved>> {
+        let jobs: Vec<_> = jobs.iter().map(Waiting::retried).collect();
+        self.store.retry(&self.identity, &jobs).await
+    }
+}
+
+impl Waiting {
+    fn retried(&self) -> Retried<'_> {
+        let Self { unit, bytes, score, .. } = self;
+        Retried { list: unit.batch().list(), raw: unit.bytes(), bytes, score }
+    }
+}
+
+/// Whoever waited may have been ended meanwhile.
+fn tell(jobs: Vec<Waiting>, moved: Result<Vec<Moved>>) {
+    match moved {
+        Ok(moved) => {
+            for (job, moved) in jobs.into_iter().zip(moved) {
+                let _ = job.answer.send(Ok(moved));
+            }
+        }
+        Err(error) => {
+            for job in jobs {
+                let _ = job.answer.send(Err(error.copy()));
+            }
+        }
+    }
+}
