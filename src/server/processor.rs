@@ -51,11 +51,10 @@ impl Processor {
                 Box::pin(self.run_if_admitted(&unit)).await;
                 continue;
             }
-            let began = self.slot.begin(&unit);
-            if self.core.liveness.was_silent(began) && unit.lies_in_redis() {
-                Box::pin(self.core.leave_to_others(&unit)).await;
-            } else {
+            if self.begin(&unit) {
                 self.process(&unit).await;
+            } else {
+                Box::pin(self.core.leave_to_others(&unit)).await;
             }
             self.slot.end();
             tokio::task::consume_budget().await;
@@ -65,12 +64,18 @@ impl Processor {
     /// While there are jobs that may kill the process, one of those runs alone.
     async fn run_if_admitted(&self, unit: &UnitOfWork) {
         let Some(admitted) = self.core.admit(unit).await else { return };
-        self.slot.begin(unit);
         match admitted {
+            _ if !self.begin(unit) => self.core.leave_to_others(unit).await,
             Admitted::Ordinary => self.process(unit).await,
             Admitted::Suspect(alone) => alone.run(self.process(unit)).await,
         }
         self.slot.end();
+    }
+
+    /// Enters a job into the slot. `false` if nothing was heard of this process for so long that the job is for others to run.
+    fn begin(&self, unit: &UnitOfWork) -> bool {
+        let began = self.slot.begin(unit);
+        !(unit.lies_in_redis() && self.core.liveness.was_silent(began))
     }
 
     /// Whatever does not happen to most jobs is boxed: a slot keeps room for the largest thing it may wait for, all the time.
