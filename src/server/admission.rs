@@ -41,7 +41,7 @@ impl Core {
         match self.isolation.admission(unit) {
             Admission::Go => Some(Admitted::Ordinary),
             Admission::Held => {
-                self.put_back(unit).await;
+                self.put_back(std::slice::from_ref(unit)).await;
                 tokio::select! {
                     () = self.isolation.released() => {}
                     () = self.handle.quieted() => {}
@@ -51,9 +51,7 @@ impl Core {
             Admission::Later => {
                 // To the end of its queue: whoever is behind it need not wait.
                 let to = Destination::Queue { bytes: unit.bytes(), queue: unit.queue() };
-                if let Err(error) = self.settler.settle(unit, &to).await {
-                    tracing::debug!(%error, "a suspect stays in the private list until recovered");
-                }
+                self.insist(unit, &to).await;
                 tokio::time::sleep(TURN).await;
                 None
             }
@@ -64,7 +62,7 @@ impl Core {
                     tokio::select! {
                         () = tokio::time::sleep(LOOK) => {}
                         () = self.handle.quieted() => {
-                            self.put_back(unit).await;
+                            self.put_back(std::slice::from_ref(unit)).await;
                             return None;
                         }
                     }
@@ -89,13 +87,7 @@ impl Core {
     /// more: it goes back to its queue if it is still ours.
     pub(crate) async fn leave_to_others(&self, unit: &UnitOfWork) {
         self.heard_of().await;
-        self.put_back(unit).await;
-    }
-
-    async fn put_back(&self, unit: &UnitOfWork) {
-        if let Err(error) = self.settler.requeue(std::slice::from_ref(unit)).await {
-            tracing::debug!(%error, "a job stays in the private list until recovered");
-        }
+        self.put_back(std::slice::from_ref(unit)).await;
     }
 }
 

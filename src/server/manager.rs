@@ -138,20 +138,5 @@ async fn wait_for_room(core: &Core, intake: &Intake) {
 }
 
 async fn give_back(core: &Core, units: &[UnitOfWork]) {
-    if units.is_empty() {
-        return;
-    }
-    let mut outage = core.outages.part();
-    // A deadline, not for ever: what cannot be put back stays in the private list and is recovered.
-    for _ in 0..20 {
-        match core.settler.requeue(units).await {
-            Ok(moved) => {
-                core.telemetry.requeued.add(moved);
-                return outage.over();
-            }
-            Err(error) => outage.note("putting jobs back failed", &error),
-        }
-        outage.wait().await;
-    }
-    tracing::error!(jobs = units.len(), "jobs could not be put back; they stay in the private lists until recovered");
+    core.telemetry.requeued.add(core.put_back(units).await);
 }

@@ -20,6 +20,7 @@ mod health;
 mod heartbeat;
 mod identity;
 mod info;
+mod insist;
 mod intake;
 mod isolation;
 mod iterating;

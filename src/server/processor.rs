@@ -26,7 +26,6 @@ use crate::server::middleware::{BoxFuture, Next, Performs};
 use crate::server::registry::Registered;
 use crate::server::retry::{Bench, Hooks, Verdict, judge};
 use crate::server::stats::WorkSlot;
-use crate::store::is_wrong_type;
 use crate::time::EpochSecs;
 
 /// Runs the jobs of one slot of a capsule, one after the other.
@@ -94,7 +93,7 @@ impl Processor {
                 tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
                 self.core.telemetry.left_for_others.add(1);
                 let to = Destination::Queue { bytes: unit.bytes(), queue };
-                Box::pin(self.insist(unit, &to)).await;
+                Box::pin(self.core.insist(unit, &to)).await;
                 return;
             }
             UnknownClasses::Divert(_) => {}
@@ -164,7 +163,7 @@ impl Processor {
         payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
         let queue = if is_routable_queue(payload.queue()) { payload.queue() } else { unit.queue() };
         let bytes = payload.as_str();
-        self.insist(unit, &Destination::Queue { bytes: bytes.as_bytes(), queue }).await;
+        self.core.insist(unit, &Destination::Queue { bytes: bytes.as_bytes(), queue }).await;
     }
 
     async fn fail(&self, unit: &UnitOfWork, error: &JobError, registered: Option<&Registered>) {
@@ -203,7 +202,7 @@ impl Processor {
         match verdict {
             Verdict::Retry { payload, at } => {
                 let (bytes, score) = (payload.as_str(), at.to_string());
-                self.insist(unit, &Destination::Retry { bytes: bytes.as_bytes(), score: &score }).await;
+                self.core.insist(unit, &Destination::Retry { bytes: bytes.as_bytes(), score: &score }).await;
             }
             Verdict::Bury { payload } => {
                 let bytes = payload.as_str();
@@ -236,7 +235,7 @@ impl Processor {
 
     async fn bury(&self, unit: &UnitOfWork, bytes: &[u8], now: EpochSecs) -> Option<Settled> {
         let (score, limits) = (now.to_string(), self.core.dead_limits(now));
-        self.insist(unit, &Destination::Dead { bytes, score: &score, limits }).await
+        self.core.insist(unit, &Destination::Dead { bytes, score: &score, limits }).await
     }
 
     /// A class that Ruby knows, perhaps: back where it came from. Whoever knows the class gets a head start; without it this process
@@ -244,41 +243,7 @@ impl Processor {
     async fn leave_for_others(&self, unit: &UnitOfWork) {
         self.core.telemetry.left_for_others.add(1);
         self.core.paused.leave_alone(unit.queue());
-        if let Err(error) = self.core.settler.requeue(std::slice::from_ref(unit)).await {
-            tracing::error!(%error, "a job of a class unknown here stays in the private list until recovered");
-        }
-    }
-
-    /// Until Redis takes it, or the key it belongs in holds something else: then the job stays in the private list,
-    /// from where it is recovered.
-    async fn insist(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Option<Settled> {
-        let (mut outage, mut silence) = (self.core.outages.part(), false);
-        loop {
-            match self.core.settler.settle(unit, to).await {
-                // It was moved the first time, most likely: only the answer was lost.
-                Ok(Settled::NotOurs) if silence => {
-                    outage.over();
-                    return Some(Settled::Moved);
-                }
-                Ok(Settled::NotOurs) => {
-                    tracing::warn!(queue = &**unit.queue(), "a job was no longer owned when it was settled");
-                    return Some(Settled::NotOurs);
-                }
-                Ok(settled) => {
-                    outage.over();
-                    return Some(settled);
-                }
-                Err(error) if is_wrong_type(&error) => {
-                    tracing::error!(%error, "a job cannot be stored: a key of Sidekiq's has another type; it stays in the private list");
-                    return None;
-                }
-                Err(error) => {
-                    silence |= error.is_ambiguous();
-                    outage.note("settling a job failed", &error);
-                    outage.wait().await;
-                }
-            }
-        }
+        self.core.put_back(std::slice::from_ref(unit)).await;
     }
 }
 
