@@ -161,3 +161,28 @@ async fn runs_a_queue_in_order_where_there_is_one_slot() {
     server.stop().await;
     assert_eq!(*ran.lock().unwrap(), (0..800).collect::<Vec<_>>());
 }
+
+#[tokio::test]
+async fn asks_many_queues_in_their_order() {
+    let redis = Redis::start().await;
+    let queues: Vec<_> = (0..40).map(|n| format!("q{n}")).collect();
+    // Two in each but the first few: a claim has to go on to those behind.
+    for (number, queue) in queues.iter().enumerate().skip(10) {
+        for _ in 0..2 {
+            redis.client().push(Payload::new("Numbered", [number.into()]).with_queue(queue)).await.unwrap();
+        }
+    }
+    let ran = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&ran);
+    let builder = Server::builder().concurrency(1).queues(queues).register_fn(
+        "Numbered",
+        move |_cx: Context, (number,): (usize,)| {
+            told.lock().unwrap().push(number);
+            async { Ok(()) }
+        },
+    );
+    let server = Running::start(&redis, builder);
+    eventually("all ran", async || ran.lock().unwrap().len() == 60).await;
+    server.stop().await;
+    assert_eq!(*ran.lock().unwrap(), (10..40).flat_map(|number| [number, number]).collect::<Vec<_>>());
+}

@@ -1,3 +1,4 @@
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -66,6 +67,8 @@ impl Idle {
 
 /// Waiters, and so connections, a capsule has at most.
 const MAX_WAITERS: usize = 8;
+/// Queues a claim asks first; the others only if those have too little. Each costs Redis and this process a little, whatever it holds.
+const ASKED_FIRST: usize = 16;
 /// Jobs of one claim, whatever is wanted.
 const MAX_CLAIM: usize = 1_600;
 /// Pause between looks at queues nobody waits at; it doubles from the first to the second while nothing comes.
@@ -107,24 +110,40 @@ impl Reliable {
     }
 
     async fn claim(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
-        let again = self.unanswered.is_some();
-        if again {
+        if self.unanswered.is_some() {
             // It may have moved jobs of any queue.
             self.order.clear();
             self.order.extend(0..self.queues.len());
-        } else {
-            self.source.order(&mut self.order);
-            if self.order.is_empty() {
-                self.source.rest().await;
-                return Ok(Vec::new());
-            }
-            self.order.retain(|queue| !self.idle.is_asked(*queue));
-            if self.order.is_empty() {
-                return Ok(Vec::new());
+            return self.claim_from(0..self.order.len(), want).await;
+        }
+        self.source.order(&mut self.order);
+        if self.order.is_empty() {
+            self.source.rest().await;
+            return Ok(Vec::new());
+        }
+        self.order.retain(|queue| !self.idle.is_asked(*queue));
+        let first = self.order.len().min(ASKED_FIRST);
+        if first == 0 {
+            return Ok(Vec::new());
+        }
+        let mut batches = self.claim_from(0..first, want).await?;
+        let have: usize = batches.iter().map(|batch| batch.jobs()).sum();
+        if have < want && first < self.order.len() {
+            match self.claim_from(first..self.order.len(), want - have).await {
+                Ok(others) => batches.extend(others),
+                Err(error) if batches.is_empty() => return Err(error),
+                // The next claim asks for it again.
+                Err(error) => tracing::debug!(%error, "only some queues were asked for jobs"),
             }
         }
+        Ok(batches)
+    }
+
+    /// Claims from some of the queues in their order.
+    async fn claim_from(&mut self, some: Range<usize>, want: usize) -> Result<Vec<Arc<Batch>>> {
+        let again = self.unanswered.is_some();
         let queues: Vec<(&str, &str)> =
-            self.order.iter().map(|at| (&*self.queues[*at].0, self.queues[*at].1.as_str())).collect();
+            self.order[some].iter().map(|at| (&*self.queues[*at].0, self.queues[*at].1.as_str())).collect();
         let number = *self.unanswered.get_or_insert_with(|| self.source.numbers.fetch_add(1, Ordering::Relaxed));
         let claimed = self.source.store.claim(&self.source.private, (number, again), want, &queues).await?;
         self.unanswered = None;
