@@ -84,8 +84,10 @@ impl Report {
     }
 }
 
+/// The middle one; of an even number, the mean of the two in the middle.
 fn median(sorted: &[f64]) -> f64 {
-    sorted.get(sorted.len() / 2).copied().unwrap_or(f64::NAN)
+    let middle = &sorted[sorted.len().saturating_sub(1) / 2..(sorted.len() / 2 + 1).min(sorted.len())];
+    middle.iter().sum::<f64>() / middle.len() as f64
 }
 
 /// As many digits as mean something.
