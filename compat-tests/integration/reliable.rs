@@ -165,11 +165,11 @@ async fn runs_a_queue_in_order_where_there_is_one_slot() {
 #[tokio::test]
 async fn asks_many_queues_in_their_order() {
     let redis = Redis::start().await;
-    let queues: Vec<_> = (0..40).map(|n| format!("q{n}")).collect();
+    let (client, queues) = (redis.client(), (0..40).map(|n| format!("q{n}")).collect::<Vec<_>>());
     // Two in each but the first few: a claim has to go on to those behind.
     for (number, queue) in queues.iter().enumerate().skip(10) {
         for _ in 0..2 {
-            redis.client().push(Payload::new("Numbered", [number.into()]).with_queue(queue)).await.unwrap();
+            client.push(Payload::new("Numbered", [number.into()]).with_queue(queue)).await.unwrap();
         }
     }
     let ran = Arc::new(Mutex::new(Vec::new()));

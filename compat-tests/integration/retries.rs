@@ -3,7 +3,6 @@ use std::time::Duration;
 
 use ferrokiq::job::RawArgs;
 use ferrokiq::{Context, Job, JobError, JobResult, OnExhausted, Payload, RetryIn, Server};
-
 use tokio::sync::Barrier;
 
 use crate::support::{Redis, Running, eventually, nothing};
@@ -160,9 +159,9 @@ async fn trims_the_dead_set() {
 
 /// So many jobs, each alone in a queue, that fail once all of them run and the barrier has seen the test, too.
 async fn fail_together(redis: &Redis, jobs: usize) -> (Running, Arc<Barrier>) {
-    let queues: Vec<_> = (0..jobs).map(|n| format!("q{n}")).collect();
+    let (client, queues) = (redis.client(), (0..jobs).map(|n| format!("q{n}")).collect::<Vec<_>>());
     for queue in &queues {
-        redis.client().push(Payload::new("Together", []).with_queue(queue)).await.unwrap();
+        client.push(Payload::new("Together", []).with_queue(queue)).await.unwrap();
     }
     let barrier = Arc::new(Barrier::new(jobs + 1));
     let all = Arc::clone(&barrier);

@@ -53,9 +53,9 @@ pub(crate) enum Destination<'a> {
 
 impl Settler {
     pub(crate) fn new(store: Store, identity: &str, acknowledger: mpsc::UnboundedSender<Arc<Batch>>) -> Self {
-        let (identity, unacknowledged): (Arc<str>, _) = (identity.into(), Unacknowledged::default());
+        let identity: Arc<str> = identity.into();
         let retrier = Retrier::new(store.clone(), Arc::clone(&identity));
-        Self { store, identity, acknowledger, unacknowledged, retrier }
+        Self { store, identity, acknowledger, unacknowledged: Unacknowledged::default(), retrier }
     }
 
     /// The same through other connections.
