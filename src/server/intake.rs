@@ -48,7 +48,45 @@ struct Pace {
     came: Option<(Instant, u64)>,
     /// When the last of them was taken, and what `finished` was.
     emptied: Option<(Instant, u64)>,
+    /// Jobs that were finished between those that came before and those that came last, and how long there were some.
+    last: Finished,
     ahead: usize,
+}
+
+/// So many jobs, in so much time.
+#[derive(Clone, Copy, Debug, Default)]
+struct Finished(u64, Duration);
+
+impl Finished {
+    /// How many that would be in a round trip; never more than they were.
+    fn per(self, round_trip: Duration) -> f64 {
+        let Self(jobs, span) = self;
+        if span <= round_trip { jobs as f64 } else { jobs as f64 * round_trip.as_secs_f64() / span.as_secs_f64() }
+    }
+}
+
+impl Pace {
+    /// Since jobs last came.
+    fn since(&self, finished: u64) -> Finished {
+        let Some((came, before)) = self.came else { return Finished::default() };
+        let (until, after) = self.emptied.unwrap_or_else(|| (Instant::now(), finished));
+        Finished(after - before, until.saturating_duration_since(came))
+    }
+
+    /// Jobs came again.
+    fn comes(&mut self, finished: u64) {
+        self.last = self.since(finished);
+        self.came = Some((Instant::now(), finished));
+        self.emptied = None;
+    }
+
+    /// Sets how many to fetch ahead: twice what is finished in a round trip, one half being taken while the other is on its way.
+    /// Jobs that came just now tell nothing yet; those before them do.
+    fn measure(&mut self, finished: u64, round_trip: Duration, most: usize) {
+        let now = self.since(finished);
+        let telling = if self.emptied.is_some() || now.1 >= round_trip { now } else { self.last };
+        self.ahead = ((2.0 * telling.per(round_trip)) as usize).min(most);
+    }
 }
 
 /// Jobs fetched ahead at most where Redis is near: what goes in a millisecond while jobs take no time at all. As many more as a round trip
@@ -99,8 +137,8 @@ impl Intake {
             state.ready.extend(batches.iter().flat_map(Batch::units));
             let bytes: usize = batches.iter().map(|batch| batch.bytes()).sum();
             state.bytes_per_job = bytes / (state.ready.len() - before).max(1);
-            state.pace.came = Some((Instant::now(), state.finished));
-            state.pace.emptied = None;
+            let finished = state.finished;
+            state.pace.comes(finished);
             (state.ready.len() - before).min(state.idle)
         };
         for _ in 0..wake {
@@ -181,13 +219,7 @@ impl Intake {
         let mut state = self.state();
         let most = MAX_AHEAD * usize::try_from(round_trip.as_micros() / NEAR.as_micros()).unwrap_or(FAR).clamp(1, FAR);
         let State { finished, bytes_per_job, ref mut pace, .. } = *state;
-        if let Some((came, before)) = pace.came {
-            let (until, after) = pace.emptied.unwrap_or_else(|| (Instant::now(), finished));
-            let busy = until.saturating_duration_since(came);
-            let rate = (after - before) as f64 / busy.as_secs_f64().max(1e-6);
-            // Twice what goes during a claim: one half is being taken while the other is on its way.
-            pace.ahead = ((2.0 * rate * round_trip.as_secs_f64()) as usize).min(most);
-        }
+        pace.measure(finished, round_trip, most);
         let (ready, ahead) = (state.ready.len(), state.pace.ahead);
         if ready > ahead / 2 && ready >= state.idle {
             return 0;
@@ -323,28 +355,44 @@ mod tests {
         assert!(!intake.has_room());
     }
 
-    #[tokio::test]
-    async fn fetches_ahead_while_jobs_are_quicker_than_a_round_trip() {
-        let intake = Arc::new(Intake::new(4, Unacknowledged::default()));
-        intake.push(&[batch(50)]);
-        for _ in 0..50 {
-            intake.next(1).await;
+    /// One that saw so many jobs of so many bytes each finished, in so many microseconds.
+    fn seen(jobs: u64, bytes_per_job: usize, micros: u64) -> Intake {
+        let intake = Intake::new(4, Unacknowledged::default());
+        {
+            let mut state = intake.state();
+            state.bytes_per_job = bytes_per_job;
+            state.pace.last = Finished(jobs, Duration::from_micros(micros));
         }
-        // 50 jobs in no time: whatever a round trip drains is far beyond the limits.
-        assert_eq!(intake.wanted(Duration::from_micros(600)), MAX_AHEAD / 2);
-        assert_eq!(intake.wanted(Duration::from_millis(1)), MAX_AHEAD, "twice as far, twice as many");
-        assert_eq!(intake.wanted(Duration::from_secs(1)), MAX_AHEAD / 2 * FAR);
-        assert_eq!(intake.wanted(Duration::ZERO), 0);
+        intake
+    }
+
+    #[test]
+    fn fetches_ahead_twice_what_a_round_trip_finishes() {
+        let wanted = |jobs, micros, round_trip| seen(jobs, 100, micros).wanted(Duration::from_micros(round_trip));
+        assert_eq!(wanted(100, 1_000, 200), 40);
+        assert_eq!(wanted(1, 100_000, 200), 0, "slow jobs are not fetched ahead");
+        assert_eq!(wanted(20, 2, 200), 40, "no more than twice what was seen");
+        // Whatever a round trip finishes is far beyond the limits.
+        assert_eq!(wanted(100_000, 1_000, 600), MAX_AHEAD / 2);
+        assert_eq!(wanted(100_000, 1_000, 1_200), MAX_AHEAD, "twice as far, twice as many");
+        assert_eq!(wanted(100_000, 1_000, 1_000_000), MAX_AHEAD / 2 * FAR);
+        assert_eq!(wanted(100_000, 1_000, 0), 0);
+        assert_eq!(seen(1_000_000, 4_096, 1).wanted(Duration::from_secs(1)), CLAIM_BYTES / 4_096, "few large ones");
     }
 
     #[tokio::test]
-    async fn asks_for_few_large_jobs_at_once() {
-        let intake = Arc::new(Intake::new(4, Unacknowledged::default()));
-        intake.push(&[Batch::new(String::new(), "q".into(), vec![vec![b'x'; 4_096]; 50])]);
-        for _ in 0..50 {
-            intake.next(1).await;
+    async fn goes_by_the_jobs_before_until_those_that_came_tell_something() {
+        let intake = Intake::new(4, Unacknowledged::default());
+        // Longer than this test takes.
+        let round_trip = Duration::from_secs(60);
+        for came in [100, 40] {
+            intake.push(&[batch(came)]);
+            assert_eq!(intake.wanted(round_trip), if came == 100 { 0 } else { 160 }, "200 ahead, 40 of them here");
+            for _ in 0..came {
+                intake.next(u64::from(came == 100)).await;
+            }
         }
-        assert_eq!(intake.wanted(Duration::from_secs(1)), CLAIM_BYTES / 4_096);
+        assert_eq!(intake.wanted(round_trip), 0, "40 were taken and none is finished: they are slow");
     }
 
     #[tokio::test]
