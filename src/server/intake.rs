@@ -44,13 +44,21 @@ struct State {
 /// How fast jobs are finished while there are some, and so how many to fetch ahead.
 #[derive(Debug, Default)]
 struct Pace {
-    /// When jobs last came, and what `finished` was.
-    came: Option<(Instant, u64)>,
-    /// When the last of them was taken, and what `finished` was.
+    /// The present period, since jobs last came.
+    came: Option<Came>,
+    /// When the last of those that came was taken, and what `finished` was.
     emptied: Option<(Instant, u64)>,
-    /// Jobs that were finished between those that came before and those that came last, and how long there were some.
+    /// The period before.
     last: Finished,
     ahead: usize,
+}
+
+/// When jobs came, and how many had been taken and finished.
+#[derive(Clone, Copy, Debug)]
+struct Came {
+    at: Instant,
+    taken: u64,
+    finished: u64,
 }
 
 /// So many jobs, in so much time.
@@ -66,29 +74,31 @@ impl Finished {
 }
 
 impl Pace {
-    /// Since jobs last came.
+    /// What was finished of late while there were jobs: nothing if all of it had begun before, for then jobs are long.
     fn since(&self, finished: u64) -> Finished {
-        let Some((came, before)) = self.came else { return Finished::default() };
-        let (until, after) = self.emptied.unwrap_or_else(|| (Instant::now(), finished));
-        Finished(after - before, until.saturating_duration_since(came))
+        let Some(came) = self.came else { return Finished::default() };
+        let (until, finished) = self.emptied.unwrap_or_else(|| (Instant::now(), finished));
+        let jobs = if finished > came.taken { finished - came.finished } else { 0 };
+        Finished(jobs, until.saturating_duration_since(came.at))
     }
 
     /// Jobs came again.
-    fn comes(&mut self, finished: u64) {
+    fn comes(&mut self, taken: u64, finished: u64) {
         self.last = self.since(finished);
-        self.came = Some((Instant::now(), finished));
+        self.came = Some(Came { at: Instant::now(), taken, finished });
         self.emptied = None;
     }
 
-    /// Sets how many to fetch ahead: twice what is finished in a round trip, one half being taken while the other is on its way.
-    /// Jobs that came just now tell nothing yet; those before them do.
+    /// Sets how many to fetch ahead. Jobs that came just now tell nothing yet; those before them do.
     fn measure(&mut self, finished: u64, round_trip: Duration, most: usize) {
         let now = self.since(finished);
         let telling = if self.emptied.is_some() || now.1 >= round_trip { now } else { self.last };
-        self.ahead = ((2.0 * telling.per(round_trip)) as usize).min(most);
+        self.ahead = ((ROUND_TRIPS * telling.per(round_trip)) as usize).min(most);
     }
 }
 
+/// Jobs are fetched ahead for so many round trips: half of them are taken while the other half is on its way, and neither side is even.
+const ROUND_TRIPS: f64 = 4.0;
 /// Jobs fetched ahead at most where Redis is near: what goes in a millisecond while jobs take no time at all. As many more as a round trip
 /// is longer than `NEAR`, up to `FAR` times.
 const MAX_AHEAD: usize = 400;
@@ -137,8 +147,8 @@ impl Intake {
             state.ready.extend(batches.iter().flat_map(Batch::units));
             let bytes: usize = batches.iter().map(|batch| batch.bytes()).sum();
             state.bytes_per_job = bytes / (state.ready.len() - before).max(1);
-            let finished = state.finished;
-            state.pace.comes(finished);
+            let State { taken, finished, .. } = *state;
+            state.pace.comes(taken, finished);
             (state.ready.len() - before).min(state.idle)
         };
         for _ in 0..wake {
@@ -367,11 +377,11 @@ mod tests {
     }
 
     #[test]
-    fn fetches_ahead_twice_what_a_round_trip_finishes() {
+    fn fetches_ahead_what_a_few_round_trips_finish() {
         let wanted = |jobs, micros, round_trip| seen(jobs, 100, micros).wanted(Duration::from_micros(round_trip));
-        assert_eq!(wanted(100, 1_000, 200), 40);
+        assert_eq!(wanted(100, 1_000, 200), 80);
         assert_eq!(wanted(1, 100_000, 200), 0, "slow jobs are not fetched ahead");
-        assert_eq!(wanted(20, 2, 200), 40, "no more than twice what was seen");
+        assert_eq!(wanted(20, 2, 200), 80, "no more than four times what was seen");
         // Whatever a round trip finishes is far beyond the limits.
         assert_eq!(wanted(100_000, 1_000, 600), MAX_AHEAD / 2);
         assert_eq!(wanted(100_000, 1_000, 1_200), MAX_AHEAD, "twice as far, twice as many");
@@ -385,14 +395,28 @@ mod tests {
         let intake = Intake::new(4, Unacknowledged::default());
         // Longer than this test takes.
         let round_trip = Duration::from_secs(60);
-        for came in [100, 40] {
-            intake.push(&[batch(came)]);
-            assert_eq!(intake.wanted(round_trip), if came == 100 { 0 } else { 160 }, "200 ahead, 40 of them here");
-            for _ in 0..came {
-                intake.next(u64::from(came == 100)).await;
-            }
+        intake.push(&[batch(50)]);
+        for _ in 0..50 {
+            intake.next(1).await;
+        }
+        intake.push(&[batch(40)]);
+        assert_eq!(intake.wanted(round_trip), 160, "200 ahead, 40 of them here");
+        for _ in 0..40 {
+            intake.next(0).await;
         }
         assert_eq!(intake.wanted(round_trip), 0, "40 were taken and none is finished: they are slow");
+    }
+
+    #[tokio::test]
+    async fn fetches_none_ahead_of_long_jobs_that_end_together() {
+        let intake = Intake::new(4, Unacknowledged::default());
+        for finished in [0, 1] {
+            intake.push(&[batch(4)]);
+            for _ in 0..4 {
+                intake.next(finished).await;
+            }
+        }
+        assert_eq!(intake.wanted(Duration::from_secs(60)), 0, "those that were finished had begun before");
     }
 
     #[tokio::test]
