@@ -102,8 +102,8 @@ const ROUND_TRIPS: f64 = 4.0;
 /// Jobs fetched ahead at most where Redis is near: what goes in a millisecond while jobs take no time at all. As many more as a round trip
 /// is longer than `NEAR`, up to `FAR` times.
 const MAX_AHEAD: usize = 400;
-const NEAR: Duration = Duration::from_micros(500);
-const FAR: usize = 8;
+const NEAR: Duration = Duration::from_micros(300);
+const FAR: f64 = 8.0;
 /// Bytes of payloads one claim may have that brings more than half of that.
 const CLAIM_BYTES: usize = 1_024 * 1_024;
 /// How long a job that was fetched ahead may lie here before it is put back for somebody else.
@@ -227,7 +227,8 @@ impl Intake {
     /// last claim took.
     pub(crate) fn wanted(&self, round_trip: Duration) -> usize {
         let mut state = self.state();
-        let most = MAX_AHEAD * usize::try_from(round_trip.as_micros() / NEAR.as_micros()).unwrap_or(FAR).clamp(1, FAR);
+        let far = (round_trip.as_secs_f64() / NEAR.as_secs_f64()).clamp(1.0, FAR);
+        let most = (MAX_AHEAD as f64 * far) as usize;
         let State { finished, bytes_per_job, ref mut pace, .. } = *state;
         pace.measure(finished, round_trip, most);
         let (ready, ahead) = (state.ready.len(), state.pace.ahead);
@@ -383,9 +384,9 @@ mod tests {
         assert_eq!(wanted(1, 100_000, 200), 0, "slow jobs are not fetched ahead");
         assert_eq!(wanted(20, 2, 200), 80, "no more than four times what was seen");
         // Whatever a round trip finishes is far beyond the limits.
-        assert_eq!(wanted(100_000, 1_000, 600), MAX_AHEAD / 2);
-        assert_eq!(wanted(100_000, 1_000, 1_200), MAX_AHEAD, "twice as far, twice as many");
-        assert_eq!(wanted(100_000, 1_000, 1_000_000), MAX_AHEAD / 2 * FAR);
+        assert_eq!(wanted(100_000, 1_000, 300), MAX_AHEAD / 2);
+        assert_eq!(wanted(100_000, 1_000, 600), MAX_AHEAD, "twice as far, twice as many");
+        assert_eq!(wanted(100_000, 1_000, 1_000_000), MAX_AHEAD / 2 * FAR as usize);
         assert_eq!(wanted(100_000, 1_000, 0), 0);
         assert_eq!(seen(1_000_000, 4_096, 1).wanted(Duration::from_secs(1)), CLAIM_BYTES / 4_096, "few large ones");
     }
