@@ -16,6 +16,7 @@ mod ownership;
 mod promises;
 mod reliable;
 mod retries;
+mod rights;
 mod sentinel;
 mod support;
 #[cfg(feature = "tool")]

@@ -84,7 +84,10 @@ pub(crate) async fn enqueue_due(core: &Core, set: WaitingSet) -> Result<()> {
         telemetry.promoted.add(moved);
         Due { now, members, .. } = next?;
         if left > 0 {
-            tracing::error!(jobs = left, "due jobs stay where they are: the keys of their queues are no lists");
+            tracing::error!(
+                jobs = left,
+                "due jobs stay where they are: their queues are no lists, or may not be written"
+            );
             stuck += left;
             Due { now, members, .. } = core.store.due(set, stuck, BATCH).await?;
         }

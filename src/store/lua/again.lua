@@ -7,9 +7,13 @@ local kind = redis.call('TYPE', KEYS[2]).ok
 if kind ~= 'list' and kind ~= 'none' then
   return redis.error_reply('WRONGTYPE ' .. KEYS[2] .. ' is no list')
 end
-if redis.call('LREM', KEYS[1], -1, ARGV[3]) == 0 then
+-- In before out: what is refused has changed nothing.
+redis.call('LPUSH', KEYS[2], ARGV[4])
+local taken = redis.pcall('LREM', KEYS[1], -1, ARGV[3])
+if taken ~= 1 then
+  redis.call('LPOP', KEYS[2])
+  if taken ~= 0 then return taken end
   return redis.call('SISMEMBER', KEYS[4], ARGV[1]) - 1
 end
-redis.call('LPUSH', KEYS[2], ARGV[4])
 redis.pcall('SADD', KEYS[3], ARGV[2])
 return 1

@@ -11,13 +11,17 @@ local out = {}
 for job = 2, #KEYS do
   local at = job * 3 - 5
   local pushed, score, bytes = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local before = redis.call('ZSCORE', KEYS[1], bytes)
+  -- In before out: what is refused has changed nothing.
+  redis.call('ZADD', KEYS[1], score, bytes)
   -- The newest are at the head, and go back first.
   if redis.call('TYPE', KEYS[job]).ok == 'list' and redis.call('LREM', KEYS[job], 1, pushed) == 1 then
-    redis.call('ZADD', KEYS[1], score, bytes)
     out[job - 1] = 1
-  elseif redis.call('ZSCORE', KEYS[1], bytes) then
+  elseif before then
+    redis.call('ZADD', KEYS[1], before, bytes)
     out[job - 1] = 2
   else
+    redis.call('ZREM', KEYS[1], bytes)
     out[job - 1] = 0
   end
 end

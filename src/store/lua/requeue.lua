@@ -9,9 +9,14 @@ if kind ~= 'list' and kind ~= 'none' then
 end
 local moved = 0
 for at = 2, #ARGV do
-  if redis.call('LREM', KEYS[1], -1, ARGV[at]) == 1 then
-    redis.call('RPUSH', KEYS[2], ARGV[at])
+  -- In before out: what is refused has changed nothing.
+  redis.call('RPUSH', KEYS[2], ARGV[at])
+  local taken = redis.pcall('LREM', KEYS[1], -1, ARGV[at])
+  if taken == 1 then
     moved = moved + 1
+  else
+    redis.call('RPOP', KEYS[2])
+    if taken ~= 0 then return taken end
   end
 end
 if moved > 0 then

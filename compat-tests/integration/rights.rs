@@ -1,0 +1,97 @@
+//! Rights that are taken away while a server runs: what is refused leaves every job where it was.
+
+use std::time::Duration;
+
+use ferrokiq::server::UnknownClasses;
+use ferrokiq::{Context, JobError, JobResult, Server};
+
+use crate::support::{Redis, Running, USERS, eventually, nothing};
+
+/// Changes what the worker may do, and forgets what it was refused.
+async fn let_the_worker(redis: &Redis, rights: &[&str]) {
+    let words: Vec<&str> = ["SETUSER", "ferrokiq-worker"].iter().chain(rights).copied().collect();
+    redis.call::<()>("ACL", &words).await;
+    redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+}
+
+/// Whether the worker was refused a command since.
+async fn was_refused(redis: &Redis, command: &str) -> bool {
+    let log: Vec<std::collections::HashMap<String, redis::Value>> = redis.call("ACL", &["LOG"]).await;
+    let said = |value: &redis::Value| redis::from_redis_value_ref::<String>(value).unwrap_or_default() == command;
+    log.iter().any(|entry| entry.get("object").is_some_and(said))
+}
+
+async fn fails(_cx: Context, _args: ferrokiq::job::RawArgs) -> JobResult {
+    Err(JobError::new("RuntimeError", "as always"))
+}
+
+#[tokio::test]
+async fn keep_due_jobs_of_a_queue_that_may_not_be_written() {
+    let redis = Redis::start().await;
+    let keys = USERS[1].1.split_whitespace().filter(|word| word.starts_with(['~', '%']) && *word != "~queue:*");
+    let rights: Vec<&str> = ["resetkeys", "~queue:default", "~queue:mine"].into_iter().chain(keys).collect();
+    let_the_worker(&redis, &rights).await;
+    let job = |queue: &str, number: usize| format!(r#"{{"class":"Nothing","args":[{number}],"queue":"{queue}"}}"#);
+    for number in 0..10 {
+        let at = format!("{number}.25");
+        redis.call::<()>("ZADD", &["schedule", &at, &job("mine", number), &at, &job("other", number)]).await;
+    }
+    let running = Running::start(&redis, Server::builder().register_fn("Nothing", nothing));
+    eventually("those that may go are promoted", async || redis.size("queue:mine").await == 10).await;
+    let left: Vec<String> = redis.call("ZRANGE", &["schedule", "0", "-1", "WITHSCORES"]).await;
+    let kept: Vec<String> = (0..10).flat_map(|number| [job("other", number), format!("{number}.25")]).collect();
+    assert_eq!(left, kept, "the others stay, with their times");
+    let_the_worker(&redis, &["~queue:other"]).await;
+    eventually("the others, too", async || redis.size("queue:other").await == 10).await;
+    running.stop().await;
+    redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+    assert_eq!((redis.size("queue:mine").await, redis.size("schedule").await), (10, 0));
+}
+
+#[tokio::test]
+async fn keep_a_failed_job_in_its_private_list_until_it_may_be_retried() {
+    let redis = Redis::start().await;
+    let_the_worker(&redis, &["-zadd"]).await;
+    let running = Running::start(&redis, Server::builder().register_fn("Fails", fails));
+    redis.call::<()>("LPUSH", &["queue:default", r#"{"class":"Fails","args":[],"retry":true}"#]).await;
+    eventually("it may not be retried", async || was_refused(&redis, "zadd").await).await;
+    assert_eq!((redis.private_jobs().await, redis.size("retry").await), (1, 0));
+    let_the_worker(&redis, &["+zadd"]).await;
+    eventually("it is retried", async || redis.size("retry").await == 1).await;
+    running.stop().await;
+    redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+    assert_eq!(redis.private_jobs().await, 0);
+}
+
+#[tokio::test]
+async fn keep_a_diverted_job_in_its_private_list_until_it_may_be_pushed() {
+    let redis = Redis::start().await;
+    let_the_worker(&redis, &["-lpush"]).await;
+    let builder = Server::builder().unknown_classes(UnknownClasses::Divert("ruby".into()));
+    let running = Running::start(&redis, builder);
+    redis.call::<()>("LPUSH", &["queue:default", r#"{"class":"Ruby","args":[],"queue":"default"}"#]).await;
+    eventually("it may not be diverted", async || was_refused(&redis, "lpush").await).await;
+    assert_eq!((redis.private_jobs().await, redis.size("queue:ruby").await), (1, 0));
+    let_the_worker(&redis, &["+lpush"]).await;
+    eventually("it is diverted", async || redis.size("queue:ruby").await == 1).await;
+    running.stop().await;
+    redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+    assert_eq!(redis.private_jobs().await, 0);
+}
+
+#[tokio::test]
+async fn keep_a_job_that_was_cut_off_and_may_not_be_put_back() {
+    let redis = Redis::start().await;
+    let_the_worker(&redis, &["-rpush"]).await;
+    let endless = async |_cx: Context, (): ()| {
+        std::future::pending::<()>().await;
+        Ok(())
+    };
+    let builder = Server::builder().register_fn("Endless", endless).timeout(Duration::from_millis(10));
+    let running = Running::start(&redis, builder);
+    redis.call::<()>("LPUSH", &["queue:default", r#"{"class":"Endless","args":[]}"#]).await;
+    eventually("it runs", async || redis.private_jobs().await == 1).await;
+    let stopped = running.stop().await;
+    redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+    assert_eq!((stopped.left_for_recovery, redis.private_jobs().await, redis.size("queue:default").await), (1, 1, 0));
+}
