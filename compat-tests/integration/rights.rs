@@ -1,5 +1,7 @@
 //! Rights that are taken away while a server runs: what is refused leaves every job where it was.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ferrokiq::server::UnknownClasses;
@@ -23,6 +25,33 @@ async fn was_refused(redis: &Redis, command: &str) -> bool {
 
 async fn fails(_cx: Context, _args: ferrokiq::job::RawArgs) -> JobResult {
     Err(JobError::new("RuntimeError", "as always"))
+}
+
+#[tokio::test]
+async fn keep_jobs_in_their_queue_until_they_may_be_claimed() {
+    let redis = Redis::start().await;
+    for (without, with, refused) in
+        [("-ltrim", "+ltrim", "ltrim"), ("-rename -sort -rpush", "+rename +sort +rpush", "rpush")]
+    {
+        let words = |rights: &'static str| rights.split(' ').collect::<Vec<_>>();
+        let_the_worker(&redis, &words(without)).await;
+        let jobs: Vec<String> = (0..500).map(|number| format!(r#"{{"class":"Counts","args":[{number}]}}"#)).collect();
+        redis.call::<()>("LPUSH", &["queue:default".to_owned()].into_iter().chain(jobs).collect::<Vec<_>>()).await;
+        let ran = Arc::new(AtomicUsize::new(0));
+        let count = Arc::clone(&ran);
+        let counts = move |_cx: Context, (_number,): (u32,)| {
+            count.fetch_add(1, Ordering::Relaxed);
+            std::future::ready(Ok(()))
+        };
+        let running = Running::start(&redis, Server::builder().register_fn("Counts", counts));
+        eventually("it may not claim", async || was_refused(&redis, refused).await).await;
+        assert_eq!((redis.size("queue:default").await, redis.private_jobs().await), (500, 0), "{without}");
+        let_the_worker(&redis, &words(with)).await;
+        eventually("all are run", async || ran.load(Ordering::Relaxed) >= 500).await;
+        running.stop().await;
+        redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+        assert_eq!((ran.load(Ordering::Relaxed), redis.private_jobs().await), (500, 0), "{without}");
+    }
 }
 
 #[tokio::test]

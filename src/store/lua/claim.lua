@@ -15,20 +15,25 @@ local function moved(name, count)
   out[#out + 1] = count
 end
 local function move(queue, private, size)
+  redis.call('SADD', KEYS[2], private)
   if size <= n then
     local renamed = redis.pcall('RENAME', queue, private)
     if not renamed.err then return size end
-  else
-    local sorted = redis.pcall('SORT', queue, 'BY', 'nosort', 'LIMIT', size - n, n, 'STORE', private)
-    if type(sorted) == 'number' then
-      redis.call('LTRIM', queue, 0, size - n - 1)
-      return sorted
-    end
   end
-  -- Neither is allowed to every user.
-  local jobs = redis.call('LMPOP', 1, queue, 'RIGHT', 'COUNT', n)[2]
-  redis.call('LPUSH', private, unpack(jobs))
-  return #jobs
+  -- Changes nothing: if it may not be trimmed, nothing may be copied.
+  redis.call('LTRIM', queue, 0, -1)
+  local count = math.min(size, n)
+  local sorted = redis.pcall('SORT', queue, 'BY', 'nosort', 'LIMIT', size - count, count, 'STORE', private)
+  if type(sorted) ~= 'number' then
+    -- Neither is allowed to every user.
+    redis.call('RPUSH', private, unpack(redis.call('LRANGE', queue, size - count, -1)))
+  end
+  if count == size then
+    redis.call('LTRIM', queue, 1, 0)
+  else
+    redis.call('LTRIM', queue, 0, size - count - 1)
+  end
+  return count
 end
 if ARGV[4] == '1' then
   for at = 3, #KEYS do
@@ -45,7 +50,6 @@ else
       local name = ARGV[at + 2]
       local private = ARGV[3] .. name
       local count = move(KEYS[at], private, size)
-      redis.call('SADD', KEYS[2], private)
       moved(name, count)
       n = n - count
       if n == 0 then break end
