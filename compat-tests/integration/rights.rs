@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ferrokiq::server::UnknownClasses;
-use ferrokiq::{Context, JobError, JobResult, Server};
+use ferrokiq::{Context, JobError, JobResult, Server, ServerBuilder};
 
 use crate::support::{Redis, Running, USERS, eventually, nothing};
 
@@ -77,35 +77,31 @@ async fn keep_due_jobs_of_a_queue_that_may_not_be_written() {
     assert_eq!((redis.size("queue:mine").await, redis.size("schedule").await), (10, 0));
 }
 
-#[tokio::test]
-async fn keep_a_failed_job_in_its_private_list_until_it_may_be_retried() {
+/// A job that may not go where it belongs, for want of one command, stays in its private list until it may.
+async fn stays_until_allowed(builder: ServerBuilder, job: &str, command: &str, to: &str) {
     let redis = Redis::start().await;
-    let_the_worker(&redis, &["-zadd"]).await;
-    let running = Running::start(&redis, Server::builder().register_fn("Fails", fails));
-    redis.call::<()>("LPUSH", &["queue:default", r#"{"class":"Fails","args":[],"retry":true}"#]).await;
-    eventually("it may not be retried", async || was_refused(&redis, "zadd").await).await;
-    assert_eq!((redis.private_jobs().await, redis.size("retry").await), (1, 0));
-    let_the_worker(&redis, &["+zadd"]).await;
-    eventually("it is retried", async || redis.size("retry").await == 1).await;
+    let_the_worker(&redis, &[&format!("-{command}")]).await;
+    redis.call::<()>("LPUSH", &["queue:default", job]).await;
+    let running = Running::start(&redis, builder);
+    eventually("it may not go", async || was_refused(&redis, command).await).await;
+    assert_eq!((redis.private_jobs().await, redis.size(to).await), (1, 0));
+    let_the_worker(&redis, &[&format!("+{command}")]).await;
+    eventually("it goes", async || redis.size(to).await == 1).await;
     running.stop().await;
     redis.call::<()>("ACL", &["LOG", "RESET"]).await;
     assert_eq!(redis.private_jobs().await, 0);
 }
 
 #[tokio::test]
+async fn keep_a_failed_job_in_its_private_list_until_it_may_be_retried() {
+    let builder = Server::builder().register_fn("Fails", fails);
+    stays_until_allowed(builder, r#"{"class":"Fails","args":[],"retry":true}"#, "zadd", "retry").await;
+}
+
+#[tokio::test]
 async fn keep_a_diverted_job_in_its_private_list_until_it_may_be_pushed() {
-    let redis = Redis::start().await;
-    let_the_worker(&redis, &["-lpush"]).await;
     let builder = Server::builder().unknown_classes(UnknownClasses::Divert("ruby".into()));
-    let running = Running::start(&redis, builder);
-    redis.call::<()>("LPUSH", &["queue:default", r#"{"class":"Ruby","args":[],"queue":"default"}"#]).await;
-    eventually("it may not be diverted", async || was_refused(&redis, "lpush").await).await;
-    assert_eq!((redis.private_jobs().await, redis.size("queue:ruby").await), (1, 0));
-    let_the_worker(&redis, &["+lpush"]).await;
-    eventually("it is diverted", async || redis.size("queue:ruby").await == 1).await;
-    running.stop().await;
-    redis.call::<()>("ACL", &["LOG", "RESET"]).await;
-    assert_eq!(redis.private_jobs().await, 0);
+    stays_until_allowed(builder, r#"{"class":"Ruby","args":[],"queue":"default"}"#, "lpush", "queue:ruby").await;
 }
 
 #[tokio::test]
