@@ -5,7 +5,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use ferrokiq::server::UnknownClasses;
-use ferrokiq::{Context, JobError, JobResult, Server, ServerBuilder};
+use ferrokiq::time::EpochSecs;
+use ferrokiq::{Client, Context, JobError, JobResult, Payload, Server, ServerBuilder};
 
 use crate::support::{Redis, Running, USERS, eventually, nothing};
 
@@ -119,4 +120,26 @@ async fn keep_a_job_that_was_cut_off_and_may_not_be_put_back() {
     let stopped = running.stop().await;
     redis.call::<()>("ACL", &["LOG", "RESET"]).await;
     assert_eq!((stopped.left_for_recovery, redis.private_jobs().await, redis.size("queue:default").await), (1, 1, 0));
+}
+
+#[tokio::test]
+async fn take_a_push_that_was_refused_when_it_is_pushed_again() {
+    let redis = Redis::start().await;
+    let client = Client::builder().redis(redis.options()).idempotent().build().unwrap();
+    let push = async |at: Option<f64>| {
+        let mut payload = Payload::new("Nothing", []);
+        payload.insert("jid", if at.is_some() { "later" } else { "now" });
+        if let Some(at) = at {
+            payload.insert("at", at);
+        }
+        client.push(payload).await.is_ok()
+    };
+    let push = async || (push(None).await, push(Some(EpochSecs::now().0 + 1_000.0)).await);
+    let_the_worker(&redis, &["-lpush", "-zadd"]).await;
+    assert_eq!(push().await, (false, false));
+    let_the_worker(&redis, &["+lpush", "+zadd"]).await;
+    for _ in 0..2 {
+        assert_eq!(push().await, (true, true));
+        assert_eq!((redis.size("queue:default").await, redis.size("schedule").await), (1, 1));
+    }
 }

@@ -1,5 +1,5 @@
 -- Pushes jobs to several queues, or to none of them. One whose mark is there was pushed before and is passed over; its mark is renewed,
--- which is a write: whoever waits for replicas after it waits for the push before, too.
+-- which is a write: whoever waits for replicas after it waits for the push before, too. A job that is refused gets no mark.
 -- KEYS  1 set of queue names, then the queues, then the marks of all jobs
 -- ARGV  1 seconds marks live, 2 how many queues, then for each queue: its name, how many jobs, the jobs
 local queues = tonumber(ARGV[2])
@@ -15,10 +15,9 @@ for key = 2, queues + 1 do
   local last = at + 1 + tonumber(ARGV[at + 1])
   for job = at + 2, last do
     mark = mark + 1
-    if redis.call('SET', KEYS[mark], 1, 'NX', 'EX', ARGV[1]) then
+    if redis.call('EXPIRE', KEYS[mark], ARGV[1]) == 0 then
       redis.call('LPUSH', KEYS[key], ARGV[job])
-    else
-      redis.call('EXPIRE', KEYS[mark], ARGV[1])
+      redis.call('SET', KEYS[mark], 1, 'EX', ARGV[1])
     end
   end
   at = last + 1
