@@ -2,17 +2,18 @@
 
 use std::collections::VecDeque;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
 use crate::server::fetcher::{Batch, MARGIN, Unacknowledged, UnitOfWork};
+use crate::server::pace::Pace;
 
 /// Fetched jobs in their order.
 ///
 /// The fetcher brings as many as processors are free, plus what they will have finished by the time the next claim is
-/// back: jobs that last longer than a round trip are never fetched ahead.
+/// back: long jobs are not fetched ahead.
 #[derive(Debug)]
 pub(crate) struct Intake {
     state: Mutex<State>,
@@ -41,64 +42,6 @@ struct State {
     closed: bool,
 }
 
-/// How fast jobs are finished while there are some, and so how many to fetch ahead.
-#[derive(Debug, Default)]
-struct Pace {
-    /// The present period, since jobs last came.
-    came: Option<Came>,
-    /// When the last of those that came was taken, and what `finished` was.
-    emptied: Option<(Instant, u64)>,
-    /// The period before.
-    last: Finished,
-    ahead: usize,
-}
-
-/// When jobs came, and how many had been taken and finished.
-#[derive(Clone, Copy, Debug)]
-struct Came {
-    at: Instant,
-    taken: u64,
-    finished: u64,
-}
-
-/// So many jobs, in so much time.
-#[derive(Clone, Copy, Debug, Default)]
-struct Finished(u64, Duration);
-
-impl Finished {
-    /// How many that would be in a round trip; never more than they were.
-    fn per(self, round_trip: Duration) -> f64 {
-        let Self(jobs, span) = self;
-        if span <= round_trip { jobs as f64 } else { jobs as f64 * round_trip.as_secs_f64() / span.as_secs_f64() }
-    }
-}
-
-impl Pace {
-    /// What was finished of late while there were jobs: nothing if all of it had begun before, for then jobs are long.
-    fn since(&self, finished: u64) -> Finished {
-        let Some(came) = self.came else { return Finished::default() };
-        let (until, finished) = self.emptied.unwrap_or_else(|| (Instant::now(), finished));
-        let jobs = if finished > came.taken { finished - came.finished } else { 0 };
-        Finished(jobs, until.saturating_duration_since(came.at))
-    }
-
-    /// Jobs came again.
-    fn comes(&mut self, taken: u64, finished: u64) {
-        self.last = self.since(finished);
-        self.came = Some(Came { at: Instant::now(), taken, finished });
-        self.emptied = None;
-    }
-
-    /// Sets how many to fetch ahead. Jobs that came just now tell nothing yet; those before them do.
-    fn measure(&mut self, finished: u64, round_trip: Duration, most: usize) {
-        let now = self.since(finished);
-        let telling = if self.emptied.is_some() || now.1 >= round_trip { now } else { self.last };
-        self.ahead = ((ROUND_TRIPS * telling.per(round_trip)) as usize).min(most);
-    }
-}
-
-/// Jobs are fetched ahead for so many round trips: half of them are taken while the other half is on its way, and neither side is even.
-const ROUND_TRIPS: f64 = 4.0;
 /// Jobs fetched ahead at most where Redis is near: what goes in a millisecond while jobs take no time at all. As many more as a round trip
 /// is longer than `NEAR`, up to `FAR` times.
 const MAX_AHEAD: usize = 400;
@@ -207,9 +150,10 @@ impl Intake {
         state.taken += 1;
         let left = state.ready.len();
         if left == 0 {
-            state.pace.emptied = Some((Instant::now(), state.finished));
+            let finished = state.finished;
+            state.pace.emptied(finished);
         }
-        let low = left == state.pace.ahead / 2;
+        let low = left == state.pace.ahead() / 2;
         drop(state);
         if low {
             self.room.notify_one();
@@ -230,8 +174,8 @@ impl Intake {
         let far = (round_trip.as_secs_f64() / NEAR.as_secs_f64()).clamp(1.0, FAR);
         let most = (MAX_AHEAD as f64 * far) as usize;
         let State { finished, bytes_per_job, ref mut pace, .. } = *state;
-        pace.measure(finished, round_trip, most);
-        let (ready, ahead) = (state.ready.len(), state.pace.ahead);
+        let ahead = pace.measure(finished, round_trip, most);
+        let ready = state.ready.len();
         if ready > ahead / 2 && ready >= state.idle {
             return 0;
         }
@@ -366,33 +310,25 @@ mod tests {
         assert!(!intake.has_room());
     }
 
-    /// One that saw so many jobs of so many bytes each finished, in so many microseconds.
-    fn seen(jobs: u64, bytes_per_job: usize, micros: u64) -> Intake {
-        let intake = Intake::new(4, Unacknowledged::default());
-        {
-            let mut state = intake.state();
-            state.bytes_per_job = bytes_per_job;
-            state.pace.last = Finished(jobs, Duration::from_micros(micros));
-        }
-        intake
-    }
-
     #[test]
-    fn fetches_ahead_what_a_few_round_trips_finish() {
-        let wanted = |jobs, micros, round_trip| seen(jobs, 100, micros).wanted(Duration::from_micros(round_trip));
-        assert_eq!(wanted(100, 1_000, 200), 80);
-        assert_eq!(wanted(1, 100_000, 200), 0, "slow jobs are not fetched ahead");
-        assert_eq!(wanted(20, 2, 200), 80, "no more than four times what was seen");
-        // Whatever a round trip finishes is far beyond the limits.
-        assert_eq!(wanted(100_000, 1_000, 300), MAX_AHEAD / 2);
-        assert_eq!(wanted(100_000, 1_000, 600), MAX_AHEAD, "twice as far, twice as many");
-        assert_eq!(wanted(100_000, 1_000, 1_000_000), MAX_AHEAD / 2 * FAR as usize);
-        assert_eq!(wanted(100_000, 1_000, 0), 0);
-        assert_eq!(seen(1_000_000, 4_096, 1).wanted(Duration::from_secs(1)), CLAIM_BYTES / 4_096, "few large ones");
+    fn asks_for_more_where_redis_is_far_and_for_few_large_jobs() {
+        let wanted = |bytes_per_job, round_trip| {
+            let intake = Intake::new(4, Unacknowledged::default());
+            {
+                let mut state = intake.state();
+                state.bytes_per_job = bytes_per_job;
+                state.pace = Pace::seen(1_000_000, Duration::from_millis(1));
+            }
+            intake.wanted(round_trip)
+        };
+        assert_eq!(wanted(100, NEAR), MAX_AHEAD / 2);
+        assert_eq!(wanted(100, NEAR * 2), MAX_AHEAD, "twice as far, twice as many");
+        assert_eq!(wanted(100, Duration::from_secs(1)), MAX_AHEAD / 2 * FAR as usize);
+        assert_eq!(wanted(4_096, Duration::from_secs(1)), CLAIM_BYTES / 4_096);
     }
 
     #[tokio::test]
-    async fn goes_by_the_jobs_before_until_those_that_came_tell_something() {
+    async fn fetches_ahead_while_those_that_came_are_taken() {
         let intake = Intake::new(4, Unacknowledged::default());
         // Longer than this test takes.
         let round_trip = Duration::from_secs(60);
@@ -406,18 +342,6 @@ mod tests {
             intake.next(0).await;
         }
         assert_eq!(intake.wanted(round_trip), 0, "40 were taken and none is finished: they are slow");
-    }
-
-    #[tokio::test]
-    async fn fetches_none_ahead_of_long_jobs_that_end_together() {
-        let intake = Intake::new(4, Unacknowledged::default());
-        for finished in [0, 1] {
-            intake.push(&[batch(4)]);
-            for _ in 0..4 {
-                intake.next(finished).await;
-            }
-        }
-        assert_eq!(intake.wanted(Duration::from_secs(60)), 0, "those that were finished had begun before");
     }
 
     #[tokio::test]

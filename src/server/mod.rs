@@ -34,6 +34,7 @@ mod metrics;
 mod middleware;
 mod os;
 mod outage;
+mod pace;
 mod paused;
 mod poller;
 mod processor;
