@@ -261,15 +261,16 @@ async fn enqueues_as_ruby_does() {
     }
 }
 
-#[tokio::test]
-async fn leaves_a_failed_job_as_ruby_does() {
-    // Each has a Redis and a server of its own: mostly waiting, so several at a time.
+/// Holds all cases of a kind against what Ruby left. Each has a Redis and a server of its own: mostly waiting, so several at a time.
+async fn all_alike<F: Future<Output = ()> + 'static>(
+    kind: &str,
+    assert_alike: impl Fn(u32, String, Case, Option<Difference>) -> F,
+) {
     tokio::task::LocalSet::new()
         .run_until(async {
             let (mut running, mut failed) = (tokio::task::JoinSet::new(), 0);
-            for (major, name, case, difference) in all_cases("run") {
-                let name = format!("{name} of {major}");
-                running.spawn_local(async move { assert_runs_alike(major, &name, &case, difference.as_ref()).await });
+            for (major, name, case, difference) in all_cases(kind) {
+                running.spawn_local(assert_alike(major, format!("{name} of {major}"), case, difference));
                 if running.len() >= 16 {
                     failed += usize::from(running.join_next().await.is_some_and(|ended| ended.is_err()));
                 }
@@ -280,6 +281,14 @@ async fn leaves_a_failed_job_as_ruby_does() {
             assert_eq!(failed, 0, "cases that differ; each says how above");
         })
         .await;
+}
+
+#[tokio::test]
+async fn leaves_a_failed_job_as_ruby_does() {
+    all_alike("run", async |major, name, case, difference| {
+        assert_runs_alike(major, &name, &case, difference.as_ref()).await;
+    })
+    .await;
 }
 
 async fn assert_runs_alike(major: u32, name: &str, case: &Case, difference: Option<&Difference>) {
@@ -342,29 +351,32 @@ fn assert_keeps(name: &str, raw: &str, job: &str) {
 
 #[tokio::test]
 async fn promotes_as_ruby_does() {
-    for (major, name, case, difference) in all_cases("due") {
-        let name = format!("{name} of {major}");
-        let redis = Redis::start().await;
-        let (set, member): (String, String) = serde_json::from_str(case.given.get()).unwrap();
-        redis.call::<()>("ZADD", &[set.as_str(), "5", &member]).await;
-        let server = Running::start(&redis, Server::builder().wire_version(wire_version(major)).queues(["nobody"]));
-        eventually(&name, async || redis.call::<Option<f64>>("ZSCORE", &[&set, &member]).await.is_none()).await;
-        server.stop().await;
-        let found = lists_and_sets(&redis).await;
-        if let Some(difference) = difference {
-            let sizes: BTreeMap<String, usize> =
-                found.iter().map(|(key, members)| (key.clone(), members.len())).collect();
-            assert_eq!(sizes, difference.rust, "{name}");
-            continue;
-        }
-        let recorded: Vec<&String> = case.redis.keys().filter(|key| *key != "queues").collect();
-        assert_eq!(found.keys().collect::<Vec<_>>(), recorded, "{name}: keys");
-        for (key, members) in &found {
-            for (ours, theirs) in members.iter().zip(&case.members(key)) {
-                // Ruby's push brings `retry` and `queue` to the front; no reader minds.
-                assert_same_payload(&name, &ours.1, &theirs.1, false);
-                assert_eq!(ours.0, theirs.0, "{name}: score");
-            }
+    all_alike("due", async |major, name, case, difference| {
+        assert_promotes_alike(major, &name, &case, difference.as_ref()).await;
+    })
+    .await;
+}
+
+async fn assert_promotes_alike(major: u32, name: &str, case: &Case, difference: Option<&Difference>) {
+    let redis = Redis::start().await;
+    let (set, member): (String, String) = serde_json::from_str(case.given.get()).unwrap();
+    redis.call::<()>("ZADD", &[set.as_str(), "5", &member]).await;
+    let server = Running::start(&redis, Server::builder().wire_version(wire_version(major)).queues(["nobody"]));
+    eventually(name, async || redis.call::<Option<f64>>("ZSCORE", &[&set, &member]).await.is_none()).await;
+    server.stop().await;
+    let found = lists_and_sets(&redis).await;
+    if let Some(difference) = difference {
+        let sizes: BTreeMap<String, usize> = found.iter().map(|(key, members)| (key.clone(), members.len())).collect();
+        assert_eq!(sizes, difference.rust, "{name}");
+        return;
+    }
+    let recorded: Vec<&String> = case.redis.keys().filter(|key| *key != "queues").collect();
+    assert_eq!(found.keys().collect::<Vec<_>>(), recorded, "{name}: keys");
+    for (key, members) in &found {
+        for (ours, theirs) in members.iter().zip(&case.members(key)) {
+            // Ruby's push brings `retry` and `queue` to the front; no reader minds.
+            assert_same_payload(name, &ours.1, &theirs.1, false);
+            assert_eq!(ours.0, theirs.0, "{name}: score");
         }
     }
 }
