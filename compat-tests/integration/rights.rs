@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use ferrokiq::server::UnknownClasses;
+use ferrokiq::server::{Stopped, UnknownClasses};
 use ferrokiq::time::EpochSecs;
 use ferrokiq::{Client, Context, JobError, JobResult, Payload, Server, ServerBuilder};
 
@@ -18,10 +18,15 @@ async fn let_the_worker(redis: &Redis, rights: &[&str]) {
 }
 
 /// Whether the worker was refused a command since.
-async fn was_refused(redis: &Redis, command: &str) -> bool {
-    let log: Vec<std::collections::HashMap<String, redis::Value>> = redis.call("ACL", &["LOG"]).await;
-    let said = |value: &redis::Value| redis::from_redis_value_ref::<String>(value).unwrap_or_default() == command;
-    log.iter().any(|entry| entry.get("object").is_some_and(said))
+fn was_refused(redis: &Redis, command: &str) -> bool {
+    redis.refusals().unwrap().iter().any(|refusal| refusal["object"] == command)
+}
+
+/// Stops a server, and forgets what it was refused.
+async fn stop(running: Running, redis: &Redis) -> Stopped {
+    let stopped = running.stop().await;
+    redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+    stopped
 }
 
 async fn fails(_cx: Context, _args: ferrokiq::job::RawArgs) -> JobResult {
@@ -45,12 +50,11 @@ async fn keep_jobs_in_their_queue_until_they_may_be_claimed() {
             std::future::ready(Ok(()))
         };
         let running = Running::start(&redis, Server::builder().register_fn("Counts", counts));
-        eventually("it may not claim", async || was_refused(&redis, refused).await).await;
+        eventually("it may not claim", async || was_refused(&redis, refused)).await;
         assert_eq!((redis.size("queue:default").await, redis.private_jobs().await), (500, 0), "{without}");
         let_the_worker(&redis, &words(with)).await;
         eventually("all are run", async || ran.load(Ordering::Relaxed) >= 500).await;
-        running.stop().await;
-        redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+        stop(running, &redis).await;
         assert_eq!((ran.load(Ordering::Relaxed), redis.private_jobs().await), (500, 0), "{without}");
     }
 }
@@ -73,8 +77,7 @@ async fn keep_due_jobs_of_a_queue_that_may_not_be_written() {
     assert_eq!(left, kept, "the others stay, with their times");
     let_the_worker(&redis, &["~queue:other"]).await;
     eventually("the others, too", async || redis.size("queue:other").await == 10).await;
-    running.stop().await;
-    redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+    stop(running, &redis).await;
     assert_eq!((redis.size("queue:mine").await, redis.size("schedule").await), (10, 0));
 }
 
@@ -84,12 +87,11 @@ async fn stays_until_allowed(builder: ServerBuilder, job: &str, command: &str, t
     let_the_worker(&redis, &[&format!("-{command}")]).await;
     redis.call::<()>("LPUSH", &["queue:default", job]).await;
     let running = Running::start(&redis, builder);
-    eventually("it may not go", async || was_refused(&redis, command).await).await;
+    eventually("it may not go", async || was_refused(&redis, command)).await;
     assert_eq!((redis.private_jobs().await, redis.size(to).await), (1, 0));
     let_the_worker(&redis, &[&format!("+{command}")]).await;
     eventually("it goes", async || redis.size(to).await == 1).await;
-    running.stop().await;
-    redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+    stop(running, &redis).await;
     assert_eq!(redis.private_jobs().await, 0);
 }
 
@@ -117,8 +119,7 @@ async fn keep_a_job_that_was_cut_off_and_may_not_be_put_back() {
     let running = Running::start(&redis, builder);
     redis.call::<()>("LPUSH", &["queue:default", r#"{"class":"Endless","args":[]}"#]).await;
     eventually("it runs", async || redis.private_jobs().await == 1).await;
-    let stopped = running.stop().await;
-    redis.call::<()>("ACL", &["LOG", "RESET"]).await;
+    let stopped = stop(running, &redis).await;
     assert_eq!((stopped.left_for_recovery, redis.private_jobs().await, redis.size("queue:default").await), (1, 1, 0));
 }
 

@@ -99,7 +99,7 @@ impl Redis {
     }
 
     /// What the shipped users asked for and were refused, but for what is left out on purpose.
-    fn refusals(&self) -> redis::RedisResult<Vec<HashMap<String, String>>> {
+    pub(crate) fn refusals(&self) -> redis::RedisResult<Vec<HashMap<String, String>>> {
         let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(Duration::from_secs(1))?;
         connection.set_read_timeout(Some(Duration::from_secs(1)))?;
         let mut log: Vec<HashMap<String, String>> = redis::cmd("ACL").arg("LOG").arg(128).query(&mut connection)?;

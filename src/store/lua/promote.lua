@@ -16,43 +16,46 @@ end
 local later, bury = takes(KEYS[3], 'zset'), takes(KEYS[4], 'zset')
 -- By queue: its jobs but the first; false if it takes none.
 local queues = {}
--- Takes a member out and puts it where it belongs; back again if that is refused. Whether it was there, whether it moved.
+-- Takes a member out and puts it where it belongs, or back again if that is refused. Whether it moved; nil if it was not there.
 local function move(member, put, key, ...)
   local score = redis.call('ZSCORE', KEYS[1], member)
-  if not score then return false, false end
+  if not score then return nil end
   redis.call('ZREM', KEYS[1], member)
   local answer = redis.pcall(put, key, ...)
-  if type(answer) == 'table' and answer.err then
-    redis.call('ZADD', KEYS[1], score, member)
-    return true, false
+  local refused = type(answer) == 'table' and answer.err
+  if refused then redis.call('ZADD', KEYS[1], score, member) end
+  return not refused
+end
+-- The same to a queue. The first tells whether the queue takes jobs; the others go in together.
+local function enqueue(member, name, bytes)
+  local key, jobs = 'queue:' .. name, queues[name]
+  if jobs then
+    if redis.call('ZREM', KEYS[1], member) == 0 then return nil end
+    jobs[#jobs + 1] = bytes
+    return true
   end
-  return true, true
+  if jobs == nil then
+    local done = false
+    if takes(key, 'list') then done = move(member, 'LPUSH', key, bytes) end
+    queues[name] = done and {}
+    return done
+  end
+  return false
 end
 for at = 3, #ARGV, 4 do
   local member, what, where, bytes = ARGV[at], ARGV[at + 1], ARGV[at + 2], ARGV[at + 3]
-  local there, done = true, false
-  if what == 'later' and later then
-    there, done = move(member, 'ZADD', KEYS[3], where, bytes)
+  local done = false
+  if what == 'push' then
+    done = enqueue(member, where, bytes)
+  elseif what == 'later' and later then
+    done = move(member, 'ZADD', KEYS[3], where, bytes)
   elseif what == 'bury' and bury then
-    there, done = move(member, 'ZADD', KEYS[4], where, bytes)
+    done = move(member, 'ZADD', KEYS[4], where, bytes)
     buried = buried or done
-  elseif what == 'push' then
-    local jobs = queues[where]
-    if jobs then
-      there = redis.call('ZREM', KEYS[1], member) == 1
-      done = there
-      if done then jobs[#jobs + 1] = bytes end
-    elseif jobs == nil then
-      -- The first of a queue tells whether it takes jobs; the others go in together.
-      if takes('queue:' .. where, 'list') then
-        there, done = move(member, 'LPUSH', 'queue:' .. where, bytes)
-      end
-      if there then queues[where] = done and {} end
-    end
   end
   if done then
     moved = moved + 1
-  elseif there then
+  elseif done == false then
     stuck = stuck + 1
   end
 end

@@ -11,18 +11,22 @@ local out = {}
 for job = 2, #KEYS do
   local at = job * 3 - 5
   local pushed, score, bytes = ARGV[at], ARGV[at + 1], ARGV[at + 2]
+  local is_list = redis.call('TYPE', KEYS[job]).ok == 'list'
   local before = redis.call('ZSCORE', KEYS[1], bytes)
   -- In before out: what is refused has changed nothing.
   redis.call('ZADD', KEYS[1], score, bytes)
   -- The newest are at the head, and go back first.
-  if redis.call('TYPE', KEYS[job]).ok == 'list' and redis.call('LREM', KEYS[job], 1, pushed) == 1 then
+  local taken = is_list and redis.pcall('LREM', KEYS[job], 1, pushed) or 0
+  if taken == 1 then
     out[job - 1] = 1
-  elseif before then
-    redis.call('ZADD', KEYS[1], before, bytes)
-    out[job - 1] = 2
   else
-    redis.call('ZREM', KEYS[1], bytes)
-    out[job - 1] = 0
+    if before then
+      redis.call('ZADD', KEYS[1], before, bytes)
+    else
+      redis.call('ZREM', KEYS[1], bytes)
+    end
+    if taken ~= 0 then return taken end
+    out[job - 1] = before and 2 or 0
   end
 end
 return out
