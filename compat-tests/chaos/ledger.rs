@@ -111,6 +111,11 @@ impl Ledger {
         self.0.get(job).is_some_and(|runs| runs.iter().any(|run| run.end == Some(Phase::Done)))
     }
 
+    /// Whether a run of it began that has not ended.
+    pub(crate) fn runs_now(&self, job: &Jid) -> bool {
+        self.0.get(job).is_some_and(|runs| runs.iter().any(|run| run.end.is_none()))
+    }
+
     /// Runs that began.
     pub(crate) fn runs(&self) -> usize {
         self.0.values().map(Vec::len).sum()

@@ -2,7 +2,7 @@
 
 use std::io::{Error, Read, Write};
 use std::net::{Shutdown, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
@@ -41,6 +41,8 @@ pub(crate) struct Trap {
 }
 
 struct Shared {
+    /// The port new connections go to.
+    to: AtomicU16,
     mode: Mutex<Mode>,
     trap: Mutex<Option<Trap>>,
     /// Connections that carried a request with these bytes become black holes.
@@ -75,6 +77,7 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0")?;
         let port = listener.local_addr()?.port();
         let shared = Arc::new(Shared {
+            to: AtomicU16::new(to),
             mode: Mutex::new(Mode::Pass),
             trap: Mutex::new(None),
             hole: Mutex::new(None),
@@ -88,6 +91,7 @@ impl Proxy {
         thread::spawn(move || {
             for near in listener.incoming().flatten() {
                 if *lock(&of_thread.mode) != Mode::Refuse {
+                    let to = of_thread.to.load(Ordering::Relaxed);
                     let _ = forward(&of_thread, near, to);
                 }
             }
@@ -114,6 +118,12 @@ impl Proxy {
 
     pub(crate) fn delay(&self, delay: Duration) {
         self.shared.delay_us.store(u64::try_from(delay.as_micros()).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// Ends every connection; new ones go to another server.
+    pub(crate) fn point_to(&self, port: u16) {
+        self.shared.to.store(port, Ordering::Relaxed);
+        self.cut();
     }
 
     /// Ends every connection.

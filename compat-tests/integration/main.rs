@@ -9,6 +9,7 @@ mod client;
 mod health;
 mod hostile;
 mod lifecycle;
+mod old_data;
 #[cfg(feature = "otel")]
 mod otel;
 mod outages;

@@ -255,8 +255,8 @@ impl SortedSet {
     }
 
     async fn promote(&self, promotions: &[(&[u8], Promotion<'_>)]) -> Result<Moved> {
-        let limits = DeadLimits { before: EpochSecs::now().0 - DEAD_AGE, keep: DEAD_JOBS };
-        let (done, stuck) = self.api.store.promote(self.set, promotions, limits).await?;
+        let limits = DeadLimits { age: DEAD_AGE, keep: DEAD_JOBS };
+        let (done, stuck) = self.api.store.promote(self.set, promotions, limits, EpochSecs::now()).await?;
         Ok(Moved { done, gone: promotions.len().saturating_sub(done + stuck), stuck })
     }
 }

@@ -30,6 +30,7 @@ use crate::server::registry::{Async, Blocking, Function, Registrations, Wrapping
 use crate::server::stats::{Counters, WorkState};
 use crate::server::telemetry::Telemetry;
 use crate::server::vitals::Pulse;
+use crate::store::registration::Registration;
 use crate::store::{RedisOptions, Store};
 use crate::time::Stamps;
 
@@ -339,9 +340,11 @@ impl ServerBuilder {
         let stamps = Stamps::default();
         let (acknowledger, acknowledgements) = mpsc::unbounded_channel();
         let (identity, work) = (identity(), WorkState::default());
+        let registration = Arc::new(Registration::of(&identity));
         let core = Core {
-            settler: Settler::new(store.clone(), &identity, acknowledger),
+            settler: Settler::new(store.clone(), Arc::clone(&registration), acknowledger),
             identity,
+            registration,
             registry,
             middleware: self.server_chain.into(),
             death_handlers: self.death_handlers,

@@ -23,8 +23,8 @@ use crate::server::stats::{Counters, WorkState};
 use crate::server::telemetry::Telemetry;
 use crate::server::vitals::Pulse;
 use crate::store::Store;
+use crate::store::registration::Registration;
 use crate::store::sets::DeadLimits;
-use crate::time::EpochSecs;
 
 /// Something that went wrong, for [error handlers](crate::ServerBuilder::on_error).
 #[derive(Debug)]
@@ -44,6 +44,7 @@ pub(crate) type ErrorHandler = Arc<dyn Fn(&ErrorReport<'_>) + Send + Sync>;
 pub(crate) struct Core {
     /// Who this server is to the others.
     pub(crate) identity: String,
+    pub(crate) registration: Arc<Registration>,
     pub(crate) config: Config,
     pub(crate) registry: Registry,
     pub(crate) middleware: Arc<[Arc<dyn AnyServerMiddleware>]>,
@@ -74,8 +75,8 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    pub(crate) fn dead_limits(&self, now: EpochSecs) -> DeadLimits {
-        DeadLimits { before: now.0 - self.config.dead_timeout.as_secs_f64(), keep: self.config.dead_max_jobs }
+    pub(crate) fn dead_limits(&self) -> DeadLimits {
+        DeadLimits { age: self.config.dead_timeout.as_secs_f64(), keep: self.config.dead_max_jobs }
     }
 
     /// Warns, once for each time it changes to that, if Redis may throw jobs away. Where it does not tell, nobody knows.

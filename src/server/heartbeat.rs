@@ -23,10 +23,14 @@ use crate::server::vitals::Vitals;
 use crate::server::{health, reconcile, vitals};
 use crate::store::Store;
 use crate::store::beat::Beat;
+use crate::store::fleet::{FENCED_FOR, Sign};
 use crate::time::{EpochSecs, Utc};
 
 /// Between two beats.
 const PERIOD: Duration = Duration::from_secs(10);
+/// After a sign of life that did not reach Redis the next one follows this soon, and later each time: while Redis lacks the private lists of
+/// this process, its jobs would be lost with it.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 /// Redis is asked this often whether it may evict jobs: every 50 s.
 const BEATS_TO_EVICTION: u32 = 5;
 /// A round trip longer than this, five times in a row, is worth a warning: 50 ms.
@@ -52,6 +56,9 @@ impl Heartbeat {
             slow: 0,
             outage: core.outages.part(),
             alive_outage: core.outages.part(),
+            signed: None,
+            connections: 0,
+            restored: true,
             core,
         };
         let thread = std::thread::Builder::new()
@@ -86,6 +93,12 @@ struct Beater {
     slow: u32,
     outage: Outage,
     alive_outage: Outage,
+    /// The last sign of life that Redis took.
+    signed: Option<Sign>,
+    /// How many connections there had been by then.
+    connections: u64,
+    /// Whether the private lists were compared with the holdings since Redis may last have come back with older data.
+    restored: bool,
 }
 
 impl Beater {
@@ -96,11 +109,19 @@ impl Beater {
         }
         let mut beats = tokio::time::interval(PERIOD);
         let mut alive = tokio::time::interval(self.core.liveness.period());
+        let (mut well, mut pause) = (true, FIRST_PAUSE);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                _ = alive.tick() => self.stay_alive().await,
+                _ = alive.tick() => {
+                    well = self.stay_alive().await;
+                    pause = if well { FIRST_PAUSE } else { (pause * 2).min(self.core.liveness.period()) };
+                    if !well {
+                        alive.reset_after(pause);
+                    }
+                }
+                () = self.store.connection_ended(), if well => alive.reset_immediately(),
                 _ = beats.tick() => match self.beat().await {
                     Ok(()) => {
                         self.core.pulse.beaten();
@@ -114,35 +135,54 @@ impl Beater {
         self.last().await;
     }
 
-    async fn stay_alive(&mut self) {
-        let (core, sent) = (&self.core, Instant::now());
-        let signed = match self.store.stay_alive(&core.identity, core.liveness.span()).await {
-            Ok(false) => self.join_again().await,
-            signed => signed.map(drop),
-        };
-        match signed {
-            Ok(()) => {
-                self.core.liveness.seen(sent);
-                self.alive_outage.over();
-            }
-            Err(error) => {
-                self.core.liveness.missed();
-                self.alive_outage.note("no sign of life reached Redis", &error);
+    /// Gives a sign of life. Returns whether Redis took it and has the private lists of this process.
+    async fn stay_alive(&mut self) -> bool {
+        let sent = Instant::now();
+        if let Err(error) = self.sign().await {
+            self.core.liveness.missed();
+            self.alive_outage.note("no sign of life reached Redis", &error);
+            return false;
+        }
+        self.core.liveness.seen(sent);
+        self.alive_outage.over();
+        if !self.restored {
+            match reconcile::restore_holdings(&self.core, &self.store).await {
+                Ok(()) => self.restored = true,
+                Err(error) => self.alive_outage.note("comparing the private lists failed", &error),
             }
         }
+        self.restored
     }
 
-    /// Taken for dead, or forgotten with everything else. Claims were refused since.
-    async fn join_again(&self) -> Result<()> {
+    async fn sign(&mut self) -> Result<()> {
         let core = &self.core;
-        if self.store.register(&core.identity, core.liveness.span()).await? {
+        let sign = self.store.stay_alive(&core.identity, core.liveness.span()).await?;
+        // Redis goes back in time by a restart or a failover, which end the connection, or by a command; then it lacks the last sign.
+        let connections = self.store.connections_made();
+        let same = self.signed.is_some_and(|last| sign.previous == Some(last.alive_until));
+        self.restored &= same && connections == self.connections;
+        self.connections = connections;
+        let mut alive_until = sign.alive_until;
+        if !sign.registered {
+            let silent = self.signed.map_or(0, |last| sign.now.saturating_sub(last.now));
+            alive_until = self.join_again(u128::from(silent) >= (FENCED_FOR / 2).as_millis()).await?;
+        }
+        self.signed = Some(Sign { alive_until, ..sign });
+        Ok(())
+    }
+
+    /// Another process fenced this one, or Redis lost it with everything else. Claims were refused since.
+    async fn join_again(&self, long_silent: bool) -> Result<u64> {
+        let core = &self.core;
+        let joined = self.store.register(&core.registration, core.liveness.span(), long_silent).await?;
+        if joined.fenced {
             tracing::warn!(
                 "others took this process for dead and may have put its jobs back; it goes on with what is left to it"
             );
-            return Ok(());
+        } else {
+            tracing::warn!("Redis had forgotten this process; it is registered again");
         }
-        tracing::warn!("Redis had forgotten this process; it is registered again");
-        reconcile::hold_everything_again(core, &self.store).await
+        Ok(joined.alive_until)
     }
 
     async fn beat(&mut self) -> Result<()> {

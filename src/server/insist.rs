@@ -11,14 +11,9 @@ impl Core {
     /// Moves a job to where it goes, until Redis takes it, or the key it belongs in holds something else: then the job stays in the private
     /// list, from where it is recovered.
     pub(crate) async fn insist(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Option<Settled> {
-        let (mut outage, mut silence) = (self.outages.part(), false);
+        let mut outage = self.outages.part();
         loop {
             match self.settler.settle(unit, to).await {
-                // It was moved the first time, most likely: only the answer was lost.
-                Ok(Settled::NotOurs) if silence => {
-                    outage.over();
-                    return Some(Settled::Moved);
-                }
                 Ok(Settled::NotOurs) => {
                     tracing::warn!(queue = &**unit.queue(), "a job was no longer owned when it was settled");
                     return Some(Settled::NotOurs);
@@ -32,7 +27,6 @@ impl Core {
                     return None;
                 }
                 Err(error) => {
-                    silence |= error.is_ambiguous();
                     outage.note("settling a job failed", &error);
                     outage.wait().await;
                 }

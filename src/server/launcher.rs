@@ -49,7 +49,7 @@ impl Launcher {
         }
         core.paused.set(core.store.paused_queues().await?);
         let sent = std::time::Instant::now();
-        core.store.register(&core.identity, core.liveness.span()).await?;
+        core.store.register(&core.registration, core.liveness.span(), false).await?;
         core.liveness.seen(sent);
         core.hooks.fire(Event::Startup).await;
         #[cfg(feature = "metrics")]

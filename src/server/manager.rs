@@ -39,6 +39,7 @@ impl Manager {
             holdings: core.holdings.clone(),
             isolation: Arc::clone(&core.isolation),
             liveness: Arc::clone(&core.liveness),
+            registration: Arc::clone(&core.registration),
             numbers,
         };
         let fetching = tokio::spawn(fetch(Arc::clone(core), source));

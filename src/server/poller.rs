@@ -76,7 +76,7 @@ pub(crate) async fn enqueue_due(core: &Core, set: WaitingSet) -> Result<()> {
             members.iter().zip(&plans).map(|(member, plan)| (member.as_slice(), plan.promotion(moment))).collect();
         // The next members are asked for behind the promotion of these, on the same connection and so after it.
         let (promoted, next) = tokio::join!(
-            core.store.promote(set, &promotions, core.dead_limits(moment)),
+            core.store.promote(set, &promotions, core.dead_limits(), moment),
             core.store.due(set, stuck, BATCH)
         );
         let (moved, left) = promoted?;

@@ -201,13 +201,13 @@ impl Processor {
     async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: &JobError, now: EpochSecs) {
         match verdict {
             Verdict::Retry { payload, at } => {
-                let (bytes, score) = (payload.as_str(), at.to_string());
-                self.core.insist(unit, &Destination::Retry { bytes: bytes.as_bytes(), score: &score }).await;
+                let (bytes, delay) = (payload.as_str(), at.0 - now.0);
+                self.core.insist(unit, &Destination::Retry { bytes: bytes.as_bytes(), delay }).await;
             }
             Verdict::Bury { payload } => {
                 let bytes = payload.as_str();
                 tracing::info!(jid = payload.jid(), class = payload.display_class(), "Adding dead job");
-                if self.bury(unit, bytes.as_bytes(), now).await == Some(Settled::Moved) {
+                if self.bury(unit, bytes.as_bytes()).await == Some(Settled::Moved) {
                     self.core.died(&payload, error);
                 }
             }
@@ -217,7 +217,7 @@ impl Processor {
             }
             Verdict::Choke { key } => {
                 tracing::error!(key, "what a failed job says here decides nothing; it goes to the dead set as it is");
-                if self.bury(unit, unit.bytes(), now).await == Some(Settled::Moved)
+                if self.bury(unit, unit.bytes()).await == Some(Settled::Moved)
                     && let Ok(payload) = Payload::from_bytes(unit.bytes().to_vec())
                 {
                     self.core.died(&payload, error);
@@ -229,13 +229,12 @@ impl Processor {
     async fn bury_unreadable(&self, unit: &UnitOfWork, malformed: &Malformed) {
         let error = JobError::new("JSON::ParserError", &malformed.reason);
         self.core.telemetry.unreadable.add(1);
-        self.bury(unit, unit.bytes(), EpochSecs::now()).await;
+        self.bury(unit, unit.bytes()).await;
         self.core.report("Invalid JSON for job", &error, None);
     }
 
-    async fn bury(&self, unit: &UnitOfWork, bytes: &[u8], now: EpochSecs) -> Option<Settled> {
-        let (score, limits) = (now.to_string(), self.core.dead_limits(now));
-        self.core.insist(unit, &Destination::Dead { bytes, score: &score, limits }).await
+    async fn bury(&self, unit: &UnitOfWork, bytes: &[u8]) -> Option<Settled> {
+        self.core.insist(unit, &Destination::Dead { bytes, limits: self.core.dead_limits() }).await
     }
 
     /// A class that Ruby knows, perhaps: back where it came from. Whoever knows the class gets a head start; without it this process

@@ -1,15 +1,17 @@
 //! Holds the private lists of this process against what it knows, in both directions.
 //!
 //! A list that this process does not know, twice in a row, is the outcome of a command whose answer was lost: its jobs go back. A batch
-//! whose list Redis forgot, with everything else, is written anew: its jobs run on, and must not be lost if one fails or the process dies.
+//! whose list Redis lost is written anew: its jobs run on, and must not be lost if the process dies.
 
 use std::collections::HashSet;
 use std::sync::Arc;
 
 use crate::error::Result;
 use crate::server::core::Core;
+use crate::server::fetcher::{Batch, UnitOfWork};
 use crate::server::recovery;
 use crate::store::Store;
+use crate::store::claims::{Acknowledgement, Private};
 
 /// Looks now and then until the server is quieted.
 pub(crate) async fn run(core: Arc<Core>) {
@@ -63,17 +65,47 @@ pub(crate) async fn put_back_all_strangers(core: &Core) -> Result<()> {
     put_back_strangers(core, &strangers).await.map(drop)
 }
 
-/// Writes the lists of jobs that run anew, after Redis forgot this process.
-pub(crate) async fn hold_everything_again(core: &Core, store: &Store) -> Result<()> {
-    let mut jobs_held = 0;
-    for batch in core.holdings.all() {
-        let jobs: Vec<&[u8]> = batch.unfinished().collect();
-        if !jobs.is_empty() && store.hold_again(&core.identity, batch.list(), &jobs).await? {
-            jobs_held += jobs.len();
+/// Compares the private lists of this process with what it holds, after Redis may have come back with older data: a restart from a snapshot, a
+/// failover to a replica that lagged, `FLUSHALL`.
+///
+/// A list that is gone is written anew with the jobs that are not done. A list that holds jobs which were moved elsewhere is from a time
+/// before that move, so the place they went to has lost them: they go back to their queue. Lists claimed before another process fenced this
+/// one are left alone; their jobs may have been recovered.
+pub(crate) async fn restore_holdings(core: &Core, store: &Store) -> Result<()> {
+    let epoch = core.registration.epoch();
+    let batches: Vec<_> = core.holdings.all().into_iter().filter(|batch| batch.epoch() == epoch).collect();
+    let lists: Vec<&str> = batches.iter().map(|batch| batch.list()).collect();
+    let lengths = store.private_lengths(&lists).await?;
+    let (mut restored, mut requeued) = (0, 0);
+    for (batch, length) in batches.iter().zip(lengths) {
+        let expected = batch.expected();
+        if length == 0 && !expected.unfinished.is_empty() {
+            restored += write_anew(core, store, batch, &expected.unfinished).await?;
+        } else if length > expected.jobs && !expected.settled.is_empty() {
+            let jobs: Vec<&[u8]> = expected.settled.iter().map(UnitOfWork::bytes).collect();
+            requeued += store.requeue(batch.list(), batch.queue(), &jobs).await?;
         }
     }
-    if jobs_held > 0 {
-        tracing::warn!(jobs = jobs_held, "Redis had forgotten jobs that run here; they are written again");
+    if restored + requeued > 0 {
+        core.telemetry.requeued.add(requeued);
+        tracing::warn!(restored, requeued, "Redis came back with older data; the jobs of this process are restored");
     }
     Ok(())
+}
+
+/// Writes a private list anew; returns how many jobs it now holds.
+async fn write_anew(core: &Core, store: &Store, batch: &Arc<Batch>, units: &[UnitOfWork]) -> Result<usize> {
+    let jobs: Vec<&[u8]> = units.iter().map(UnitOfWork::bytes).collect();
+    if !store.hold_again(&core.identity, batch.list(), &jobs).await? {
+        return Ok(0);
+    }
+    // Those that ended while the list was written are acknowledged already: nobody would take them out again.
+    let over: Vec<&UnitOfWork> = units.iter().filter(|unit| unit.is_over()).collect();
+    if !over.is_empty() {
+        let lists = if over.len() == units.len() { vec![batch.list()] } else { Vec::new() };
+        let jobs = over.iter().map(|unit| (batch.list(), unit.bytes())).collect();
+        let done = Acknowledgement { lists, trims: Vec::new(), jobs };
+        store.acknowledge(&Private::of(&core.identity), &done).await?;
+    }
+    Ok(units.len() - over.len())
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use crate::error::Result;
 use crate::server::core::Core;
 use crate::store::Store;
-use crate::store::claims::{Moved, Owned};
+use crate::store::claims::Moved;
 use crate::time::EpochSecs;
 
 /// Jobs one look at a private list takes.
@@ -70,8 +70,7 @@ pub(crate) async fn bury_convicts(core: &Core, identity: &str, convicts: &str) -
         for job in &jobs {
             let now = EpochSecs::now();
             let bytes = convicted(job, core, now);
-            let of = Owned { identity, list: convicts, raw: job };
-            let moved = core.store.bury(of, &bytes, &now.to_string(), core.dead_limits(now)).await?;
+            let moved = core.store.bury(identity, convicts, job, &bytes, core.dead_limits()).await?;
             buried += usize::from(moved == Moved::Yes);
             core.telemetry.convicted.add(usize::from(moved == Moved::Yes));
         }

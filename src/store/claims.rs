@@ -31,30 +31,24 @@ pub(crate) struct ClaimedList {
     pub(crate) jobs: Vec<Vec<u8>>,
 }
 
-/// A job in a private list.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Owned<'a> {
-    /// The process whose list it is.
-    pub(crate) identity: &'a str,
-    pub(crate) list: &'a str,
-    pub(crate) raw: &'a [u8],
-}
-
-/// What came of moving a job out of a private list.
+/// The outcome of moving a job out of a private list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moved {
     /// It is where it belongs.
     Yes,
-    /// It was no longer in the list: moved before, or put back by somebody.
+    /// It is where it belongs, but Redis had lost the private list: it came back with older data.
+    Restored,
+    /// It was not in the list: another process recovered it.
     NotOurs,
-    /// It was not in the list, and the process is not registered: nobody can tell yet whose it is.
+    /// It was not in the list, and the process is not registered: whose it is can be decided once it is.
     Unknown,
 }
 
 impl Moved {
-    /// What a script answered.
-    pub(super) fn told(answer: i8) -> Self {
+    /// From the answer of `settle.lua`.
+    pub(super) fn of_answer(answer: i8) -> Self {
         match answer {
+            2 => Self::Restored,
             1 => Self::Yes,
             0 => Self::NotOurs,
             _ => Self::Unknown,
@@ -163,8 +157,8 @@ impl Store {
         Ok(there.first().copied().unwrap_or_default())
     }
 
-    /// Puts jobs of one private list back to their queue, the first of them to run first. Returns how many this process
-    /// still owned. Asking again after silence changes nothing.
+    /// Puts jobs that are in one private list, and in no batch of this process, back to their queue, the first of them to run first.
+    /// Returns how many were in the list. Safe to repeat after silence.
     pub(crate) async fn requeue(&self, list: &str, queue: &str, jobs: &[&[u8]]) -> Result<usize> {
         let mut requeue = scripts::REQUEUE.key(list);
         requeue.key(keys::queue(queue)).key(keys::QUEUES).arg(queue);
@@ -172,31 +166,6 @@ impl Store {
             requeue.arg(*job);
         }
         self.eval("requeue", &requeue).await
-    }
-
-    /// Moves a job out of its private list to the end of a queue.
-    pub(crate) async fn again(&self, of: Owned<'_>, queue: &str, bytes: &[u8]) -> Result<Moved> {
-        let mut again = scripts::AGAIN.key(of.list);
-        again.key(keys::queue(queue)).key(keys::QUEUES).key(keys::REGISTRY);
-        again.arg(of.identity).arg(queue).arg(of.raw).arg(bytes);
-        self.link.eval("enqueue again", &again).await.map(Moved::told)
-    }
-
-    /// Adds to the end of a queue a job that lies in no private list.
-    pub(crate) async fn again_unowned(&self, queue: &str, bytes: &[u8]) -> Result<()> {
-        let mut push = scripts::PUSH.key(keys::QUEUES);
-        push.key(keys::queue(queue)).arg(queue).arg(1).arg(bytes);
-        self.link.eval("enqueue again", &push).await
-    }
-
-    /// Puts jobs that lie in no private list back to their queue, the first of them to run first.
-    pub(crate) async fn requeue_unowned(&self, queue: &str, jobs: &[&[u8]]) -> Result<()> {
-        let mut rpush = cmd("RPUSH");
-        rpush.arg(keys::queue(queue));
-        for job in jobs.iter().rev() {
-            rpush.arg(*job);
-        }
-        self.link.query("requeue", &rpush).await
     }
 
     /// A connection for [`BlockingWire`]'s commands.

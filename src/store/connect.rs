@@ -10,6 +10,7 @@ use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, cmd,
 };
+use tokio::sync::Notify;
 
 use super::error::Unreachable;
 use super::meter::Meter;
@@ -23,6 +24,8 @@ pub(super) struct Connector {
     pub(super) options: RedisOptions,
     pub(super) primary: Option<Primary>,
     era: Era,
+    /// Notified when a connection ends.
+    pub(super) ended: Arc<Notify>,
 }
 
 impl Connector {
@@ -34,7 +37,7 @@ impl Connector {
             let nodes = nodes.iter().cloned().map(tuned).collect();
             Primary::new(Sentinels { primary: primary.clone(), nodes }, options.connect_timeout)
         });
-        Self { options, primary, era: Era::default() }
+        Self { options, primary, era: Era::default(), ended: Arc::default() }
     }
 
     /// A new connection. `patience` is how long an answer may take.
@@ -98,13 +101,14 @@ impl Connector {
 
     async fn open(&self, info: ConnectionInfo, patience: Duration, meter: &Meter) -> RedisResult<Wire> {
         let (ended, era) = (Arc::new(AtomicBool::new(false)), self.era.begin());
-        let seen = Arc::clone(&ended);
+        let (seen, notify) = (Arc::clone(&ended), Arc::clone(&self.ended));
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
             .set_response_timeout(Some(patience))
             .set_push_sender(move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
                     seen.store(true, Ordering::Release);
+                    notify.notify_one();
                 }
                 Ok::<(), redis::aio::SendError>(())
             });

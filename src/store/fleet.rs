@@ -5,11 +5,32 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, cmd};
 
+use super::registration::Registration;
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
-/// Seconds fenced processes are looked through again, in case one wakes up and claims once more.
-const FENCED_SECS: u64 = 24 * 60 * 60;
+/// How long fenced processes are looked through again, in case one wakes up and claims once more.
+pub(crate) const FENCED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The answer to a registration.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Registered {
+    /// Another process fenced this one, and may have put its jobs back.
+    pub(crate) fenced: bool,
+    /// Milliseconds by Redis's clock until which this process counts as alive.
+    pub(crate) alive_until: u64,
+}
+
+/// The answer to a sign of life. All times are milliseconds by Redis's clock.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sign {
+    pub(crate) registered: bool,
+    /// What the sign before had left as [`alive_until`](Self::alive_until); `None` if it had run out, or Redis had lost it.
+    pub(crate) previous: Option<u64>,
+    pub(crate) now: u64,
+    /// Until when this process counts as alive.
+    pub(crate) alive_until: u64,
+}
 /// Seconds the recoveries of a payload are counted over: 72 h.
 const POISON_TTL: u64 = 72 * 60 * 60;
 
@@ -18,26 +39,52 @@ fn millis(span: Duration) -> u64 {
 }
 
 impl Store {
-    /// Enters a process into the registry for as long as `span` without a sign of life, so that it may claim. From then on nobody puts its
-    /// jobs back. Returns whether it was fenced: then somebody may have done so before.
-    pub(crate) async fn register(&self, identity: &str, span: Duration) -> Result<bool> {
+    /// Enters a process into the registry, so that it may claim, and gives a sign of life that lasts for `span`. From then on nobody puts
+    /// its jobs back. `long_silent`: the process was silent for so long that Redis need not remember having fenced it.
+    pub(crate) async fn register(&self, of: &Registration, span: Duration, long_silent: bool) -> Result<Registered> {
+        let identity = of.identity();
         let mut register = scripts::REGISTER.key(keys::REGISTRY);
-        register.key(keys::FENCED).key(keys::alive(identity)).key(keys::suspect(identity));
-        register.arg(identity).arg(millis(span));
-        self.link.eval("register", &register).await
+        register.key(keys::FENCED).key(keys::alive(identity)).key(keys::suspect(identity)).key(of.settlements());
+        register.arg(identity).arg(millis(span)).arg(of.epoch()).arg(u8::from(long_silent));
+        let (fenced, epoch, alive_until) = self.link.eval("register", &register).await?;
+        of.entered(epoch);
+        Ok(Registered { fenced, alive_until })
     }
 
-    /// A sign of life that lasts for `span`. Never registers: a process that was fenced must notice. Returns whether it is registered.
-    pub(crate) async fn stay_alive(&self, identity: &str, span: Duration) -> Result<bool> {
+    /// Gives a sign of life that lasts for `span`. Never registers: a process that was fenced must notice.
+    pub(crate) async fn stay_alive(&self, identity: &str, span: Duration) -> Result<Sign> {
         let mut stay = scripts::STAY_ALIVE.key(keys::alive(identity));
         stay.key(keys::suspect(identity)).key(keys::REGISTRY).arg(identity).arg(millis(span));
-        self.eval("stay alive", &stay).await
+        let (registered, previous, now): (bool, Option<u64>, u64) = self.eval("stay alive", &stay).await?;
+        Ok(Sign { registered, previous, now, alive_until: now + millis(span) })
+    }
+
+    /// How many connections this store made: a new one may have reached a Redis that came back with older data.
+    pub(crate) fn connections_made(&self) -> u64 {
+        self.link.connections_made()
+    }
+
+    /// Resolves when a connection of this store ended since the last call. Cancel safe.
+    pub(crate) async fn connection_ended(&self) {
+        self.link.connection_ended().await;
+    }
+
+    /// How many jobs are in each of these private lists.
+    pub(crate) async fn private_lengths(&self, lists: &[&str]) -> Result<Vec<usize>> {
+        if lists.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = Pipeline::with_capacity(lists.len());
+        for list in lists {
+            pipeline.cmd("LLEN").arg(*list);
+        }
+        self.link.pipe("measure private lists", &pipeline).await
     }
 
     /// Leaves the registry unless private lists still hold jobs; returns how many they hold.
     pub(crate) async fn bye(&self, identity: &str) -> Result<usize> {
         let mut bye = scripts::BYE.key(keys::batches(identity));
-        bye.key(keys::REGISTRY).key(keys::alive(identity)).arg(identity);
+        bye.key(keys::REGISTRY).key(keys::alive(identity)).key(keys::settlements(identity)).arg(identity);
         self.eval("leave", &bye).await
     }
 
@@ -55,7 +102,7 @@ impl Store {
         pipeline.cmd("TIME");
         pipeline.cmd("ZRANGE").arg(keys::FENCED).arg(0).arg(-1);
         let ((now, _), fenced): ((u64, u64), Vec<String>) = self.link.pipe("list fenced processes", &pipeline).await?;
-        let long_ago = now.saturating_sub(FENCED_SECS);
+        let long_ago = now.saturating_sub(FENCED_FOR.as_secs());
         let _: () = self
             .link
             .query("forget fenced processes", cmd("ZREMRANGEBYSCORE").arg(keys::FENCED).arg("-inf").arg(long_ago))
@@ -69,7 +116,8 @@ impl Store {
     /// Marks a process that is missing; takes it off the registry if it was marked `grace` ago and may be fenced. Whether it was taken off.
     pub(crate) async fn fence(&self, identity: &str, grace: Duration, may_fence: bool) -> Result<bool> {
         let mut fence = scripts::FENCE.key(keys::alive(identity));
-        fence.key(keys::suspect(identity)).key(keys::REGISTRY).key(keys::FENCED).arg(identity);
+        fence.key(keys::suspect(identity)).key(keys::REGISTRY).key(keys::FENCED).key(keys::settlements(identity));
+        fence.arg(identity);
         self.eval("fence", fence.arg(millis(grace)).arg(u8::from(may_fence))).await
     }
 

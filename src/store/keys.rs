@@ -95,6 +95,11 @@ mod server {
         format!("ferrokiq:suspect:{identity}")
     }
 
+    /// The epoch of a process's registration, and its settlements that it has no answer to yet. Exists while it is registered.
+    pub(in crate::store) fn settlements(identity: &str) -> String {
+        format!("ferrokiq:settlements:{identity}")
+    }
+
     /// The private lists of a process.
     pub(in crate::store) fn batches(identity: &str) -> String {
         format!("ferrokiq:batches:{identity}")

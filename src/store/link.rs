@@ -4,6 +4,7 @@
 //! sign drops the connection at once; the next command makes a new one.
 
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,6 +27,8 @@ struct Shared {
     connector: Arc<Connector>,
     /// The connection in use. Never locked across an await.
     current: Mutex<Option<Wire>>,
+    /// How many connections were made.
+    made: AtomicU64,
     /// Held while a connection is being made, so that a hundred waiting tasks make one; and when and why that failed last.
     connecting: tokio::sync::Mutex<Option<(Instant, Unreachable)>>,
 }
@@ -38,6 +41,7 @@ impl Link {
         Self(Arc::new(Shared {
             connector: Arc::new(Connector::new(options)),
             current: Mutex::new(None),
+            made: AtomicU64::new(0),
             connecting: tokio::sync::Mutex::new(None),
         }))
     }
@@ -63,6 +67,18 @@ impl Link {
         self.0.connector.connect_with(patience, meter).await.map_err(|why| self.unreachable(why))
     }
 
+    /// How many connections were made: a new one may have reached a Redis with older data.
+    #[cfg(feature = "server")]
+    pub(super) fn connections_made(&self) -> u64 {
+        self.0.made.load(Ordering::Acquire)
+    }
+
+    /// Resolves when a connection ended since the last call. Cancel safe.
+    #[cfg(feature = "server")]
+    pub(super) async fn connection_ended(&self) {
+        self.0.connector.ended.notified().await;
+    }
+
     fn unreachable(&self, why: Unreachable) -> crate::error::Error {
         unreachable(&self.options().to_string(), why)
     }
@@ -83,6 +99,7 @@ impl Link {
         match self.0.connector.connect(self.options().response_timeout).await {
             Ok(wire) => {
                 *failure = None;
+                self.0.made.fetch_add(1, Ordering::AcqRel);
                 *self.slot() = Some(wire.clone());
                 Ok(wire)
             }

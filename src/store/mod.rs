@@ -34,7 +34,11 @@ pub(crate) mod inspect;
 #[cfg(feature = "server")]
 pub(crate) mod metrics;
 #[cfg(feature = "server")]
+pub(crate) mod registration;
+#[cfg(feature = "server")]
 pub(crate) mod sets;
+#[cfg(feature = "server")]
+pub(crate) mod settle;
 
 pub(crate) mod iteration;
 

@@ -25,10 +25,8 @@ mod server {
     scripts! {
         /// Moves jobs from queues into private lists.
         CLAIM = "claim";
-        /// Moves jobs from private lists into a sorted set, as new bytes.
+        /// Moves jobs from private lists into a sorted set or a queue, as new bytes.
         SETTLE = "settle";
-        /// Moves one job from a private list to the end of a queue, as new bytes.
-        AGAIN = "again";
         /// Moves jobs from a private list back to their queue.
         REQUEUE = "requeue";
         /// Lists due members of a sorted set by Redis's own clock.

@@ -1,10 +1,8 @@
 //! The sorted sets `schedule`, `retry` and `dead`.
 
-use redis::Pipeline;
-
-use super::claims::{Moved, Owned};
 use super::{Store, keys, scripts};
 use crate::error::Result;
+use crate::time::EpochSecs;
 
 /// A sorted set that holds jobs until a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,30 +32,20 @@ pub(crate) struct Due {
     pub(crate) first: Option<f64>,
 }
 
-/// What keeps the dead set small, at the time of a burial.
+/// What keeps the dead set small. Each burial trims it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct DeadLimits {
-    /// Entries up to this score go.
-    pub(crate) before: f64,
-    /// Entries but the newest so many, less one, go: Sidekiq's own arithmetic.
+    /// Entries that died so many seconds ago, by the clock of Redis, are removed.
+    pub(crate) age: f64,
+    /// All entries but the newest so many, less one, are removed: Sidekiq's own arithmetic.
     pub(crate) keep: u64,
 }
 
 impl DeadLimits {
-    fn rank(self) -> i64 {
+    /// Entries up to this rank are removed.
+    pub(super) fn rank(self) -> i64 {
         -i64::try_from(self.keep).unwrap_or(i64::MAX)
     }
-}
-
-/// A failed job, out of its private list.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Retried<'a> {
-    pub(crate) list: &'a str,
-    /// Its bytes there.
-    pub(crate) raw: &'a [u8],
-    /// Its bytes in the retry set.
-    pub(crate) bytes: &'a [u8],
-    pub(crate) score: &'a str,
 }
 
 /// Where a due member goes.
@@ -72,41 +60,6 @@ pub(crate) enum Promotion<'a> {
 }
 
 impl Store {
-    /// Moves jobs of a process out of their private lists into `retry`, and tells of each what came of it. Asking again after silence changes
-    /// nothing.
-    pub(crate) async fn retry(&self, identity: &str, jobs: &[Retried<'_>]) -> Result<Vec<Moved>> {
-        let mut settle = scripts::SETTLE.key(keys::RETRY);
-        settle.key(keys::REGISTRY).arg(identity).arg("").arg("");
-        for Retried { list, raw, bytes, score } in jobs {
-            settle.key(*list).arg(*raw).arg(*bytes).arg(*score);
-        }
-        let moved: Vec<i8> = self.link.eval("retry", &settle).await?;
-        Ok(moved.into_iter().map(Moved::told).collect())
-    }
-
-    /// Moves a job out of its private list into `dead`; see [`retry`](Self::retry).
-    pub(crate) async fn bury(&self, of: Owned<'_>, bytes: &[u8], score: &str, limits: DeadLimits) -> Result<Moved> {
-        let mut settle = scripts::SETTLE.key(keys::DEAD);
-        settle.key(keys::REGISTRY).arg(of.identity).arg(limits.before).arg(limits.rank());
-        settle.key(of.list).arg(of.raw).arg(bytes).arg(score);
-        self.link.eval::<(i8,)>("bury", &settle).await.map(|(moved,)| Moved::told(moved))
-    }
-
-    /// Adds to `retry` a job that lies in no private list.
-    pub(crate) async fn retry_unowned(&self, bytes: &[u8], score: &str) -> Result<()> {
-        self.link.query("retry", redis::cmd("ZADD").arg(keys::RETRY).arg(score).arg(bytes)).await
-    }
-
-    /// Adds to `dead` a job that lies in no private list.
-    pub(crate) async fn bury_unowned(&self, bytes: &[u8], score: &str, limits: DeadLimits) -> Result<()> {
-        let mut pipeline = Pipeline::with_capacity(3);
-        pipeline.atomic();
-        pipeline.cmd("ZADD").arg(keys::DEAD).arg(score).arg(bytes).ignore();
-        pipeline.cmd("ZREMRANGEBYSCORE").arg(keys::DEAD).arg("-inf").arg(limits.before).ignore();
-        pipeline.cmd("ZREMRANGEBYRANK").arg(keys::DEAD).arg(0).arg(limits.rank()).ignore();
-        self.link.pipe("bury", &pipeline).await
-    }
-
     /// Up to `n` members that are due by Redis's clock, passing over the first `skip`; with the time there.
     pub(crate) async fn due(&self, set: WaitingSet, skip: usize, n: usize) -> Result<Due> {
         let (now, members, first): (String, _, Option<String>) =
@@ -122,9 +75,10 @@ impl Store {
         set: WaitingSet,
         promotions: &[(&[u8], Promotion<'_>)],
         limits: DeadLimits,
+        now: EpochSecs,
     ) -> Result<(usize, usize)> {
         let mut promote = scripts::PROMOTE.key(set.key());
-        promote.key(keys::QUEUES).key(keys::SCHEDULE).key(keys::DEAD).arg(limits.before).arg(limits.rank());
+        promote.key(keys::QUEUES).key(keys::SCHEDULE).key(keys::DEAD).arg(now.0 - limits.age).arg(limits.rank());
         for (member, promotion) in promotions {
             promote.arg(*member);
             match promotion {

@@ -133,7 +133,12 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(persistence::redis_sigkill, "SIGKILL of Redis, append-only file synced always, again and again"),
     fault!(persistence::tail_cut, "power fails: the last second of the append-only file is gone"),
     fault!(persistence::forgotten, "Redis forgets everything: what runs is kept"),
-    fault!(persistence::old_snapshot, "Redis comes back with an old snapshot").redis(&["--appendonly", "no"]),
+    fault!(
+        persistence::old_snapshot,
+        "Redis comes back with an old snapshot while jobs run that it knows nothing of, and a worker dies with some"
+    )
+    .redis(&["--appendonly", "no"]),
+    fault!(persistence::lagging_replica, "a replica takes over that has not heard of the jobs that run"),
     fault!(server::busy_script, "a script holds Redis"),
     fault!(server::client_kill, "Redis ends every connection, again and again"),
     fault!(server::script_flush, "Redis forgets its scripts, again and again"),

@@ -95,7 +95,7 @@ async fn takes_writes(redis: &Redis) -> bool {
     said.lines().any(|line| line.strip_prefix("min_slaves_good_slaves:").is_some_and(|count| count.trim() != "0"))
 }
 
-async fn wait_for_replicas(redis: &Redis, count: usize) -> Result<(), Failure> {
+pub(super) async fn wait_for_replicas(redis: &Redis, count: usize) -> Result<(), Failure> {
     let patience = Patience::for_that("the replicas are in step");
     while replicas_in_step(redis).await < count {
         patience.pause().await?;

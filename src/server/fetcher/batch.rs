@@ -1,5 +1,7 @@
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+
+use crate::store::settle::Leaving;
 
 /// Jobs that left a queue together, and what became of each.
 ///
@@ -8,6 +10,10 @@ pub(crate) struct Batch {
     /// The private list; empty if the jobs lie nowhere but here.
     list: String,
     queue: Arc<str>,
+    /// The epoch of the registration it was claimed in: in a later one another process may have recovered its jobs.
+    epoch: u64,
+    /// Number of the settlement of the first job; the others follow.
+    first_settlement: u64,
     jobs: Box<[Held]>,
     /// Jobs, from the first on, that are no longer in the private list. Only the acknowledger moves it.
     front: AtomicUsize,
@@ -32,16 +38,40 @@ const HELD: u8 = 0;
 const DONE: u8 = 1;
 /// On its way out of the private list.
 const MOVING: u8 = 2;
-/// No longer in the private list.
+/// Done, and no longer in the private list.
 const GONE: u8 = 3;
+/// Moved out of the private list to somewhere else.
+const SETTLED: u8 = 4;
+
+/// Numbers settlements. One count for all servers of this program: each process entry in Redis records its own.
+static SETTLEMENTS: AtomicU64 = AtomicU64::new(1);
+
+/// What a private list holds if Redis lost nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Expected {
+    /// The jobs that are not done, oldest first.
+    pub(crate) unfinished: Vec<UnitOfWork>,
+    /// How many are in the list at most.
+    pub(crate) jobs: usize,
+    /// The jobs that were moved elsewhere and must not be in the list.
+    pub(crate) settled: Vec<UnitOfWork>,
+}
 
 impl Batch {
+    /// Jobs that were claimed in the first epoch.
     pub(crate) fn new(list: String, queue: Arc<str>, jobs: Vec<Vec<u8>>) -> Arc<Self> {
+        Self::claimed_in(0, list, queue, jobs)
+    }
+
+    pub(crate) fn claimed_in(epoch: u64, list: String, queue: Arc<str>, jobs: Vec<Vec<u8>>) -> Arc<Self> {
         let open = AtomicUsize::new(jobs.len());
+        let first_settlement = SETTLEMENTS.fetch_add(jobs.len() as u64, Ordering::Relaxed);
         let jobs = jobs.into_iter().map(|bytes| Held { bytes, state: AtomicU8::new(HELD) }).collect();
         Arc::new(Self {
             list,
             queue,
+            epoch,
+            first_settlement,
             jobs,
             front: AtomicUsize::new(0),
             out_of_turn: AtomicUsize::new(0),
@@ -59,6 +89,11 @@ impl Batch {
     /// Where its jobs come from.
     pub(crate) fn queue(&self) -> &str {
         &self.queue
+    }
+
+    /// The epoch of the registration it was claimed in.
+    pub(crate) fn epoch(&self) -> u64 {
+        self.epoch
     }
 
     /// How many jobs there were.
@@ -99,17 +134,25 @@ impl Batch {
     /// How many of its jobs are in the private list, this one left out.
     pub(super) fn held_but(&self, unit: &UnitOfWork) -> usize {
         let held = |at: usize, job: &Held| {
-            job.state.load(Ordering::Acquire) != GONE && !(at == unit.at && std::ptr::eq(self, &*unit.batch))
+            let is_unit = at == unit.at && std::ptr::eq(self, &*unit.batch);
+            !(is_unit || matches!(job.state.load(Ordering::Acquire), GONE | SETTLED))
         };
         self.jobs.iter().enumerate().filter(|(at, job)| held(*at, job)).count()
     }
 
-    /// The bytes of the jobs that are not done and ought to be in the private list, oldest first.
-    pub(crate) fn unfinished(&self) -> impl Iterator<Item = &[u8]> {
-        self.jobs
-            .iter()
-            .filter(|job| matches!(job.state.load(Ordering::Acquire), HELD | MOVING))
-            .map(|job| job.bytes.as_slice())
+    /// What its private list must hold now.
+    pub(crate) fn expected(self: &Arc<Self>) -> Expected {
+        let mut expected = Expected::default();
+        for unit in self.units() {
+            match unit.state().load(Ordering::Acquire) {
+                HELD | MOVING => expected.unfinished.push(unit),
+                DONE => expected.jobs += 1,
+                SETTLED => expected.settled.push(unit),
+                _ => {}
+            }
+        }
+        expected.jobs += expected.unfinished.len();
+        expected
     }
 
     /// The jobs that are done and still in the private list.
@@ -121,7 +164,10 @@ impl Batch {
     /// first on. `None` if there are none, or if one behind them left the list out of its turn: then its places are not ours.
     pub(super) fn trimmable_to(&self) -> Option<usize> {
         let mut front = self.front.load(Ordering::Relaxed);
-        let gone = self.jobs[front..].iter().take_while(|job| job.state.load(Ordering::Acquire) == GONE).count();
+        let gone = self.jobs[front..]
+            .iter()
+            .take_while(|job| matches!(job.state.load(Ordering::Acquire), GONE | SETTLED))
+            .count();
         if gone > 0 {
             front += gone;
             self.front.store(front, Ordering::Relaxed);
@@ -168,6 +214,24 @@ impl UnitOfWork {
         !self.batch.list.is_empty()
     }
 
+    /// Its settlement: as these bytes, due in so many seconds.
+    pub(super) fn leaving<'a>(&'a self, bytes: &'a [u8], delay: f64) -> Leaving<'a> {
+        Leaving {
+            // A unit is settled once, however often that is tried.
+            number: self.batch.first_settlement + self.at as u64,
+            epoch: self.batch.epoch,
+            list: self.lies_in_redis().then_some(self.batch.list.as_str()),
+            raw: self.bytes(),
+            bytes,
+            delay,
+        }
+    }
+
+    /// Whether it is done, or was moved elsewhere.
+    pub(crate) fn is_over(&self) -> bool {
+        !matches!(self.state().load(Ordering::Acquire), HELD | MOVING)
+    }
+
     fn state(&self) -> &AtomicU8 {
         &self.batch.jobs[self.at].state
     }
@@ -199,7 +263,7 @@ impl UnitOfWork {
 
     /// The move is done. Whether it was the last open one of its batch.
     pub(super) fn leave(&self) -> bool {
-        self.state().store(GONE, Ordering::Release);
+        self.state().store(SETTLED, Ordering::Release);
         self.close()
     }
 

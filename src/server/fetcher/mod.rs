@@ -33,6 +33,7 @@ use crate::server::liveness::Liveness;
 use crate::server::paused::Paused;
 use crate::store::Store;
 use crate::store::claims::{ConnectionId, Private};
+use crate::store::registration::Registration;
 
 /// Brings jobs of a capsule's queues.
 #[derive(Debug)]
@@ -53,6 +54,7 @@ pub(crate) struct Source {
     pub(crate) holdings: Holdings,
     pub(crate) isolation: Arc<Isolation>,
     pub(crate) liveness: Arc<Liveness>,
+    pub(crate) registration: Arc<Registration>,
     /// Numbers the private lists of this process.
     pub(crate) numbers: Arc<std::sync::atomic::AtomicU64>,
 }
@@ -64,9 +66,9 @@ impl Source {
         order.retain(|at| !self.paused.contains(&self.capsule.weights()[*at].0));
     }
 
-    /// Jobs that now lie in a private list of this process.
-    fn hold(&self, list: String, queue: Arc<str>, jobs: Vec<Vec<u8>>) -> Arc<Batch> {
-        let batch = Batch::new(list, queue, jobs);
+    /// Jobs that are now in a private list of this process. `epoch` is that of the registration before they were claimed.
+    fn hold(&self, epoch: u64, list: String, queue: Arc<str>, jobs: Vec<Vec<u8>>) -> Arc<Batch> {
+        let batch = Batch::claimed_in(epoch, list, queue, jobs);
         self.holdings.add(&batch);
         batch
     }

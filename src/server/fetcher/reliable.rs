@@ -144,6 +144,7 @@ impl Reliable {
         let again = self.unanswered.is_some();
         let queues: Vec<(&str, &str)> =
             self.order[some].iter().map(|at| (&*self.queues[*at].0, self.queues[*at].1.as_str())).collect();
+        let epoch = self.source.registration.epoch();
         let number = *self.unanswered.get_or_insert_with(|| self.source.numbers.fetch_add(1, Ordering::Relaxed));
         let claimed = self.source.store.claim(&self.source.private, (number, again), want, &queues).await?;
         self.unanswered = None;
@@ -160,7 +161,7 @@ impl Reliable {
         Ok(claimed
             .lists
             .into_iter()
-            .map(|list| self.source.hold(list.key, self.name(&list.queue), list.jobs))
+            .map(|list| self.source.hold(epoch, list.key, self.name(&list.queue), list.jobs))
             .collect())
     }
 
@@ -271,7 +272,8 @@ impl Waiter {
     }
 
     async fn wait(&mut self, wire: &mut Option<BlockingWire>) -> Result<()> {
-        let Source { store, private, numbers, .. } = &self.source;
+        let Source { store, private, numbers, registration, .. } = &self.source;
+        let epoch = registration.epoch();
         let wire = match wire {
             Some(wire) => wire,
             None => wire.insert(store.blocking().await?),
@@ -285,7 +287,7 @@ impl Waiter {
             self.unsure = false;
             if !jobs.is_empty() {
                 let list = self.list.take().unwrap_or_default();
-                self.deliver(list, jobs);
+                self.deliver(epoch, list, jobs);
                 return Ok(());
             }
         }
@@ -295,15 +297,15 @@ impl Waiter {
         if let Some(job) = job {
             self.source.isolation.learn(suspects);
             let list = self.list.take().unwrap_or_default();
-            self.deliver(list, vec![job]);
+            self.deliver(epoch, list, vec![job]);
         }
         Ok(())
     }
 
-    fn deliver(&self, list: String, jobs: Vec<Vec<u8>>) {
+    fn deliver(&self, epoch: u64, list: String, jobs: Vec<Vec<u8>>) {
         // What came first goes in first; only then may somebody claim what comes next.
         self.idle.wait.store(false, Ordering::SeqCst);
-        self.source.intake.push(&[self.source.hold(list, Arc::clone(&self.queue), jobs)]);
+        self.source.intake.push(&[self.source.hold(epoch, list, Arc::clone(&self.queue), jobs)]);
         self.idle.stirred.notify_one();
     }
 

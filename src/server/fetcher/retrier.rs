@@ -6,7 +6,8 @@ use tokio::sync::oneshot;
 use super::UnitOfWork;
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::claims::Moved;
-use crate::store::sets::Retried;
+use crate::store::registration::Registration;
+use crate::store::settle::{Leaving, To};
 use crate::store::{Store, is_wrong_type};
 
 /// Moves failed jobs into the retry set: those that fail at the same time, together.
@@ -19,7 +20,7 @@ pub(super) struct Retrier(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     store: Store,
-    identity: Arc<str>,
+    registration: Arc<Registration>,
     state: Mutex<State>,
 }
 
@@ -34,7 +35,7 @@ struct State {
 struct Waiting {
     unit: UnitOfWork,
     bytes: Vec<u8>,
-    score: String,
+    delay: f64,
     answer: oneshot::Sender<Result<Moved>>,
 }
 
@@ -46,19 +47,19 @@ const TOGETHER: usize = 16;
 const BYTES: usize = 256 * 1_024;
 
 impl Retrier {
-    /// For jobs in the private lists of the process `identity`.
-    pub(super) fn new(store: Store, identity: Arc<str>) -> Self {
-        Self(Arc::new(Shared { store, identity, state: Mutex::default() }))
+    /// For jobs of the process with this registration.
+    pub(super) fn new(store: Store, registration: Arc<Registration>) -> Self {
+        Self(Arc::new(Shared { store, registration, state: Mutex::default() }))
     }
 
-    /// Moves a job out of its private list into `retry`, as these bytes. Asking again after silence changes nothing.
+    /// Moves a job out of its private list into `retry`, as these bytes, due in `delay` seconds. Safe to repeat after silence.
     ///
     /// # Cancel safety
     ///
     /// The job is moved, or not, whoever still waits for it.
-    pub(super) async fn retry(&self, unit: &UnitOfWork, bytes: &[u8], score: &str) -> Result<Moved> {
+    pub(super) async fn retry(&self, unit: &UnitOfWork, bytes: &[u8], delay: f64) -> Result<Moved> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { unit: unit.clone(), bytes: bytes.to_vec(), score: score.to_owned(), answer };
+        let waiting = Waiting { unit: unit.clone(), bytes: bytes.to_vec(), delay, answer };
         if self.0.line_up(waiting) {
             tokio::spawn(Arc::clone(&self.0).carry());
         }
@@ -112,15 +113,14 @@ impl Shared {
     }
 
     async fn send(&self, jobs: &[Waiting]) -> Result<Vec<Moved>> {
-        let jobs: Vec<_> = jobs.iter().map(Waiting::retried).collect();
-        self.store.retry(&self.identity, &jobs).await
+        let jobs: Vec<_> = jobs.iter().map(Waiting::leaving).collect();
+        self.store.settle(&self.registration, To::Retry, &jobs).await
     }
 }
 
 impl Waiting {
-    fn retried(&self) -> Retried<'_> {
-        let Self { unit, bytes, score, .. } = self;
-        Retried { list: unit.batch().list(), raw: unit.bytes(), bytes, score }
+    fn leaving(&self) -> Leaving<'_> {
+        self.unit.leaving(&self.bytes, self.delay)
     }
 }
 

@@ -6,42 +6,45 @@ use super::retrier::Retrier;
 use super::{Batch, Unacknowledged, UnitOfWork};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::Store;
-use crate::store::claims::{Moved, Owned};
+use crate::store::claims::Moved;
+use crate::store::registration::Registration;
 use crate::store::sets::DeadLimits;
+use crate::store::settle::To;
 
-/// Tells Redis what became of a job: done, to be retried, dead, or put back.
+/// Writes the outcome of jobs to Redis: done, to be retried, dead, or put back.
 ///
-/// Every move out of a private list happens only if the exact bytes were still in it, so a reply that got lost can be
-/// asked for again, and a process that was taken for dead changes nothing.
+/// A job moves out of a private list only if its exact bytes were still in it, and Redis records the move until this process has the answer.
+/// So a move whose answer was lost is done once, however often it is repeated, and a process that was taken for dead changes nothing. If Redis
+/// came back with older data and lost the list, the outcome is stored all the same, unless another process may have recovered the job.
 #[derive(Clone, Debug)]
 pub(crate) struct Settler {
     store: Store,
-    /// Whose the private lists are.
-    identity: Arc<str>,
+    /// Of the process whose private lists these are.
+    registration: Arc<Registration>,
     acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
     unacknowledged: Unacknowledged,
     retrier: Retrier,
 }
 
-/// What a settled job found.
+/// The outcome of settling a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Settled {
     /// It is where it belongs.
     Moved,
-    /// It was no longer this process's: somebody put it back, or it was moved before.
+    /// It was no longer this process's: another process recovered it.
     NotOurs,
 }
 
-/// Where a failed job goes, as which bytes, at which score.
+/// Where a failed job goes, and as which bytes.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Destination<'a> {
     Retry {
         bytes: &'a [u8],
-        score: &'a str,
+        /// Seconds until it is due, by the clock of Redis.
+        delay: f64,
     },
     Dead {
         bytes: &'a [u8],
-        score: &'a str,
         limits: DeadLimits,
     },
     /// The end of a queue.
@@ -52,16 +55,19 @@ pub(crate) enum Destination<'a> {
 }
 
 impl Settler {
-    pub(crate) fn new(store: Store, identity: &str, acknowledger: mpsc::UnboundedSender<Arc<Batch>>) -> Self {
-        let identity: Arc<str> = identity.into();
-        let retrier = Retrier::new(store.clone(), Arc::clone(&identity));
-        Self { store, identity, acknowledger, unacknowledged: Unacknowledged::default(), retrier }
+    pub(crate) fn new(
+        store: Store,
+        registration: Arc<Registration>,
+        acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
+    ) -> Self {
+        let retrier = Retrier::new(store.clone(), Arc::clone(&registration));
+        Self { store, registration, acknowledger, unacknowledged: Unacknowledged::default(), retrier }
     }
 
     /// The same through other connections.
     #[cfg(feature = "cli")]
     pub(crate) fn over(&self, store: Store) -> Self {
-        let retrier = Retrier::new(store.clone(), Arc::clone(&self.identity));
+        let retrier = Retrier::new(store.clone(), Arc::clone(&self.registration));
         Self { store, retrier, ..self.clone() }
     }
 
@@ -80,7 +86,7 @@ impl Settler {
         }
     }
 
-    /// The job is not done: it goes somewhere else. Whoever asks first decides; asking again after a failure is safe.
+    /// Moves a job that is not done to another place. The first caller decides where; after a failure the call may be repeated.
     pub(crate) async fn settle(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Result<Settled> {
         if !unit.start_moving() {
             return Ok(Settled::NotOurs);
@@ -88,11 +94,14 @@ impl Settler {
         match self.send(unit, to).await {
             Ok(Moved::Unknown) => {
                 unit.stay();
-                Err(Error::new(ErrorKind::Redis, "this process is no longer registered"))
+                Err(unregistered())
             }
             Ok(moved) => {
                 self.left(unit);
-                Ok(if moved == Moved::Yes { Settled::Moved } else { Settled::NotOurs })
+                if moved == Moved::Restored {
+                    tracing::warn!(queue = &**unit.queue(), "Redis had lost a running job; its outcome is stored");
+                }
+                Ok(if moved == Moved::NotOurs { Settled::NotOurs } else { Settled::Moved })
             }
             Err(error) => {
                 unit.stay();
@@ -102,21 +111,13 @@ impl Settler {
     }
 
     async fn send(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Result<Moved> {
-        let store = &self.store;
-        let of = Owned { identity: &self.identity, list: unit.batch().list(), raw: unit.bytes() };
-        if of.list.is_empty() {
-            match *to {
-                Destination::Retry { bytes, score } => store.retry_unowned(bytes, score).await,
-                Destination::Dead { bytes, score, limits } => store.bury_unowned(bytes, score, limits).await,
-                Destination::Queue { bytes, queue } => store.again_unowned(queue, bytes).await,
-            }?;
-            return Ok(Moved::Yes);
-        }
-        match *to {
-            Destination::Retry { bytes, score } => self.retrier.retry(unit, bytes, score).await,
-            Destination::Dead { bytes, score, limits } => store.bury(of, bytes, score, limits).await,
-            Destination::Queue { bytes, queue } => store.again(of, queue, bytes).await,
-        }
+        let (to, bytes) = match *to {
+            Destination::Retry { bytes, delay } => return self.retrier.retry(unit, bytes, delay).await,
+            Destination::Dead { bytes, limits } => (To::Dead(limits), bytes),
+            Destination::Queue { bytes, queue } => (To::Last(queue), bytes),
+        };
+        let moved = self.store.settle(&self.registration, to, &[unit.leaving(bytes, 0.0)]).await?;
+        Ok(moved.first().copied().unwrap_or(Moved::Unknown))
     }
 
     /// Puts jobs back to where they were fetched from, the first to run first. Those that finished or were settled
@@ -125,20 +126,21 @@ impl Settler {
         let mut moved = 0;
         let units: Vec<&UnitOfWork> = units.iter().filter(|unit| unit.start_moving()).collect();
         let mut failure = None;
-        // What lies in one list goes back together; the last list first, so that the first job ends up next.
+        // Jobs of one list go back together; the last list first, so that the first job ends up next.
         let lists = units.chunk_by(|one, other| Arc::ptr_eq(one.batch(), other.batch())).collect::<Vec<_>>();
         for of_list in lists.into_iter().rev() {
-            let (list, queue) = (of_list[0].batch().list(), &**of_list[0].queue());
-            let jobs: Vec<&[u8]> = of_list.iter().map(|unit| unit.bytes()).collect();
-            let requeued = if list.is_empty() {
-                self.store.requeue_unowned(queue, &jobs).await.map(|()| jobs.len())
-            } else {
-                self.store.requeue(list, queue, &jobs).await
-            };
-            match requeued {
-                Ok(count) => {
-                    moved += count;
-                    of_list.iter().for_each(|unit| self.left(unit));
+            let jobs: Vec<_> = of_list.iter().rev().map(|unit| unit.leaving(unit.bytes(), 0.0)).collect();
+            match self.store.settle(&self.registration, To::First(of_list[0].queue()), &jobs).await {
+                Ok(answers) => {
+                    for (unit, answer) in of_list.iter().rev().zip(answers) {
+                        if answer == Moved::Unknown {
+                            unit.stay();
+                            failure = Some(unregistered());
+                            continue;
+                        }
+                        moved += usize::from(answer != Moved::NotOurs);
+                        self.left(unit);
+                    }
                 }
                 Err(error) => {
                     of_list.iter().for_each(|unit| unit.stay());
@@ -165,4 +167,9 @@ impl Settler {
             let _ = self.acknowledger.send(Arc::clone(batch));
         }
     }
+}
+
+/// Redis lost the registration, or another process fenced this one: the heartbeat registers it again.
+fn unregistered() -> Error {
+    Error::new(ErrorKind::Redis, "this process is no longer registered")
 }

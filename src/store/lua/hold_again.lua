@@ -1,5 +1,5 @@
 #!lua flags=allow-oom
--- Writes a private list anew that Redis forgot: an empty disk, an old snapshot, FLUSHALL.
+-- Writes a private list anew that Redis lost: an empty disk, an old snapshot, FLUSHALL.
 -- KEYS  1 private list, 2 index of the process's private lists
 -- ARGV  its jobs, the oldest first
 -- Returns 1, or 0 if the list is there

@@ -1,31 +1,95 @@
 #!lua flags=allow-oom
--- Moves jobs out of private lists into `retry` or `dead`, where this process still owns them.
--- KEYS  1 sorted set, 2 registry, 3.. private list of each job
--- ARGV  1 identity of the process, 2 score to trim up to, or nothing, 3 rank to trim up to, 4.. of each job: bytes as fetched, bytes to store,
---       score
--- What is refused here, for want of a right, say, has changed nothing: a job goes in before it is taken out.
--- Returns for each job 1; 0 if it was not there (any more), -1 if it was not and the process is not registered: Redis may have forgotten both
-local kind = redis.call('TYPE', KEYS[1]).ok
-if kind ~= 'zset' and kind ~= 'none' then
-  return redis.error_reply('WRONGTYPE ' .. KEYS[1] .. ' is no sorted set')
+-- Moves jobs of one process out of private lists to where they go next: a sorted set or a queue. Running it again changes nothing: each
+-- move is recorded until the process has its answer.
+-- KEYS  1 destination, 2 settlements of the process, 3 set of queue names, 4.. private list of each job; the settlements stand for no list
+-- ARGV  1 how: 'retry', 'dead', 'first' (the end of the queue that is fetched next) or 'last', 2 name of the queue, 3 seconds after
+--       which dead jobs are trimmed, 4 rank up to which they are trimmed, 5 how many answered settlements follow, 6.. their numbers, then
+--       five for each job: number of its settlement, epoch it was claimed in, bytes as fetched, bytes to store, seconds until it is due
+-- Returns for each job
+--    1  moved
+--    2  stored, though Redis had lost the private list: it came back with older data
+--    0  not stored: it was not in the list, and another process may have recovered it
+--   -1  not stored: it was not in the list, and the process is not registered
+local to, settlements, how = KEYS[1], KEYS[2], ARGV[1]
+local sorted = how == 'retry' or how == 'dead'
+local kind = redis.call('TYPE', to).ok
+if kind ~= 'none' and kind ~= (sorted and 'zset' or 'list') then
+  return redis.error_reply('WRONGTYPE ' .. to .. ' is no ' .. (sorted and 'sorted set' or 'list'))
 end
-local moved = {}
-for job = 1, #KEYS - 2 do
-  local at = 3 * job
-  local bytes, score = ARGV[at + 2], ARGV[at + 3]
-  local added = redis.call('ZADD', KEYS[1], 'NX', score, bytes)
-  local taken = redis.pcall('LREM', KEYS[job + 2], -1, ARGV[at + 1])
-  if taken == 1 then
-    if added == 0 then redis.call('ZADD', KEYS[1], score, bytes) end
+local first = 6 + tonumber(ARGV[5])
+if first > 6 then
+  redis.call('HDEL', settlements, unpack(ARGV, 6, first - 1))
+end
+local jobs, asked = #KEYS - 3, { 'epoch' }
+for job = 1, jobs do
+  asked[job + 1] = ARGV[first + (job - 1) * 5]
+end
+local known = redis.call('HMGET', settlements, unpack(asked))
+local epoch = known[1]
+local time = redis.call('TIME')
+local now = time[1] + time[2] / 1000000
+-- Entries of one sorted set never share a score: Sidekiq's API finds, and removes, entries by it.
+local function free(score)
+  for _ = 1, 1000 do
+    local text = string.format('%.6f', score)
+    if redis.call('ZCOUNT', to, text, text) == 0 then return text end
+    score = score + 0.000001
+  end
+  return string.format('%.6f', score)
+end
+-- Adds a job to the destination; returns what takes it out again.
+local function add(bytes, delay)
+  if how == 'first' then
+    redis.call('RPUSH', to, bytes)
+    return function() redis.call('RPOP', to) end
+  elseif how == 'last' then
+    redis.call('LPUSH', to, bytes)
+    return function() redis.call('LPOP', to) end
+  end
+  local score = free(now + delay)
+  if redis.call('ZADD', to, 'NX', score, bytes) == 1 then
+    return function() redis.call('ZREM', to, bytes) end
+  end
+  -- Another job with the same bytes: they share an entry, at the later time.
+  local before = redis.call('ZSCORE', to, bytes)
+  redis.call('ZADD', to, score, bytes)
+  return function() redis.call('ZADD', to, before, bytes) end
+end
+local moved, record, stored, refused = {}, {}, false, nil
+for job = 1, jobs do
+  local at, list = first + (job - 1) * 5, KEYS[job + 3]
+  if known[job + 1] then
     moved[job] = 1
   else
-    if added == 1 then redis.call('ZREM', KEYS[1], bytes) end
-    if taken ~= 0 then return taken end
-    moved[job] = redis.call('SISMEMBER', KEYS[2], ARGV[1]) - 1
+    -- In before out: a refusal has changed nothing.
+    local undo = add(ARGV[at + 3], tonumber(ARGV[at + 4]))
+    local taken = list == settlements and 1 or redis.pcall('LREM', list, -1, ARGV[at + 2])
+    local ours = epoch == ARGV[at + 1]
+    if taken == 1 or (taken == 0 and ours) then
+      moved[job] = taken == 1 and 1 or 2
+      stored = true
+      if ours then
+        record[#record + 1] = ARGV[at]
+        record[#record + 1] = 1
+      end
+    else
+      undo()
+      if taken ~= 0 then
+        refused = taken
+        break
+      end
+      moved[job] = epoch and 0 or -1
+    end
   end
 end
-if ARGV[2] ~= '' then
-  redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', ARGV[2])
-  redis.call('ZREMRANGEBYRANK', KEYS[1], 0, ARGV[3])
+if #record > 0 then
+  redis.call('HSET', settlements, unpack(record))
 end
-return moved
+if not sorted and stored then
+  redis.pcall('SADD', KEYS[3], ARGV[2])
+end
+if how == 'dead' and stored then
+  redis.call('ZREMRANGEBYSCORE', to, '-inf', string.format('%.6f', now - ARGV[3]))
+  redis.call('ZREMRANGEBYRANK', to, 0, ARGV[4])
+end
+return refused or moved

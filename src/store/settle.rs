@@ -1,0 +1,231 @@
+//! Jobs that leave the private lists of a process: to `retry`, to `dead`, or to a queue.
+
+use super::claims::Moved;
+use super::registration::{FOREIGN, Registration};
+use super::sets::DeadLimits;
+use super::{Store, keys, scripts};
+use crate::error::Result;
+
+/// Where jobs go.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum To<'a> {
+    Retry,
+    Dead(DeadLimits),
+    /// The end of a queue that is fetched next; the last job of a call is fetched first.
+    First(&'a str),
+    /// The other end.
+    Last(&'a str),
+}
+
+/// One job that leaves.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Leaving<'a> {
+    /// Names this settlement: repeated with the same number it is done once.
+    pub(crate) number: u64,
+    /// The [epoch](Registration::epoch) it was claimed in.
+    pub(crate) epoch: u64,
+    /// Its private list; `None` if it is in none.
+    pub(crate) list: Option<&'a str>,
+    /// Its bytes there.
+    pub(crate) raw: &'a [u8],
+    /// Its bytes in the place it goes to.
+    pub(crate) bytes: &'a [u8],
+    /// Seconds from now, by the clock of Redis, until it is due in a sorted set.
+    pub(crate) delay: f64,
+}
+
+impl To<'_> {
+    fn how(self) -> &'static str {
+        match self {
+            Self::Retry => "retry",
+            Self::Dead(_) => "dead",
+            Self::First(_) => "first",
+            Self::Last(_) => "last",
+        }
+    }
+}
+
+impl Store {
+    /// Moves jobs of one process to where they go, and returns the outcome of each. Safe to repeat after silence, with the same numbers.
+    ///
+    /// # Errors
+    ///
+    /// If Redis refuses one of the moves. Those before it may be done: repeat all.
+    pub(crate) async fn settle(&self, of: &Registration, to: To<'_>, jobs: &[Leaving<'_>]) -> Result<Vec<Moved>> {
+        let (key, queue) = match to {
+            To::Retry => (keys::RETRY.to_owned(), ""),
+            To::Dead(_) => (keys::DEAD.to_owned(), ""),
+            To::First(queue) | To::Last(queue) => (keys::queue(queue), queue),
+        };
+        let (age, rank) = match to {
+            To::Dead(limits) => (limits.age, limits.rank()),
+            _ => (0.0, 0),
+        };
+        let mut settle = scripts::SETTLE.key(key);
+        settle.key(of.settlements()).key(keys::QUEUES);
+        let answered = of.take_answered();
+        settle.arg(to.how()).arg(queue).arg(age).arg(rank).arg(answered.len()).arg(&answered);
+        for Leaving { number, epoch, list, raw, bytes, delay } in jobs {
+            settle.key(list.unwrap_or(of.settlements()));
+            settle.arg(*number).arg(*epoch).arg(*raw).arg(*bytes).arg(format!("{delay:.6}"));
+        }
+        let moved: Result<Vec<i8>> = self.link.eval(to.how(), &settle).await;
+        match moved {
+            Ok(moved) => {
+                of.answered(jobs.iter().map(|job| job.number));
+                Ok(moved.into_iter().map(Moved::of_answer).collect())
+            }
+            Err(error) => {
+                of.answered(answered.into_iter());
+                Err(error)
+            }
+        }
+    }
+
+    /// Moves a job that another process, or none, left in a private list to the dead set, if it is there.
+    pub(crate) async fn bury(
+        &self,
+        identity: &str,
+        list: &str,
+        raw: &[u8],
+        bytes: &[u8],
+        limits: DeadLimits,
+    ) -> Result<Moved> {
+        let job = Leaving { number: 0, epoch: FOREIGN, list: Some(list), raw, bytes, delay: 0.0 };
+        let moved = self.settle(&Registration::of(identity), To::Dead(limits), &[job]).await?;
+        Ok(moved.first().copied().unwrap_or(Moved::NotOurs))
+    }
+}
+
+#[cfg(all(test, feature = "testing"))]
+mod tests {
+    use std::collections::HashSet;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::testing::Redis;
+
+    const SPAN: Duration = Duration::from_secs(30);
+    const LIST: &str = "ferrokiq:batch:me|1|default";
+
+    struct Process {
+        redis: Redis,
+        store: Store,
+        registration: Registration,
+    }
+
+    async fn process() -> Process {
+        let redis = Redis::start().unwrap();
+        let store = Store::new(redis.options().unwrap());
+        let registration = Registration::of("me");
+        store.register(&registration, SPAN, false).await.unwrap();
+        Process { redis, store, registration }
+    }
+
+    impl Process {
+        async fn call<T: redis::FromRedisValue>(&self, command: &str) -> T {
+            let mut words = command.split(' ');
+            let mut call = redis::cmd(words.next().unwrap());
+            words.for_each(|word| {
+                call.arg(word);
+            });
+            self.store.link.query("test", &call).await.unwrap()
+        }
+
+        /// The job `{}`, in the first epoch.
+        async fn settle(&self, number: u64, to: To<'_>) -> Moved {
+            let job =
+                Leaving { number, epoch: 0, list: Some(LIST), raw: b"{}", bytes: b"{\"retry_count\":0}", delay: 20.0 };
+            self.store.settle(&self.registration, to, &[job]).await.unwrap()[0]
+        }
+    }
+
+    const DEAD: To<'_> = To::Dead(DeadLimits { age: 1_000.0, keep: 100 });
+
+    #[tokio::test]
+    async fn a_settlement_that_is_repeated_is_done_once() {
+        let process = process().await;
+        for to in [To::Retry, DEAD, To::First("q"), To::Last("q")] {
+            process.call::<()>("FLUSHALL").await;
+            process.store.register(&process.registration, SPAN, false).await.unwrap();
+            process.call::<()>(&format!("LPUSH {LIST} {{}} {{}}")).await;
+            assert_eq!(process.settle(1, to).await, Moved::Yes, "{to:?}");
+            // As if the answer had been lost.
+            process.registration.take_answered();
+            assert_eq!(process.settle(1, to).await, Moved::Yes, "{to:?}");
+            let left: usize = process.call(&format!("LLEN {LIST}")).await;
+            assert_eq!(left, 1, "{to:?}: the other job stays");
+        }
+    }
+
+    #[tokio::test]
+    async fn records_only_settlements_without_an_answer() {
+        let process = process().await;
+        for number in 1..=20 {
+            process.call::<()>(&format!("LPUSH {LIST} {{}}")).await;
+            process.settle(number, To::Retry).await;
+        }
+        assert_eq!(process.call::<usize>("HLEN ferrokiq:settlements:me").await, 2, "the epoch, and the last one");
+        process.store.bye("me").await.unwrap();
+        assert_eq!(process.call::<usize>("EXISTS ferrokiq:settlements:me").await, 0);
+    }
+
+    #[tokio::test]
+    async fn stores_what_redis_lost_unless_another_process_may_have_recovered_it() {
+        let process = process().await;
+        for to in [To::Retry, DEAD, To::First("q"), To::Last("q")] {
+            assert_eq!(process.settle(1, to).await, Moved::Restored, "{to:?}: the list is gone");
+            process.registration.take_answered();
+            assert_eq!(process.settle(1, to).await, Moved::Yes, "{to:?}: it is recorded");
+            process.call::<()>("FLUSHALL").await;
+            assert_eq!(process.settle(2, to).await, Moved::Unknown, "{to:?}: the registration is gone, too");
+            process.store.register(&process.registration, SPAN, false).await.unwrap();
+            assert_eq!(process.settle(2, to).await, Moved::Restored, "{to:?}: it was forgotten, not fenced");
+            process.call::<()>("DEL retry dead queue:q ferrokiq:settlements:me").await;
+            process.store.register(&process.registration, SPAN, false).await.unwrap();
+        }
+        // Fenced: another process may have put the job back.
+        process.call::<()>("DEL ferrokiq:alive:me").await;
+        process.store.fence("me", Duration::ZERO, true).await.unwrap();
+        assert!(process.store.fence("me", Duration::ZERO, true).await.unwrap());
+        assert_eq!(process.settle(3, To::Retry).await, Moved::Unknown);
+        assert!(process.store.register(&process.registration, SPAN, false).await.unwrap().fenced);
+        for to in [To::Retry, DEAD, To::First("q"), To::Last("q")] {
+            assert_eq!(process.settle(3, to).await, Moved::NotOurs, "{to:?}");
+        }
+        let there: usize = process.call("EXISTS retry dead queue:q").await;
+        assert_eq!(there, 0, "what was not stored left nothing behind");
+        drop(process.redis);
+    }
+
+    #[tokio::test]
+    async fn a_process_silent_for_over_a_day_counts_as_fenced() {
+        let process = process().await;
+        process.call::<()>("FLUSHALL").await;
+        assert!(process.store.register(&process.registration, SPAN, true).await.unwrap().fenced);
+        assert_eq!((process.registration.epoch(), process.settle(1, To::Retry).await), (1, Moved::NotOurs));
+    }
+
+    #[tokio::test]
+    async fn scores_go_by_the_clock_of_redis_and_are_never_shared() {
+        let process = process().await;
+        for to in [To::Retry, DEAD] {
+            let jobs: Vec<Vec<u8>> = (0..300).map(|number: u32| number.to_string().into_bytes()).collect();
+            let leaving: Vec<Leaving<'_>> = jobs
+                .iter()
+                .zip(100..)
+                .map(|(bytes, number)| Leaving { number, epoch: 0, list: None, raw: bytes, bytes, delay: 20.0 })
+                .collect();
+            let moved = process.store.settle(&process.registration, to, &leaving).await.unwrap();
+            assert!(moved.iter().all(|moved| *moved == Moved::Yes), "{moved:?}");
+        }
+        let (now, _): (u64, u64) = process.call("TIME").await;
+        for (set, jobs) in [("retry", 300), ("dead", 99)] {
+            let entries: Vec<(String, f64)> = process.call(&format!("ZRANGE {set} 0 -1 WITHSCORES")).await;
+            let scores: HashSet<u64> = entries.iter().map(|(_, score)| score.to_bits()).collect();
+            assert_eq!((entries.len(), scores.len()), (jobs, jobs), "{set}");
+            let due = entries[0].1 - now as f64;
+            assert!((17.0..=21.0).contains(&due), "{set}: due in {due} s");
+        }
+    }
+}
