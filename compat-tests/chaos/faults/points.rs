@@ -48,7 +48,7 @@ fn points() -> Vec<Point> {
         script("register", include_str!("../../../src/store/lua/register.lua"), Way::Work, 1),
         script("claim", include_str!("../../../src/store/lua/claim.lua"), Way::Work, 4),
         script("settle", include_str!("../../../src/store/lua/settle.lua"), Way::Fail, 3),
-        script("requeue", include_str!("../../../src/store/lua/requeue.lua"), Way::Stop, 1),
+        point("put back", "first\r\n", Way::Stop, 1),
         script("promote", include_str!("../../../src/store/lua/promote.lua"), Way::Due, 1),
         script("fence", include_str!("../../../src/store/lua/fence.lua"), Way::Recover, 2),
         script("recover", include_str!("../../../src/store/lua/recover.lua"), Way::Recover, 1),
