@@ -100,6 +100,14 @@ impl Worker {
         self.child.id()
     }
 
+    /// The most memory it used so far, in KB; 0 once it has ended.
+    pub(crate) fn peak_kb(&self) -> usize {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap_or_default();
+        let peak =
+            status.lines().find_map(|line| line.strip_prefix("VmHWM:")?.trim().strip_suffix(" kB")?.parse().ok());
+        peak.unwrap_or(0)
+    }
+
     /// Its identity, once it is registered.
     pub(crate) async fn identity(&self, redis: &mut MultiplexedConnection) -> Result<Option<String>, Failure> {
         let all: Vec<String> = redis::cmd("SMEMBERS").arg("ferrokiq:processes").query_async(redis).await?;

@@ -5,7 +5,7 @@ use std::net::{Shutdown, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, AtomicU16, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::ledger::Jid;
 
@@ -51,6 +51,9 @@ struct Shared {
     cut_requests: AtomicU64,
     cut_replies: AtomicU64,
     delay_us: AtomicU64,
+    /// Bytes a second that all connections share; 0 for any number. And when the next bytes may pass.
+    rate: AtomicU64,
+    next: Mutex<Option<Instant>>,
     /// Is told of every job in an answer.
     record: Mutex<Option<Tell>>,
     open: Mutex<Vec<Connection>>,
@@ -84,6 +87,8 @@ impl Proxy {
             cut_requests: AtomicU64::new(0),
             cut_replies: AtomicU64::new(0),
             delay_us: AtomicU64::new(0),
+            rate: AtomicU64::new(0),
+            next: Mutex::new(None),
             record: Mutex::new(None),
             open: Mutex::default(),
         });
@@ -118,6 +123,11 @@ impl Proxy {
 
     pub(crate) fn delay(&self, delay: Duration) {
         self.shared.delay_us.store(u64::try_from(delay.as_micros()).unwrap_or(0), Ordering::Relaxed);
+    }
+
+    /// All connections together carry so many bytes a second.
+    pub(crate) fn throttle(&self, rate: u64) {
+        self.shared.rate.store(rate, Ordering::Relaxed);
     }
 
     /// Ends every connection; new ones go to another server.
@@ -172,6 +182,21 @@ fn contains(piece: &[u8], pattern: &[u8]) -> bool {
 }
 
 impl Shared {
+    /// Waits until so many bytes may pass.
+    fn pace(&self, bytes: usize) {
+        let rate = self.rate.load(Ordering::Relaxed);
+        if rate == 0 {
+            return;
+        }
+        let until = {
+            let (mut next, now) = (lock(&self.next), Instant::now());
+            let until = next.map_or(now, |next| next.max(now)) + Duration::from_secs_f64(bytes as f64 / rate as f64);
+            *next = Some(until);
+            until
+        };
+        thread::sleep(until.saturating_duration_since(Instant::now()));
+    }
+
     /// The trap, if this request springs it.
     fn sprung(&self, piece: &[u8]) -> Option<Trap> {
         let mut slot = lock(&self.trap);
@@ -249,6 +274,7 @@ fn forward(shared: &Arc<Shared>, near: TcpStream, to: u16) -> Result<(), Error> 
                     }
                     *lock(&pending) = Some(trap);
                 }
+                shared.pace(read);
                 let passed = usize::try_from(requests).unwrap_or(usize::MAX).min(read);
                 if to.write_all(&piece[..passed]).is_err() || passed < read {
                     break;
@@ -271,6 +297,7 @@ fn forward(shared: &Arc<Shared>, near: TcpStream, to: u16) -> Result<(), Error> 
                 let _ = to.write_all(&buffer[..read]);
                 continue;
             }
+            shared.pace(read);
             let delay = shared.delay_us.load(Ordering::Relaxed);
             if delay > 0 {
                 thread::sleep(Duration::from_micros(delay));

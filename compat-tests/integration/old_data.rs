@@ -54,8 +54,8 @@ async fn save(redis: &Redis) {
 }
 
 async fn push(redis: &Redis, classes: &[&str]) {
-    for class in classes {
-        redis.client().push(Payload::new(*class, [])).await.unwrap();
+    for &class in classes {
+        redis.client().push(Payload::new(class, [])).await.unwrap();
     }
 }
 

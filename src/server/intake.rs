@@ -7,8 +7,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
 
-use crate::server::fetcher::{Batch, MARGIN, Unacknowledged, UnitOfWork};
+use crate::server::fetcher::{Batch, MARGIN, Memory, Unacknowledged, UnitOfWork};
 use crate::server::pace::Pace;
+use crate::store::CLAIM_BYTES;
 
 /// Fetched jobs in their order.
 ///
@@ -20,6 +21,7 @@ pub(crate) struct Intake {
     unacknowledged: Unacknowledged,
     /// Jobs that may run or be done and not acknowledged.
     exposed: u64,
+    memory: Memory,
     /// Processors wait here for jobs.
     arrivals: Notify,
     /// The fetcher waits here for free processors.
@@ -47,24 +49,8 @@ struct State {
 const MAX_AHEAD: usize = 400;
 const NEAR: Duration = Duration::from_micros(300);
 const FAR: f64 = 8.0;
-/// Bytes of payloads one claim may have that brings more than half of that.
-const CLAIM_BYTES: usize = 1_024 * 1_024;
 /// How long a job that was fetched ahead may lie here before it is put back for somebody else.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
-
-/// Bytes of payloads a capsule holds, as far as the jobs that came last tell; one job it takes in any case.
-const MEMORY: usize = 256 * 1_024 * 1_024;
-
-impl State {
-    /// How many more jobs there is memory for.
-    fn affordable(&self) -> usize {
-        let held = self.ready.len() + usize::try_from(self.taken.saturating_sub(self.finished)).unwrap_or(usize::MAX);
-        match MEMORY.checked_div(self.bytes_per_job) {
-            None => usize::MAX,
-            Some(room) => room.saturating_sub(held).max(usize::from(held == 0)),
-        }
-    }
-}
 
 impl Intake {
     /// For so many processors.
@@ -73,6 +59,7 @@ impl Intake {
             state: Mutex::default(),
             unacknowledged,
             exposed: processors as u64 + MARGIN,
+            memory: Memory::default(),
             arrivals: Notify::new(),
             room: Notify::new(),
         }
@@ -84,6 +71,7 @@ impl Intake {
 
     /// Puts fetched jobs in, oldest first.
     pub(crate) fn push(&self, batches: &[Arc<Batch>]) {
+        batches.iter().for_each(|batch| batch.count_in(&self.memory));
         let wake = {
             let mut state = self.state();
             let before = state.ready.len();
@@ -164,7 +152,7 @@ impl Intake {
     /// Whether a processor is free and nothing lies ready for it.
     pub(crate) fn has_room(&self) -> bool {
         let state = self.state();
-        state.idle > state.ready.len() && state.affordable() > 0
+        state.idle > state.ready.len() && self.affordable(&state) > 0
     }
 
     /// How many jobs the fetcher should bring now; 0 if it should wait for [`room`](Self::room). `round_trip` is what the
@@ -181,12 +169,22 @@ impl Intake {
         }
         // One claim holds Redis for half a microsecond a job, and for longer if the jobs are large.
         let at_once = (MAX_AHEAD / 2).max((most / 2).min(CLAIM_BYTES / bytes_per_job.max(1)));
-        (state.idle + ahead).saturating_sub(ready).min(at_once).min(state.affordable())
+        (state.idle + ahead).saturating_sub(ready).min(at_once).min(self.affordable(&state))
     }
 
-    /// Waits until [`wanted`](Self::wanted) is worth asking again.
+    /// How many more jobs there is memory for, if they are as large as those that came last. One, if none is here.
+    fn affordable(&self, state: &State) -> usize {
+        let held = state.ready.len() as u64 + state.taken.saturating_sub(state.finished);
+        let room = self.memory.left().checked_div(state.bytes_per_job).unwrap_or(usize::MAX);
+        room.max(usize::from(held == 0))
+    }
+
+    /// Waits until [`wanted`](Self::wanted) is worth asking again. Cancel safe.
     pub(crate) async fn room(&self) {
-        self.room.notified().await;
+        tokio::select! {
+            () = self.room.notified() => {}
+            () = self.memory.freed() => {}
+        }
     }
 
     /// Jobs taken so far; two equal numbers mean that nothing moved in between.

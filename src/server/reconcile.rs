@@ -13,6 +13,9 @@ use crate::server::recovery;
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
 
+/// Jobs that go back in one script. A private list holds what one claim moved: about a megabyte.
+const WINDOW: usize = 100;
+
 /// Looks now and then until the server is quieted.
 pub(crate) async fn run(core: Arc<Core>) {
     let (mut outage, mut strangers) = (core.outages.part(), HashSet::new());
@@ -35,12 +38,11 @@ pub(crate) async fn run(core: Arc<Core>) {
 /// that is still on its way has long arrived by the second look.
 async fn put_back_strangers(core: &Core, strangers: &HashSet<String>) -> Result<HashSet<String>> {
     let mut unknown = HashSet::new();
-    for (list, queue) in core.store.private_lists(&core.identity).await? {
-        if core.holdings.has(&list) {
-            continue;
-        }
-        let jobs = core.store.private_jobs(&list, usize::MAX).await?;
-        if jobs.is_empty() {
+    let mut lists = core.store.private_lists(&core.identity).await?;
+    lists.retain(|(list, _)| !core.holdings.has(list));
+    let lengths = core.store.private_lengths(&lists.iter().map(|(list, _)| list.as_str()).collect::<Vec<_>>()).await?;
+    for ((list, queue), length) in lists.into_iter().zip(lengths) {
+        if length == 0 {
             continue;
         }
         if !strangers.contains(&list) {
@@ -51,12 +53,26 @@ async fn put_back_strangers(core: &Core, strangers: &HashSet<String>) -> Result<
             recovery::bury_convicts(core, &core.identity, &list).await?;
             continue;
         }
-        let jobs: Vec<&[u8]> = jobs.iter().map(Vec::as_slice).collect();
-        let back = core.store.requeue(&list, &queue, &jobs).await?;
+        let back = put_back(core, &list, &queue).await?;
         core.telemetry.requeued.add(back);
         tracing::warn!(queue, jobs = back, "put back jobs that were fetched for nobody: an answer of Redis was lost");
     }
     Ok(unknown)
+}
+
+/// Moves the jobs of a private list back to their queue, some at a time; returns how many.
+async fn put_back(core: &Core, list: &str, queue: &str) -> Result<usize> {
+    let mut moved = 0;
+    loop {
+        // The newest go back first, so that the oldest end up next.
+        let jobs = core.store.newest_private_jobs(list, WINDOW).await?;
+        let jobs: Vec<&[u8]> = jobs.iter().map(Vec::as_slice).collect();
+        let back = core.store.requeue(list, queue, &jobs).await?;
+        moved += back;
+        if back == 0 {
+            return Ok(moved);
+        }
+    }
 }
 
 /// Puts back the jobs of every unknown list: nothing is on its way any more.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{Pipeline, ScriptInvocation, Value, cmd};
 
-use super::fleet::last_jobs;
+use super::windows::{CLAIM_BYTES, last_jobs};
 use super::wire::Wire;
 use super::{Store, keys, scripts};
 use crate::error::Result;
@@ -119,7 +119,7 @@ impl Store {
         let prefix = format!("{}{number}|", private.prefix);
         let mut claim = scripts::CLAIM.key(keys::REGISTRY);
         claim.key(&private.index);
-        claim.arg(&private.identity).arg(n).arg(&prefix).arg(u8::from(again));
+        claim.arg(&private.identity).arg(n).arg(&prefix).arg(u8::from(again)).arg(CLAIM_BYTES);
         for (name, key) in queues {
             claim.key(*key).arg(*name);
         }
@@ -128,7 +128,7 @@ impl Store {
         let suspects = cmd("SMEMBERS").arg(keys::SUSPECTS).take();
         let (answer, guessed, suspects) = tokio::join!(
             self.link.eval::<Value>("claim", &claim),
-            self.private_jobs(&guess, usize::MAX),
+            self.private_jobs(&guess, self.windows.jobs()),
             self.link.query::<Vec<String>>("look for suspects", &suspects),
         );
         let Value::Array(parts) = answer? else { return Ok(None) };
@@ -143,7 +143,7 @@ impl Store {
             let guessed = guessed.take_if(|jobs| key == guess && i64::try_from(jobs.len()) == Ok(count));
             let jobs = match guessed {
                 Some(jobs) => jobs,
-                None => self.private_jobs(&key, usize::MAX).await?,
+                None => self.all_private_jobs(&key).await?,
             };
             lists.push(ClaimedList { queue, key, jobs });
         }
@@ -231,7 +231,7 @@ impl BlockingWire {
 
     /// As [`Store::private_jobs`].
     pub(crate) async fn private_jobs(&mut self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
-        let mut jobs: Vec<Vec<u8>> = self.wire.query("read a private list", &last_jobs(list, n)).await?;
+        let mut jobs: Vec<Vec<u8>> = self.wire.query("read a private list", &last_jobs(list, 0, n)).await?;
         jobs.reverse();
         Ok(jobs)
     }
@@ -260,5 +260,61 @@ fn strings(value: Value) -> Vec<String> {
     match value {
         Value::Array(values) => values.into_iter().map(string).collect(),
         _ => Vec::new(),
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests {
+    use super::*;
+    use crate::store::registration::Registration;
+    use crate::testing::Redis;
+
+    async fn claimed(store: &Store, number: u64, n: usize, queues: &[(&str, &str)]) -> Vec<Vec<u8>> {
+        let claimed = store.claim(&Private::of("me"), (number, false), n, queues).await.unwrap().unwrap();
+        claimed.lists.into_iter().flat_map(|list| list.jobs).collect()
+    }
+
+    async fn push(store: &Store, queue: &str, jobs: impl Iterator<Item = Vec<u8>>) {
+        store.link.query::<()>("test", cmd("LPUSH").arg(queue).arg(jobs.collect::<Vec<_>>())).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_claim_ends_with_the_job_that_fills_its_bytes() {
+        let redis = Redis::start().unwrap();
+        let store = Store::new(redis.options().unwrap());
+        store.register(&Registration::of("me"), Duration::from_secs(60), false).await.unwrap();
+        let queues = [("large", "queue:large"), ("small", "queue:small")];
+        // Fewer than wanted, as many as wanted, and more: the three ways a script can move them.
+        for (number, there) in [(1, 20), (2, 100), (3, 300)] {
+            push(&store, "queue:large", (0..there).map(|at: u32| vec![b'0' + (at % 10) as u8; 300_000])).await;
+            push(&store, "queue:small", std::iter::once(b"small".to_vec())).await;
+            let jobs = claimed(&store, number, 100, &queues).await;
+            assert_eq!(jobs.len(), 4, "1.2 MB of {there} jobs of 300 KB");
+            let firsts: Vec<u8> = jobs.iter().map(|job| job[0]).collect();
+            assert_eq!(firsts, b"0123", "the oldest first");
+            store.link.query::<()>("test", cmd("DEL").arg("queue:large").arg("queue:small")).await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_of_small_jobs_takes_what_is_wanted() {
+        let redis = Redis::start().unwrap();
+        let store = Store::new(redis.options().unwrap());
+        store.register(&Registration::of("me"), Duration::from_secs(60), false).await.unwrap();
+        push(&store, "queue:a", (0..50_u32).map(|at| at.to_string().into_bytes())).await;
+        push(&store, "queue:b", (50..2_000_u32).map(|at| at.to_string().into_bytes())).await;
+        let jobs = claimed(&store, 1, 1_600, &[("a", "queue:a"), ("b", "queue:b")]).await;
+        let expected: Vec<Vec<u8>> = (0..1_600_u32).map(|at| at.to_string().into_bytes()).collect();
+        assert_eq!(jobs, expected);
+    }
+
+    #[tokio::test]
+    async fn one_job_is_claimed_however_large() {
+        let redis = Redis::start().unwrap();
+        let store = Store::new(redis.options().unwrap());
+        store.register(&Registration::of("me"), Duration::from_secs(60), false).await.unwrap();
+        push(&store, "queue:a", (0..3).map(|_| vec![b'x'; 5_000_000])).await;
+        assert_eq!(claimed(&store, 1, 10, &[("a", "queue:a")]).await.len(), 1);
     }
 }

@@ -41,7 +41,7 @@ impl Confirmed {
         let Replicas { count, within } = replicas;
         // Without a time Redis would wait for ever.
         let millis = within.as_millis().max(1);
-        wire.connection.set_response_timeout(within + link.options().response_timeout);
+        wire.set_patience(within + link.options().response_timeout);
         let wait = cmd("WAIT").arg(count).arg(u64::try_from(millis).unwrap_or(u64::MAX)).take();
         match wire.send::<usize>(Request::Command(&wait)).await {
             Ok(confirmed) => {
@@ -60,7 +60,7 @@ impl Confirmed {
                 Some(wire) => wire,
                 None => link.dedicated(patience).await?,
             };
-            wire.connection.set_response_timeout(patience);
+            wire.set_patience(patience);
             match wire.send::<Value>(request).await {
                 Ok(_) => return Ok(wire),
                 // The connection is not used again: it is rare, and who knows.

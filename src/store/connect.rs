@@ -84,7 +84,10 @@ impl Connector {
         let settings = self.settings()?;
         let addr = moved(settings.addr(), address);
         let mut wire = self.open(settings.set_addr(addr), patience, meter).await.map_err(|error| about(&error))?;
-        match is_primary(&mut wire.connection).await {
+        match within(self.options.connect_timeout, is_primary(&mut wire.connection))
+            .await
+            .unwrap_or_else(|late| Err(late.into()))
+        {
             Ok(true) => Ok(wire),
             Ok(false) => Err(about(&"it is no primary")),
             Err(error) => Err(about(&error)),
@@ -104,7 +107,7 @@ impl Connector {
         let (seen, notify) = (Arc::clone(&ended), Arc::clone(&self.ended));
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
-            .set_response_timeout(Some(patience))
+            .set_response_timeout(None)
             .set_push_sender(move |push: PushInfo| {
                 if push.kind == PushKind::Disconnection {
                     seen.store(true, Ordering::Release);
@@ -112,17 +115,22 @@ impl Connector {
                 }
                 Ok::<(), redis::aio::SendError>(())
             });
-        let connection = match within(self.options.connect_timeout, Stream::connect(info.addr(), meter)).await?? {
-            Some(stream) => {
-                let made = MultiplexedConnection::new_with_config(info.redis_settings(), stream, config);
-                let (connection, driver) = within(self.options.connect_timeout, made).await??;
-                // It ends with the last handle of the connection.
-                tokio::spawn(driver);
-                connection
-            }
-            None => redis::Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?,
-        };
-        Ok(Wire { connection, ended, post: None, era })
+        let (connection, progress) =
+            match within(self.options.connect_timeout, Stream::connect(info.addr(), meter)).await?? {
+                Some(stream) => {
+                    let progress = stream.progress();
+                    let made = MultiplexedConnection::new_with_config(info.redis_settings(), stream, config);
+                    let (connection, driver) = within(self.options.connect_timeout, made).await??;
+                    // It ends with the last handle of the connection.
+                    tokio::spawn(driver);
+                    (connection, Some(progress))
+                }
+                None => {
+                    let config = config.set_response_timeout(Some(patience));
+                    (redis::Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?, None)
+                }
+            };
+        Ok(Wire { connection, ended, post: None, era, patience, progress })
     }
 }
 

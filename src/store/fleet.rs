@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, cmd};
+use redis::{Pipeline, cmd};
 
 use super::registration::Registration;
 use super::{Store, keys, scripts};
@@ -143,13 +143,6 @@ impl Store {
             .collect())
     }
 
-    /// Up to `n` jobs of a private list, the one to run first first.
-    pub(crate) async fn private_jobs(&self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
-        let mut jobs: Vec<Vec<u8>> = self.link.query("read a private list", &last_jobs(list, n)).await?;
-        jobs.reverse();
-        Ok(jobs)
-    }
-
     /// Puts up to `n` jobs of a dead process's private list back to their queue. Returns how many went back, and how many
     /// went to the [convicts](Self::convicts) since they lay with `convicting` dying processes within 72 h.
     pub(crate) async fn recover(
@@ -229,9 +222,4 @@ impl Store {
         let info: String = self.link.query("read memory info", cmd("INFO").arg("memory")).await.ok()?;
         info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(|policy| policy.trim().to_owned())
     }
-}
-
-/// Reads the jobs of a private list that are to run first, the first of them last.
-pub(super) fn last_jobs(list: &str, n: usize) -> Cmd {
-    cmd("LRANGE").arg(list).arg(isize::try_from(n).map_or(0, |n| -n)).arg(-1).take()
 }

@@ -11,12 +11,15 @@ mod keys;
 mod link;
 mod meter;
 mod options;
+mod progress;
 mod push;
 mod refusal;
 mod scripts;
 mod sentinel;
 mod stream;
 mod url;
+#[cfg(feature = "server")]
+mod windows;
 mod wire;
 
 #[cfg(feature = "server")]
@@ -53,6 +56,8 @@ pub(crate) use error::{is_denied, is_refusal, is_wrong_type};
 pub(crate) use inspect::QueueState;
 #[cfg(feature = "server")]
 pub(crate) use keys::queue as queue_key;
+#[cfg(feature = "server")]
+pub(crate) use windows::CLAIM_BYTES;
 
 use std::sync::Arc;
 
@@ -67,17 +72,24 @@ use link::Link;
 pub(crate) struct Store {
     link: Link,
     confirmed: Arc<Confirmed>,
+    #[cfg(feature = "server")]
+    windows: Arc<windows::Windows>,
 }
 
 impl Store {
     pub(crate) fn new(options: RedisOptions) -> Self {
-        Self { link: Link::new(options), confirmed: Arc::default() }
+        Self {
+            link: Link::new(options),
+            confirmed: Arc::default(),
+            #[cfg(feature = "server")]
+            windows: Arc::default(),
+        }
     }
 
     /// The same Redis through a connection of its own.
     #[cfg(feature = "server")]
     pub(crate) fn fresh(&self) -> Self {
-        Self { link: self.link.fresh(), confirmed: Arc::default() }
+        Self { link: self.link.fresh(), confirmed: Arc::default(), windows: Arc::clone(&self.windows) }
     }
 
     pub(crate) fn options(&self) -> &RedisOptions {

@@ -97,7 +97,8 @@ impl Store {
     }
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use std::collections::HashSet;
     use std::time::Duration;

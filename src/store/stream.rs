@@ -14,11 +14,15 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
 use super::meter::Meter;
+use super::progress::Progress;
 
-/// Tells its meter of every byte that the system took.
+/// Counts every byte that the system took, and notes when the peer was last heard of.
 pub(super) struct Stream {
     socket: Socket,
     meter: Meter,
+    progress: Progress,
+    /// The system takes no more bytes: once it does, the peer has read some.
+    blocked: bool,
 }
 
 enum Socket {
@@ -28,6 +32,11 @@ enum Socket {
 }
 
 impl Stream {
+    /// When the peer was last heard of.
+    pub(super) fn progress(&self) -> Progress {
+        self.progress.clone()
+    }
+
     /// Connects, set up as all connections of ours are. `None` for TLS, which the client library does: what it takes is not what it writes.
     pub(super) async fn connect(addr: &ConnectionAddr, meter: &Meter) -> io::Result<Option<Self>> {
         let socket = match addr {
@@ -36,7 +45,7 @@ impl Stream {
             ConnectionAddr::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
             _ => return Ok(None),
         };
-        Ok(Some(Self { socket, meter: meter.clone() }))
+        Ok(Some(Self { socket, meter: meter.clone(), progress: Progress::new(), blocked: false }))
     }
 }
 
@@ -85,7 +94,12 @@ macro_rules! inner {
 
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        inner!(self, socket => Pin::new(socket).poll_read(cx, buf))
+        let before = buf.filled().len();
+        let read = inner!(self, socket => Pin::new(socket).poll_read(cx, buf));
+        if buf.filled().len() > before {
+            self.progress.made();
+        }
+        read
     }
 }
 
@@ -94,7 +108,11 @@ impl AsyncWrite for Stream {
         let written = inner!(self, socket => Pin::new(socket).poll_write(cx, buf));
         if let Poll::Ready(Ok(bytes)) = written {
             self.meter.count(bytes);
+            if std::mem::take(&mut self.blocked) {
+                self.progress.made();
+            }
         }
+        self.blocked |= written.is_pending();
         written
     }
 

@@ -1,12 +1,14 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation};
 
 #[cfg(feature = "server")]
 use super::error::failed;
+use super::progress::Progress;
 use super::sentinel::Post;
 #[cfg(feature = "server")]
 use crate::error::Result;
@@ -20,6 +22,10 @@ pub(super) struct Wire {
     /// With sentinels: what tells that another server is the primary now.
     pub(super) post: Option<Post>,
     pub(super) era: Era,
+    /// How long the peer may be silent while an answer is due.
+    pub(super) patience: Duration,
+    /// `None` for TLS: the client library owns that stream, and bounds the time of the whole answer by `patience`.
+    pub(super) progress: Option<Progress>,
 }
 
 /// The time between two silences. A connection of an earlier one is not used again, however well it looks: where one fell
@@ -70,10 +76,10 @@ impl Wire {
         }
         let post = self.post.clone();
         let answer = match post {
-            None => request.send(&mut self.connection).await,
+            None => self.answer(request).await,
             Some(post) => tokio::select! {
                 biased;
-                answer = request.send(&mut self.connection) => answer,
+                answer = self.answer(request) => answer,
                 () = post.lost() => Err(moved()),
             },
         };
@@ -81,6 +87,21 @@ impl Wire {
             self.era.end();
         }
         answer
+    }
+
+    async fn answer<T: FromRedisValue>(&mut self, request: Request<'_>) -> RedisResult<T> {
+        match self.progress.clone() {
+            Some(progress) => progress.answer(self.patience, request.send(&mut self.connection)).await,
+            None => request.send(&mut self.connection).await,
+        }
+    }
+
+    /// Changes how long the peer may be silent.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+        if self.progress.is_none() {
+            self.connection.set_response_timeout(patience);
+        }
     }
 
     /// Runs a command that may block for as long as this wire's patience.

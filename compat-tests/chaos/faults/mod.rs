@@ -109,6 +109,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(processes::term_then_kill, "TERM, and SIGKILL before the stop is over"),
     fault!(soak::soak, "everything at once, at random"),
     fault!(network::half_open, "connections that swallow everything"),
+    fault!(network::throttled_link, "five megabytes a second, and payloads of up to fifteen"),
     fault!(network::slow_network, "ten milliseconds to Redis"),
     fault!(server::client_pause, "CLIENT PAUSE: commands time out and are applied later"),
     fault!(processes::rolling_restart, "TERM to one worker after the other; nothing may run twice"),

@@ -56,6 +56,33 @@ pub(crate) async fn replies_lost(stage: &mut Stage) -> Result<(), Failure> {
     stage.stop_all().await
 }
 
+/// Bytes a second of a narrow line.
+const NARROW: u64 = 5_000_000;
+
+/// Payloads for whose answers a narrow line needs longer than Redis may be silent.
+pub(crate) async fn throttled_link(stage: &mut Stage) -> Result<(), Failure> {
+    for (jobs, bytes) in [(300, 1 << 10), (20, 1 << 20), (stage.scale(1, 8), 15 << 20), (20, 1 << 10)] {
+        let ballast = format!(r#""ballast":"{}","#, "x".repeat(bytes));
+        for _ in 0..jobs {
+            stage.push_jobs(1, "Work", "[1,0]", &ballast).await?;
+        }
+    }
+    // A small one that fails: its retry passes the large answers.
+    stage.push(20, 1.0, 1).await?;
+    let proxy = Proxy::start(stage.redis.port)?;
+    proxy.throttle(NARROW);
+    stage.orders.url = proxy.url();
+    stage.start_all(2).await?;
+    stage.settle(Duration::from_secs(60)).await?;
+    stage.nobody_recovered();
+    for at in 0..2 {
+        let peak = stage.workers[at].peak_kb();
+        stage.remark(format!("a worker used {} MB at most", peak >> 10));
+        stage.expect(peak < 160 << 10, || format!("{peak} KB of memory"));
+    }
+    stage.stop_all().await
+}
+
 pub(crate) async fn cut_anywhere(stage: &mut Stage) -> Result<(), Failure> {
     let proxy = behind_proxy(stage).await?;
     let cuts = stage.scale(120, 3_000);

@@ -1,6 +1,7 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
+use super::memory::{Memory, Portion};
 use crate::store::settle::Leaving;
 
 /// Jobs that left a queue together, and what became of each.
@@ -25,6 +26,8 @@ pub(crate) struct Batch {
     watched: AtomicBool,
     /// Whether its private list is on its way out as a whole.
     ended: AtomicBool,
+    /// What its payloads count for in the memory of their capsule.
+    portion: OnceLock<Portion>,
 }
 
 struct Held {
@@ -78,6 +81,7 @@ impl Batch {
             open,
             watched: AtomicBool::new(false),
             ended: AtomicBool::new(false),
+            portion: OnceLock::new(),
         })
     }
 
@@ -104,6 +108,11 @@ impl Batch {
     /// How large its payloads are together.
     pub(crate) fn bytes(&self) -> usize {
         self.jobs.iter().map(|job| job.bytes.len()).sum()
+    }
+
+    /// Counts its payloads as held by a capsule for as long as it exists.
+    pub(crate) fn count_in(&self, memory: &Memory) {
+        self.portion.get_or_init(|| memory.add(self.bytes()));
     }
 
     pub(crate) fn units(self: &Arc<Self>) -> impl Iterator<Item = UnitOfWork> {

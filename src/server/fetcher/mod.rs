@@ -8,6 +8,7 @@ mod acknowledger;
 mod basic;
 mod batch;
 mod holdings;
+mod memory;
 mod reliable;
 mod retrier;
 mod settler;
@@ -20,6 +21,7 @@ use std::time::Duration;
 pub(crate) use acknowledger::Acknowledger;
 pub(crate) use batch::{Batch, UnitOfWork};
 pub(crate) use holdings::Holdings;
+pub(crate) use memory::Memory;
 pub(crate) use settler::{Destination, Settled, Settler};
 pub(crate) use unacknowledged::{MARGIN, Unacknowledged};
 
