@@ -46,8 +46,8 @@ describe "kill -9" do
     end
     # What the dead ones held comes back as soon as they are known to be dead; here they are known at once.
     redis("SMEMBERS", "ferrokiq:processes").each do |identity|
-      redis("DEL", "ferrokiq:alive:#{identity}")
-      redis("SET", "ferrokiq:suspect:#{identity}", 1)
+      redis("ZADD", "ferrokiq:alive", 1, identity)
+      redis("SET", "ferrokiq:suspect:#{identity}", "1 1")
     end
     with_worker("-c", "10") do
       eventually { assert_equal 0, Sidekiq::Queue.new.size + private_jobs + Sidekiq::RetrySet.new.size }

@@ -5,10 +5,13 @@
 //! `REDIS_URL=redis://127.0.0.1:6390/0 cargo bench --bench load -- drain --concurrency 10`
 
 mod drain;
+mod fleet;
 mod idle;
 mod latency;
 mod push;
 mod raw;
+#[path = "../compare/redis_server.rs"]
+mod redis_server;
 mod waiting;
 
 use std::error::Error;
@@ -54,7 +57,7 @@ pub(crate) struct Setting {
     threads: Option<usize>,
 }
 
-#[derive(Clone, Copy, Debug, Subcommand)]
+#[derive(Clone, Debug, Subcommand)]
 enum Workload {
     /// No-op jobs that wait in their queues
     Drain,
@@ -82,6 +85,15 @@ enum Workload {
     Bulk,
     /// A server without work: its memory and its commands
     Idle,
+    /// Servers without work, many on one Redis: commands of each, and Redis's CPU
+    Fleet {
+        /// Servers in each fleet; every fleet has a Redis of its own, REDIS_URL is not used
+        #[arg(long, value_delimiter = ',', default_value = "10,50,200")]
+        processes: Vec<usize>,
+        /// Seconds they are watched; a multiple of the 10 s between two beats
+        #[arg(long, default_value_t = 10)]
+        seconds: u64,
+    },
     /// Jobs that all sleep at the same time: memory
     Sleepers,
     /// What Redis gives away: batches of 50, one connection, each payload parsed, nothing run
@@ -141,6 +153,7 @@ fn main() -> Outcome {
             Workload::Push => push::one_by_one(&setting).await,
             Workload::Bulk => push::in_bulk(&setting).await,
             Workload::Idle => idle::idle(&setting).await,
+            Workload::Fleet { processes, seconds } => fleet::fleet(&setting, &processes, seconds).await,
             Workload::Ceiling => raw::ceiling(&setting).await,
         }
     })

@@ -32,9 +32,14 @@ pub(crate) fn own_cpu() -> f64 {
 
 /// Commands Redis has answered so far.
 pub(crate) async fn commands(redis: &mut MultiplexedConnection) -> Result<f64, Box<dyn Error>> {
+    stat(redis, "total_commands_processed").await
+}
+
+/// One figure of `INFO stats`.
+pub(crate) async fn stat(redis: &mut MultiplexedConnection, name: &str) -> Result<f64, Box<dyn Error>> {
     let said: String = redis::cmd("INFO").arg("stats").query_async(redis).await?;
-    let count = said.lines().find_map(|line| line.strip_prefix("total_commands_processed:")?.trim().parse().ok());
-    count.ok_or_else(|| "Redis counts no commands".into())
+    let value = said.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':')?.trim().parse().ok());
+    value.ok_or_else(|| format!("Redis reports no {name}").into())
 }
 
 /// What a worker must at least read of a job.

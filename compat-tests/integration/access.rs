@@ -43,7 +43,7 @@ async fn refuse_what_is_nobodys_business() {
         ("BLMPOP 2 1 queue:default RIGHT", "worker"),
         (&claim, "worker"),
         (&beat, "worker"),
-        ("SET ferrokiq:alive:x 1", "worker"),
+        ("ZADD ferrokiq:alive 1 x", "worker"),
         ("HGETALL 20261124-marks", "operator"),
         // The rest of the Redis, and the server itself.
         ("SET queue:default x", "worker operator"),

@@ -6,7 +6,7 @@ use ferrokiq::{Context, Payload, Server, ServerBuilder};
 
 use crate::support::{Redis, Running, eventually, nothing};
 
-/// A process that died: registered, no alive key, jobs in one private list, older ones to the right.
+/// A process that died: registered, its last sign of life ended long ago, jobs in one private list, older ones to the right.
 async fn leave_a_dead_process(redis: &Redis, name: &str, jobs: &[&str]) {
     let (index, list) = (format!("ferrokiq:batches:{name}"), format!("ferrokiq:batch:{name}|7|low"));
     redis.call::<()>("SADD", &["ferrokiq:processes", name]).await;
@@ -14,8 +14,9 @@ async fn leave_a_dead_process(redis: &Redis, name: &str, jobs: &[&str]) {
     for job in jobs {
         redis.call::<()>("LPUSH", &[list.as_str(), job]).await;
     }
+    redis.call::<()>("ZADD", &["ferrokiq:alive", "1", name]).await;
     // As if the grace had begun long ago.
-    redis.call::<()>("SET", &[format!("ferrokiq:suspect:{name}").as_str(), "1"]).await;
+    redis.call::<()>("SET", &[format!("ferrokiq:suspect:{name}").as_str(), "1 1"]).await;
 }
 
 /// Serves nothing of interest and is quick to judge.
@@ -28,7 +29,7 @@ async fn puts_back_the_jobs_of_a_dead_process_and_leaves_a_living_one_alone() {
     let redis = Redis::start().await;
     leave_a_dead_process(&redis, "host:1:dead", &["first", "second"]).await;
     leave_a_dead_process(&redis, "host:2:alive", &["mine"]).await;
-    redis.call::<()>("SET", &["ferrokiq:alive:host:2:alive", "1"]).await;
+    redis.call::<()>("ZADD", &["ferrokiq:alive", "+inf", "host:2:alive"]).await;
     redis.call::<()>("LPUSH", &["queue:low", "newer"]).await;
     let server = Running::start(&redis, recoverer());
     eventually("they are back", async || redis.size("queue:low").await == 3).await;

@@ -11,7 +11,7 @@ use crate::store::Store;
 pub struct Holder {
     /// `HOST:PID:NONCE`.
     pub identity: String,
-    /// Whether it gave a sign of life within 30 s.
+    /// Whether it counts as alive: its last sign of life is not older than its span, 30 s unless set.
     pub is_alive: bool,
     /// Whether any worker that is alive takes care of its jobs, should it be dead: it is registered, or was fenced within a day.
     pub is_known: bool,
@@ -81,7 +81,7 @@ impl Api {
     async fn see_dead(&self, identity: &str) -> Result<()> {
         let began = Instant::now();
         while self.store.registered_and_fenced().await?.0.contains(identity) {
-            if self.store.fence(identity, GRACE, true).await? {
+            if self.store.fence(identity, GRACE).await? {
                 break;
             }
             if began.elapsed() > PATIENCE {

@@ -284,8 +284,9 @@ impl ServerBuilder {
     /// How long a process counts as alive without a sign of life, 30 s unless said; a second at least.
     ///
     /// A sign goes out every sixth of it. A process that could not give one for two thirds of it fetches nothing more, and the jobs of one
-    /// that died are back in their queues after 52/30 of it. All processes of a Redis should say the same. Shorter finds dead processes
-    /// sooner and takes more live ones for dead when the network or the machine falters; their jobs run twice then.
+    /// that died are back in their queues after 52/30 of it, 59/30 if a second one dies just before it puts them back. All processes of a
+    /// Redis should say the same. Shorter finds dead processes sooner and takes more live ones for dead when the network or the machine
+    /// falters; their jobs run twice then.
     pub fn liveness(mut self, span: Duration) -> Self {
         self.config.liveness = span;
         self

@@ -254,7 +254,10 @@ impl Beater {
         if self.core.config.wire_version != WireVersion::Auto {
             return Ok(());
         }
-        self.core.adapt_to(&self.store).await
+        if let Some(majors) = self.store.shared_sidekiqs().await? {
+            self.core.adapt_to(majors);
+        }
+        Ok(())
     }
 
     /// For whoever collects metrics.
@@ -351,15 +354,14 @@ fn order(signal: &str, allowed: RemoteSignals) -> Option<Order> {
 }
 
 impl Core {
-    /// Looks at the versions of the live Ruby processes: stamps are written so that the oldest of them reads them.
-    pub(crate) async fn adapt_to(&self, store: &Store) -> Result<()> {
-        if let Some(oldest) = self.dialect.hear(store.sidekiqs().await?.into_iter()) {
+    /// Adapts to the live Ruby processes, of these major versions: stamps are written so that the oldest of them reads them.
+    pub(crate) fn adapt_to(&self, majors: Vec<u32>) {
+        if let Some(oldest) = self.dialect.hear(majors.into_iter()) {
             tracing::info!(
                 sidekiq = oldest,
                 "writing stamps for this major version, the oldest among the live processes"
             );
         }
-        Ok(())
     }
 }
 

@@ -45,7 +45,12 @@ impl Launcher {
     ) -> Result<Self> {
         check_server(&core).await?;
         if core.config.wire_version == WireVersion::Auto {
-            core.adapt_to(&core.store).await?;
+            let majors = match core.store.shared_sidekiqs().await? {
+                Some(majors) => majors,
+                // Another process is reading them: this one must know before its first push.
+                None => core.store.sidekiqs().await?,
+            };
+            core.adapt_to(majors);
         }
         core.paused.set(core.store.paused_queues().await?);
         let sent = std::time::Instant::now();

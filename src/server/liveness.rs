@@ -5,8 +5,9 @@ use std::time::{Duration, Instant};
 
 /// Signs of life of this process, and the times that depend on how long one lasts.
 ///
-/// With the default of 30 s: a sign every 5 s, nothing more is fetched 20 s after the last one, others look every 5 s and put its jobs back
-/// 10 s after they first missed it, which is 52 s after its death at the latest.
+/// With the default of 30 s: a sign every 5 s, nothing more is fetched 20 s after the last one. Each process tries every 4.5 to 5.5 s to take
+/// the turn to look for dead ones, which lasts 2.5 s: however many there are, one of them looks. A look puts back the jobs of a process
+/// that an earlier look missed 10 s ago: 52 s after its death at the latest, 59 s if a process that has the turn dies just before its look.
 #[derive(Debug)]
 pub(crate) struct Liveness {
     span: Duration,
@@ -27,9 +28,15 @@ impl Liveness {
         self.span
     }
 
-    /// Between two signs, and between two looks at the others.
+    /// Between two signs, and between two tries to take the turn to look at the others.
     pub(crate) fn period(&self) -> Duration {
         self.span / 6
+    }
+
+    /// How long nobody else looks once a process has taken the turn. Half a period: a process that is alone gets it at every try, and one that
+    /// dies with it delays the next look little.
+    pub(crate) fn turn(&self) -> Duration {
+        self.period() / 2
     }
 
     /// How long a process must have been missed before its jobs are put back.
@@ -68,8 +75,8 @@ impl Liveness {
         Duration::from_millis(self.millis(at)).saturating_sub(last) > self.span * 2 / 3
     }
 
-    /// Whether signs got through for a while without a gap. Only such a process may judge others: when Redis itself was away, everybody is
-    /// missed at once.
+    /// Whether signs got through for a while without a gap. Only such a process may look for dead ones: when Redis itself was away, everybody
+    /// is missed at once.
     pub(crate) fn is_steady(&self) -> bool {
         let row = self.row.load(Ordering::Relaxed);
         row > 0 && !self.is_silent() && Duration::from_millis(self.now() - row.min(self.now())) >= self.period() * 2

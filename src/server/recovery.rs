@@ -1,4 +1,4 @@
-//! Puts back the jobs of processes that died.
+//! Puts back the jobs of processes that died. In each period one process looks for all: whoever takes the turn first.
 
 use std::sync::Arc;
 
@@ -17,9 +17,12 @@ const POISON: u64 = 3;
 pub(crate) async fn run(core: Arc<Core>) {
     let mut outage = core.outages.part();
     loop {
-        match recover(&core).await {
-            Ok(()) => outage.over(),
-            Err(error) => outage.note("looking for dead processes failed", &error),
+        // A process that is not steady may not judge others: it leaves the turn to another.
+        if core.liveness.is_steady() {
+            match recover(&core).await {
+                Ok(()) => outage.over(),
+                Err(error) => outage.note("looking for dead processes failed", &error),
+            }
         }
         tokio::select! {
             () = tokio::time::sleep(core.liveness.period().mul_f64(0.9 + rand::random::<f64>() / 5.0)) => {}
@@ -29,7 +32,10 @@ pub(crate) async fn run(core: Arc<Core>) {
 }
 
 async fn recover(core: &Core) -> Result<()> {
-    for identity in core.store.dead_processes(&core.identity, core.liveness.grace(), core.liveness.is_steady()).await? {
+    if !core.store.take_lookout(&core.identity, core.liveness.turn()).await? {
+        return Ok(());
+    }
+    for identity in core.store.dead_processes(&core.identity, core.liveness.grace()).await? {
         let (mut recovered, mut convicted) = (0, 0);
         let lists = core.store.private_lists(&identity).await?;
         for (list, queue) in &lists {

@@ -32,6 +32,44 @@ impl Store {
         let infos = self.process_infos(&self.processes().await?).await?;
         Ok(infos.iter().flatten().filter_map(|info| sidekiq_major(info)).collect())
     }
+
+    /// The same, and shares the answer with the other processes of ours.
+    #[cfg(feature = "server")]
+    async fn share_sidekiqs(&self) -> Result<Vec<u32>> {
+        let mut majors = self.sidekiqs().await?;
+        majors.sort_unstable();
+        majors.dedup();
+        let mut set = cmd("SET");
+        set.arg(keys::SIDEKIQS).arg(shared(&majors)).arg("PX").arg(SHARED_MILLIS);
+        let () = self.link.query("share the versions of processes", &set).await?;
+        Ok(majors)
+    }
+
+    /// The same as another process of ours shared it within the last five seconds. The first that asks after that time reads all processes
+    /// and shares what it found, so this costs each of many processes one command. `None` while another one reads.
+    #[cfg(feature = "server")]
+    pub(crate) async fn shared_sidekiqs(&self) -> Result<Option<Vec<u32>>> {
+        let mut set = cmd("SET");
+        set.arg(keys::SIDEKIQS).arg(READING).arg("NX").arg("GET").arg("PX").arg(SHARED_MILLIS);
+        match self.link.query::<Option<String>>("read the versions of processes", &set).await? {
+            None => self.share_sidekiqs().await.map(Some),
+            Some(majors) if majors == READING => Ok(None),
+            Some(majors) => Ok(Some(majors.split(' ').filter_map(|major| major.parse().ok()).collect())),
+        }
+    }
+}
+
+/// Milliseconds the versions one process found are shared: less than two beats are apart, so one that is alone reads at every beat.
+#[cfg(feature = "server")]
+const SHARED_MILLIS: u64 = 5_000;
+/// Stands in the place of the versions while one process reads them.
+#[cfg(feature = "server")]
+const READING: &str = "?";
+
+/// Versions as they are shared: `6 8`.
+#[cfg(feature = "server")]
+fn shared(majors: &[u32]) -> String {
+    majors.iter().map(u32::to_string).collect::<Vec<_>>().join(" ")
 }
 
 /// The major version of the Sidekiq that wrote a process info; `None` for processes of ours. 6.4 does not say.

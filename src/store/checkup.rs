@@ -112,11 +112,18 @@ impl Store {
         self.link.pipe("list workers", &pipeline).await
     }
 
-    /// Which processes gave a sign of life.
+    /// Which processes count as alive, by the clock of Redis.
     pub(crate) async fn are_alive(&self, identities: &[String]) -> Result<Vec<bool>> {
-        let keys: Vec<String> = identities.iter().map(|identity| keys::alive(identity)).collect();
-        let kinds = self.kinds(&keys).await?;
-        Ok(kinds.into_iter().map(|kind| kind.is_some_and(|kind| kind != "none")).collect())
+        if identities.is_empty() {
+            return Ok(Vec::new());
+        }
+        let (_, now) = self.server_time().await?;
+        let mut pipeline = Pipeline::with_capacity(identities.len());
+        for identity in identities {
+            pipeline.cmd("ZSCORE").arg(keys::ALIVE).arg(identity);
+        }
+        let until: Vec<Option<f64>> = self.link.pipe("look for processes", &pipeline).await?;
+        Ok(until.into_iter().map(|until| until.is_some_and(|until| until > now * 1e3)).collect())
     }
 
     /// Jobs in lists of any name.

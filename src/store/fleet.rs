@@ -6,10 +6,10 @@ use std::time::Duration;
 use redis::{Pipeline, cmd};
 
 use super::registration::Registration;
-use super::{Store, keys, scripts};
+use super::{Store, is_refusal, keys, scripts};
 use crate::error::Result;
 
-/// How long fenced processes are looked through again, in case one wakes up and claims once more.
+/// How long fenced processes are checked for private lists again, in case one wakes up and claims once more.
 pub(crate) const FENCED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// The answer to a registration.
@@ -25,12 +25,22 @@ pub(crate) struct Registered {
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sign {
     pub(crate) registered: bool,
-    /// What the sign before had left as [`alive_until`](Self::alive_until); `None` if it had run out, or Redis had lost it.
+    /// What the sign before had left as [`alive_until`](Self::alive_until); `None` if Redis has none. Where the answer to that sign was lost,
+    /// it is later than this process knows; where somebody deleted it, a look for dead processes may have put its own time there.
     pub(crate) previous: Option<u64>,
     pub(crate) now: u64,
-    /// Until when this process counts as alive.
+    /// Until when this process counts as alive, if it is registered; if not, nothing was written.
     pub(crate) alive_until: u64,
 }
+
+/// Missing processes, and fenced ones with private lists, that one look returns at most.
+const LOOK_LIMIT: usize = 10_000;
+/// The last fenced processes that every look checks for private lists.
+const CHECKED_ALWAYS: usize = 64;
+/// Fenced processes that a look checks by turns: 5,000 of them in 20 looks.
+const CHECKED_BY_TURNS: usize = 256;
+/// How long a mark of a missing process lasts at least. Longer than a few looks; short, so that a snapshot brings back few.
+const MARK: Duration = Duration::from_secs(30);
 /// Seconds the recoveries of a payload are counted over: 72 h.
 const POISON_TTL: u64 = 72 * 60 * 60;
 
@@ -44,7 +54,7 @@ impl Store {
     pub(crate) async fn register(&self, of: &Registration, span: Duration, long_silent: bool) -> Result<Registered> {
         let identity = of.identity();
         let mut register = scripts::REGISTER.key(keys::REGISTRY);
-        register.key(keys::FENCED).key(keys::alive(identity)).key(keys::suspect(identity)).key(of.settlements());
+        register.key(keys::FENCED).key(keys::ALIVE).key(of.settlements());
         register.arg(identity).arg(millis(span)).arg(of.epoch()).arg(u8::from(long_silent));
         let (fenced, epoch, alive_until) = self.link.eval("register", &register).await?;
         of.entered(epoch);
@@ -53,8 +63,8 @@ impl Store {
 
     /// Gives a sign of life that lasts for `span`. Never registers: a process that was fenced must notice.
     pub(crate) async fn stay_alive(&self, identity: &str, span: Duration) -> Result<Sign> {
-        let mut stay = scripts::STAY_ALIVE.key(keys::alive(identity));
-        stay.key(keys::suspect(identity)).key(keys::REGISTRY).arg(identity).arg(millis(span));
+        let mut stay = scripts::STAY_ALIVE.key(keys::ALIVE);
+        stay.key(keys::REGISTRY).arg(identity).arg(millis(span));
         let (registered, previous, now): (bool, Option<u64>, u64) = self.eval("stay alive", &stay).await?;
         Ok(Sign { registered, previous, now, alive_until: now + millis(span) })
     }
@@ -84,53 +94,51 @@ impl Store {
     /// Leaves the registry unless private lists still hold jobs; returns how many they hold.
     pub(crate) async fn bye(&self, identity: &str) -> Result<usize> {
         let mut bye = scripts::BYE.key(keys::batches(identity));
-        bye.key(keys::REGISTRY).key(keys::alive(identity)).key(keys::settlements(identity)).arg(identity);
+        bye.key(keys::REGISTRY).key(keys::ALIVE).key(keys::settlements(identity)).arg(identity);
         self.eval("leave", &bye).await
     }
 
-    /// Identities whose private lists may hold jobs of nobody: registered processes that turn out dead, and ones that
-    /// were fenced within a day. Whoever is missed is marked; `may_fence` those that were marked `grace` ago.
-    pub(crate) async fn dead_processes(&self, own: &str, grace: Duration, may_fence: bool) -> Result<Vec<String>> {
-        let registered: Vec<String> = self.link.query("list processes", cmd("SMEMBERS").arg(keys::REGISTRY)).await?;
-        let mut dead = Vec::new();
-        for identity in self.without_alive_key(registered).await?.into_iter().filter(|identity| identity != own) {
-            if self.fence(&identity, grace, may_fence).await? {
-                dead.push(identity);
+    /// Takes the turn to look for dead processes; `false` if another process has it. Nobody else gets it within `span`.
+    pub(crate) async fn take_lookout(&self, identity: &str, span: Duration) -> Result<bool> {
+        let mut set = cmd("SET");
+        set.arg(keys::LOOKOUT).arg(identity).arg("NX").arg("PX").arg(millis(span).max(1));
+        let taken: Option<String> = self.link.query("take the turn to look for dead processes", &set).await?;
+        Ok(taken.is_some())
+    }
+
+    /// Identities whose private lists may hold jobs of nobody: registered processes that turn out dead, and fenced ones that still have
+    /// private lists. Marks those that are missing, and fences those that were marked `grace` ago.
+    ///
+    /// Only the process that [has the turn](Self::take_lookout) calls it: it looks for all others, too.
+    pub(crate) async fn dead_processes(&self, own: &str, grace: Duration) -> Result<Vec<String>> {
+        let mut look = scripts::LOOK.key(keys::REGISTRY);
+        look.key(keys::ALIVE).key(keys::FENCED).key(keys::CHECKED);
+        look.arg(LOOK_LIMIT).arg(FENCED_FOR.as_secs()).arg(CHECKED_ALWAYS).arg(CHECKED_BY_TURNS);
+        let (missing, mut dead): (Vec<String>, Vec<String>) = self.link.eval("look for processes", &look).await?;
+        let mut refused = None;
+        for identity in missing.into_iter().filter(|identity| identity != own) {
+            match self.fence(&identity, grace).await {
+                Ok(true) => dead.push(identity),
+                Ok(false) => {}
+                // A mark of another type, say. The others must not wait for that.
+                Err(error) if is_refusal(&error) => refused = Some((identity, error)),
+                Err(error) => return Err(error),
             }
         }
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("TIME");
-        pipeline.cmd("ZRANGE").arg(keys::FENCED).arg(0).arg(-1);
-        let ((now, _), fenced): ((u64, u64), Vec<String>) = self.link.pipe("list fenced processes", &pipeline).await?;
-        let long_ago = now.saturating_sub(FENCED_FOR.as_secs());
-        let _: () = self
-            .link
-            .query("forget fenced processes", cmd("ZREMRANGEBYSCORE").arg(keys::FENCED).arg("-inf").arg(long_ago))
-            .await?;
-        dead.extend(fenced.into_iter().filter(|identity| identity != own));
+        if let Some((identity, error)) = refused {
+            tracing::error!(identity, %error, "cannot fence a process that is missing");
+        }
+        dead.retain(|identity| identity != own);
         dead.sort_unstable();
         dead.dedup();
         Ok(dead)
     }
 
-    /// Marks a process that is missing; takes it off the registry if it was marked `grace` ago and may be fenced. Whether it was taken off.
-    pub(crate) async fn fence(&self, identity: &str, grace: Duration, may_fence: bool) -> Result<bool> {
-        let mut fence = scripts::FENCE.key(keys::alive(identity));
+    /// Marks a process that is missing; takes it off the registry if it was marked `grace` ago. Whether it was taken off.
+    pub(crate) async fn fence(&self, identity: &str, grace: Duration) -> Result<bool> {
+        let mut fence = scripts::FENCE.key(keys::ALIVE);
         fence.key(keys::suspect(identity)).key(keys::REGISTRY).key(keys::FENCED).key(keys::settlements(identity));
-        fence.arg(identity);
-        self.eval("fence", fence.arg(millis(grace)).arg(u8::from(may_fence))).await
-    }
-
-    async fn without_alive_key(&self, identities: Vec<String>) -> Result<Vec<String>> {
-        if identities.is_empty() {
-            return Ok(identities);
-        }
-        let mut pipeline = Pipeline::with_capacity(identities.len());
-        for identity in &identities {
-            pipeline.cmd("EXISTS").arg(keys::alive(identity));
-        }
-        let alive: Vec<bool> = self.link.pipe("look for processes", &pipeline).await?;
-        Ok(identities.into_iter().zip(alive).filter(|(_, alive)| !alive).map(|(identity, _)| identity).collect())
+        self.eval("fence", fence.arg(identity).arg(millis(grace)).arg(millis(MARK.max(grace * 3)))).await
     }
 
     /// Private lists of a process, with the queue each was filled from.

@@ -85,12 +85,19 @@ mod server {
         format!("ferrokiq:poison:{fingerprint}")
     }
 
-    /// Exists while a process lives.
-    pub(in crate::store) fn alive(identity: &str) -> String {
-        format!("ferrokiq:alive:{identity}")
-    }
+    /// Registered processes, with the milliseconds of Redis's clock until which each counts as alive.
+    pub(in crate::store) const ALIVE: &str = "ferrokiq:alive";
 
-    /// When a process was first seen without its alive key, by Redis's clock.
+    /// Exists while one process has the turn to look for dead ones; holds its identity.
+    pub(in crate::store) const LOOKOUT: &str = "ferrokiq:lookout";
+
+    /// How many fenced processes were checked for private lists so far: where the next look begins.
+    pub(in crate::store) const CHECKED: &str = "ferrokiq:checked";
+
+    /// Major versions of the Sidekiqs that live, as one process found them for all of ours.
+    pub(in crate::store) const SIDEKIQS: &str = "ferrokiq:sidekiqs";
+
+    /// Since when a process is missing, and the score of [`ALIVE`] it is missed since; both by Redis's clock, in milliseconds.
     pub(in crate::store) fn suspect(identity: &str) -> String {
         format!("ferrokiq:suspect:{identity}")
     }

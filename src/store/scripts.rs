@@ -41,6 +41,8 @@ mod server {
         HOLD_AGAIN = "hold_again";
         /// Renews a process's sign of life.
         STAY_ALIVE = "stay_alive";
+        /// Finds processes that are missing, and fenced ones that have private lists.
+        LOOK = "look";
         /// Decides whether a process is dead, and fences it.
         FENCE = "fence";
         /// Puts back the jobs of a dead process.

@@ -130,7 +130,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(surroundings::closed_stdout, "nobody reads what the worker logs, and the pipe is closed"),
     fault!(surroundings::full_disk, "what the worker logs cannot be written"),
     fault!(clock::worker_clock, "the worker's clock is an hour off, or ten years, or runs away").needs(Need::FakeTime),
-    fault!(clock::redis_clock, "the clock of Redis leaps: every alive key is gone at once"),
+    fault!(clock::redis_clock, "the clock of Redis leaps: every process is missing at once"),
     fault!(persistence::redis_sigkill, "SIGKILL of Redis, append-only file synced always, again and again"),
     fault!(persistence::tail_cut, "power fails: the last second of the append-only file is gone"),
     fault!(persistence::forgotten, "Redis forgets everything: what runs is kept"),

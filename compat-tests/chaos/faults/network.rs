@@ -139,7 +139,7 @@ pub(crate) async fn heartbeat_lost(stage: &mut Stage) -> Result<(), Failure> {
     let proxy = behind_proxy(stage).await?;
     stage.push(200, 5.0, 0).await?;
     stage.settle(Duration::from_secs(20)).await?;
-    proxy.swallow(Some("ferrokiq:alive:"));
+    proxy.swallow(Some("ferrokiq:alive\r\n"));
     // It stops fetching before it can be taken for dead.
     tokio::time::sleep(Duration::from_millis(4_500)).await;
     let before = stage.runs()?;

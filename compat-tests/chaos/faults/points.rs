@@ -50,6 +50,8 @@ fn points() -> Vec<Point> {
         script("settle", include_str!("../../../src/store/lua/settle.lua"), Way::Fail, 3),
         point("put back", "first\r\n", Way::Stop, 1),
         script("promote", include_str!("../../../src/store/lua/promote.lua"), Way::Due, 1),
+        point("take the turn to look", "ferrokiq:lookout", Way::Recover, 2),
+        script("look", include_str!("../../../src/store/lua/look.lua"), Way::Recover, 2),
         script("fence", include_str!("../../../src/store/lua/fence.lua"), Way::Recover, 2),
         script("recover", include_str!("../../../src/store/lua/recover.lua"), Way::Recover, 1),
         script("bye", include_str!("../../../src/store/lua/bye.lua"), Way::Stop, 1),
@@ -58,7 +60,7 @@ fn points() -> Vec<Point> {
         point("acknowledge one", "LREM\r\n", Way::Uneven, 1),
         point("read a private list", "LRANGE\r\n", Way::Work, 4),
         point("wait for a job", "BLMOVE\r\n", Way::Work, 1),
-        point("stay alive", "ferrokiq:alive:", Way::Work, 2),
+        script("stay alive", include_str!("../../../src/store/lua/stay_alive.lua"), Way::Work, 2),
         point("heartbeat", "rtt_us", Way::Work, 1),
     ]
 }

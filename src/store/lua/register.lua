@@ -1,14 +1,13 @@
 #!lua flags=allow-oom
 -- Enters a process into the registry, whether it was there, was fenced, or was forgotten. Nobody puts its jobs back from now on.
--- KEYS  1 registry, 2 fenced processes, 3 alive key, 4 suspect key, 5 settlements of the process
--- ARGV  1 identity, 2 milliseconds the alive key lives, 3 epoch of its last registration, 4 '1' if it was silent for so long that Redis
+-- KEYS  1 registry, 2 fenced processes, 3 alive processes, 4 settlements of the process
+-- ARGV  1 identity, 2 milliseconds a sign of life lasts, 3 epoch of its last registration, 4 '1' if it was silent for so long that Redis
 --       need not remember having fenced it
 -- Returns { 1 if it was fenced: others may have put its jobs back, epoch of this registration, milliseconds by Redis's clock until which it
 --         counts as alive }
 local time = redis.call('TIME')
 local alive = time[1] * 1000 + math.floor(time[2] / 1000) + ARGV[2]
-redis.call('SET', KEYS[3], string.format('%d', alive), 'PX', ARGV[2])
-redis.call('DEL', KEYS[4])
+redis.call('ZADD', KEYS[3], string.format('%d', alive), ARGV[1])
 redis.call('SADD', KEYS[1], ARGV[1])
 local fenced = redis.call('ZREM', KEYS[2], ARGV[1])
 local epoch = ARGV[3] + 0
@@ -16,5 +15,5 @@ if fenced == 1 or ARGV[4] == '1' then
   fenced = 1
   epoch = epoch + 1
 end
-redis.call('HSET', KEYS[5], 'epoch', string.format('%d', epoch))
+redis.call('HSET', KEYS[4], 'epoch', string.format('%d', epoch))
 return { fenced, epoch, alive }
