@@ -24,7 +24,7 @@ const fn at_most(what: &'static str, figure: &'static str, over: &'static str, m
 /// Stands for one where a figure is not compared.
 pub(crate) const ALONE: &str = "";
 
-pub(crate) const GOALS: [Goal; 28] = [
+pub(crate) const GOALS: [Goal; 31] = [
     at_least(
         "no-op drain, reliable, 10 slots, to Sidekiq at 10 threads",
         "drain_noop.ferrokiq_reliable.10",
@@ -128,4 +128,17 @@ pub(crate) const GOALS: [Goal; 28] = [
     at_most("memory, idle, KB", "rss_idle_kb.ferrokiq_reliable.10", ALONE, 8_192.0),
     at_most("memory, 10,000 sleeping jobs, KB", "rss_sleeping_kb.ferrokiq_reliable.10000", ALONE, 40_960.0),
     at_most("Redis commands a second, idle, 8 queues", "idle_commands_per_s.ferrokiq_reliable.8_queues", ALONE, 15.0),
+    at_most("the same of each of 10 idle processes", "fleet_10_commands_per_s.ferrokiq_reliable.8_queues", ALONE, 15.0),
+    at_most(
+        "the same of each of 200 idle processes, to each of 10",
+        "fleet_200_commands_per_s.ferrokiq_reliable.8_queues",
+        "fleet_10_commands_per_s.ferrokiq_reliable.8_queues",
+        1.1,
+    ),
+    at_most(
+        "share of one core that Redis takes for 200 idle processes, % (1,000 of them take five times as much)",
+        "fleet_200_redis_core_percent.ferrokiq_reliable.8_queues",
+        ALONE,
+        1.0,
+    ),
 ];

@@ -114,6 +114,15 @@ const LATENCY: [(&str, &str); 2] = [("p50_us", "latency_idle_p50_us"), ("p99_us"
 const BUSY_LATENCY: [(&str, &str); 2] = [("p50_us", "latency_half_p50_us"), ("p99_us", "latency_half_p99_us")];
 const IDLE: [(&str, &str); 2] = [("rss_kb", "rss_idle_kb"), ("commands_per_s", "idle_commands_per_s")];
 
+const FLEET: [(&str, &str); 6] = [
+    ("10_commands_per_s", "fleet_10_commands_per_s"),
+    ("50_commands_per_s", "fleet_50_commands_per_s"),
+    ("200_commands_per_s", "fleet_200_commands_per_s"),
+    ("10_redis_core_percent", "fleet_10_redis_core_percent"),
+    ("50_redis_core_percent", "fleet_50_redis_core_percent"),
+    ("200_redis_core_percent", "fleet_200_redis_core_percent"),
+];
+
 /// All of them in the order of a round: who is compared stands together. The quick ones are those of the README.
 pub(crate) fn measurements(quick: bool) -> Vec<Measurement> {
     use System::{Basic, Ceiling, Reliable, Rusty, Sidekiq};
@@ -182,6 +191,7 @@ pub(crate) fn measurements(quick: bool) -> Vec<Measurement> {
         Measurement::new(Reliable, "8_queues", "idle", 0, &[("commands_per_s", "idle_commands_per_s")])
             .with("--queues", 8)
             .once(),
+        Measurement::new(Reliable, "8_queues", "fleet", 0, &FLEET).with("--queues", 8).once(),
         slots(Reliable, 100, "sleepers", 100, &[("rss_kb", "rss_sleeping_kb")]),
         slots(Reliable, 10_000, "sleepers", 10_000, &[("rss_kb", "rss_sleeping_kb")]),
     ]);

@@ -161,7 +161,7 @@ async fn fence(redis: &Redis, grace_ms: &str) -> bool {
 
 async fn look(redis: &Redis) -> (Vec<String>, Vec<String>) {
     let text = include_str!("../../src/store/lua/look.lua");
-    script(redis, text, &[REGISTRY, ALIVE, FENCED, "ferrokiq:checked"], &["100", "86400", "2", "3"]).await
+    script(redis, text, &[REGISTRY, ALIVE, FENCED, "ferrokiq:checked"], &["100", "86400", "2", "3", "1"]).await
 }
 
 #[tokio::test]

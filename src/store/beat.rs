@@ -43,7 +43,10 @@ impl Store {
         let both = [key.as_str(), &key_of_6];
         let written = if for_6 { &both[..] } else { &both[..1] };
         let mut pipeline = Pipeline::with_capacity(5);
-        pipeline.atomic();
+        // An idle process only deletes, which needs no transaction.
+        if !work.is_empty() {
+            pipeline.atomic();
+        }
         pipeline.cmd("UNLINK").arg(written).ignore();
         for key in written.iter().filter(|_| !work.is_empty()) {
             let hset = pipeline.cmd("HSET").arg(*key);

@@ -39,6 +39,8 @@ const LOOK_LIMIT: usize = 10_000;
 const CHECKED_ALWAYS: usize = 64;
 /// Fenced processes that a look checks by turns: 5,000 of them in 20 looks.
 const CHECKED_BY_TURNS: usize = 256;
+/// One look in so many, on average, compares the registry with the signs of life: those are deleted by hand alone.
+const COMPARED_ONCE_IN: u32 = 4;
 /// How long a mark of a missing process lasts at least. Longer than a few looks; short, so that a snapshot brings back few.
 const MARK: Duration = Duration::from_secs(30);
 /// Seconds the recoveries of a payload are counted over: 72 h.
@@ -114,6 +116,7 @@ impl Store {
         let mut look = scripts::LOOK.key(keys::REGISTRY);
         look.key(keys::ALIVE).key(keys::FENCED).key(keys::CHECKED);
         look.arg(LOOK_LIMIT).arg(FENCED_FOR.as_secs()).arg(CHECKED_ALWAYS).arg(CHECKED_BY_TURNS);
+        look.arg(u8::from(rand::random_ratio(1, COMPARED_ONCE_IN)));
         let (missing, mut dead): (Vec<String>, Vec<String>) = self.link.eval("look for processes", &look).await?;
         let mut refused = None;
         for identity in missing.into_iter().filter(|identity| identity != own) {

@@ -186,9 +186,9 @@ mod tests {
             process.store.register(&process.registration, SPAN, false).await.unwrap();
         }
         // Fenced: another process may have put the job back.
-        process.call::<()>("DEL ferrokiq:alive:me").await;
-        process.store.fence("me", Duration::ZERO, true).await.unwrap();
-        assert!(process.store.fence("me", Duration::ZERO, true).await.unwrap());
+        process.call::<()>("DEL ferrokiq:alive").await;
+        process.store.fence("me", Duration::ZERO).await.unwrap();
+        assert!(process.store.fence("me", Duration::ZERO).await.unwrap());
         assert_eq!(process.settle(3, To::Retry).await, Moved::Unknown);
         assert!(process.store.register(&process.registration, SPAN, false).await.unwrap().fenced);
         for to in [To::Retry, DEAD, To::First("q"), To::Last("q")] {

@@ -3,13 +3,14 @@
 -- missing; of those that were fenced it checks a bounded number, each call others.
 -- KEYS  1 registry, 2 alive processes, 3 fenced processes, 4 how many fenced processes were checked so far
 -- ARGV  1 processes to return of each kind at most, 2 seconds a fenced process is kept,
---       3 how many of the last fenced to check each time, 4 how many of all the fenced to check by turns
+--       3 how many of the last fenced to check each time, 4 how many of all the fenced to check by turns,
+--       5 '1' to look for processes without a sign of life, too: somebody deleted it
 -- Returns { registered processes that are missing }, { fenced processes that have private lists }
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local most = tonumber(ARGV[1])
 local missing = redis.call('ZRANGE', KEYS[2], '-inf', string.format('%d', now), 'BYSCORE', 'LIMIT', 0, most)
-if redis.call('SCARD', KEYS[1]) ~= redis.call('ZCARD', KEYS[2]) then
+if ARGV[5] == '1' and redis.call('SCARD', KEYS[1]) ~= redis.call('ZCARD', KEYS[2]) then
   for _, identity in ipairs(redis.call('SMEMBERS', KEYS[1])) do
     if #missing >= most then break end
     if not redis.call('ZSCORE', KEYS[2], identity) then missing[#missing + 1] = identity end
