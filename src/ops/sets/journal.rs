@@ -38,9 +38,21 @@ struct Line {
 const VERSION: u32 = 1;
 
 /// A journal that is written.
-pub(super) struct Journal {
+pub(super) struct Journal<D: Durable = File> {
     path: PathBuf,
-    out: BufWriter<File>,
+    out: BufWriter<D>,
+}
+
+/// Where a journal is kept.
+pub(super) trait Durable: Write {
+    /// Returns once what was written survives a crash of the machine.
+    fn sync(&self) -> io::Result<()>;
+}
+
+impl Durable for File {
+    fn sync(&self) -> io::Result<()> {
+        self.sync_data()
+    }
 }
 
 impl Journal {
@@ -51,14 +63,22 @@ impl Journal {
         #[cfg(unix)]
         std::os::unix::fs::OpenOptionsExt::mode(&mut how, 0o600);
         let file = how.open(path).map_err(|error| Failure::file(path, &error))?;
+        let journal = Self::begin(path, file, kind)?;
+        sync_directory(path).map_err(|error| Failure::file(path, &error))?;
+        Ok(journal)
+    }
+}
+
+impl<D: Durable> Journal<D> {
+    fn begin(path: &Path, file: D, kind: Kind) -> Result<Self, Failure> {
         let mut journal = Self { path: path.to_owned(), out: BufWriter::new(file) };
         let head = Head { ferrokiq_journal: VERSION, set: kind.key().to_owned(), at: EpochSecs::now().to_utc() };
         journal.write(&head)?;
-        journal.flush()?;
+        journal.sync()?;
         Ok(journal)
     }
 
-    /// Writes jobs that are about to be moved, as `(jid, how)`.
+    /// Writes jobs that are about to be moved, as `(jid, how)`. They are on the disk when it returns.
     pub(super) fn add(&mut self, departures: &[Departure]) -> Result<(), Failure> {
         for Departure { queue, pushed, bytes, score } in departures {
             let bytes = String::from_utf8_lossy(bytes).into_owned();
@@ -66,13 +86,7 @@ impl Journal {
             let line = Line { jid, queue: queue.clone(), score: score.to_string(), bytes, pushed: pushed.clone() };
             self.write(&line)?;
         }
-        self.flush()
-    }
-
-    /// To the disk.
-    pub(super) fn close(mut self) -> Result<(), Failure> {
-        self.flush()?;
-        self.out.get_ref().sync_data().map_err(|error| Failure::file(&self.path, &error))
+        self.sync()
     }
 
     fn write(&mut self, line: &impl Serialize) -> Result<(), Failure> {
@@ -81,8 +95,20 @@ impl Journal {
         written.map_err(|error| Failure::file(&self.path, &error))
     }
 
-    fn flush(&mut self) -> Result<(), Failure> {
-        self.out.flush().map_err(|error| Failure::file(&self.path, &error))
+    fn sync(&mut self) -> Result<(), Failure> {
+        let synced = self.out.flush().and_then(|()| self.out.get_ref().sync());
+        synced.map_err(|error| Failure::file(&self.path, &error))
+    }
+}
+
+/// Makes the name of a new file survive a crash, where the file system can.
+fn sync_directory(path: &Path) -> io::Result<()> {
+    let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    // A directory that may be written and not read cannot be opened; some file systems sync no directory.
+    let Ok(directory) = File::open(directory) else { return Ok(()) };
+    match directory.sync_all() {
+        Err(error) if matches!(error.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(()),
+        synced => synced,
     }
 }
 
@@ -152,4 +178,53 @@ fn departure(line: &str) -> Option<(String, Departure)> {
     let Line { jid, queue, score, bytes, pushed } = serde_json::from_str(line).ok()?;
     let score = EpochSecs(score.parse().ok().filter(|score: &f64| score.is_finite())?);
     Some((jid, Departure { queue, pushed, bytes: bytes.into_bytes(), score }))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    use super::*;
+
+    /// What happened to a file, in order.
+    #[derive(Clone, Default)]
+    struct Watched(Rc<RefCell<Vec<&'static str>>>);
+
+    impl Write for Watched {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.borrow_mut().push("write");
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    impl Durable for Watched {
+        fn sync(&self) -> io::Result<()> {
+            self.0.borrow_mut().push("sync");
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_page_is_on_the_disk_before_it_is_moved() {
+        let file = Watched::default();
+        let mut journal = Journal::begin(Path::new("journal"), file.clone(), Kind::Retries).unwrap();
+        let departure = || Departure {
+            queue: "q".to_owned(),
+            pushed: r#"{"jid":"a"}"#.to_owned(),
+            bytes: b"{}".to_vec(),
+            score: EpochSecs(1.5),
+        };
+        let pages = 3;
+        for _ in 0..pages {
+            assert_eq!(file.0.borrow().last(), Some(&"sync"));
+            journal.add(&[departure(), departure()]).unwrap();
+        }
+        assert_eq!(file.0.borrow().last(), Some(&"sync"));
+        assert_eq!(file.0.borrow().iter().filter(|what| **what == "sync").count(), 1 + pages);
+    }
 }
