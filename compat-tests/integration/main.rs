@@ -19,6 +19,7 @@ mod promises;
 mod reliable;
 mod retries;
 mod rights;
+mod runtimes;
 mod sentinel;
 mod support;
 #[cfg(feature = "tool")]

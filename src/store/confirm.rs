@@ -45,7 +45,7 @@ impl Confirmed {
         let wait = cmd("WAIT").arg(count).arg(u64::try_from(millis).unwrap_or(u64::MAX)).take();
         match wire.send::<usize>(Request::Command(&wait)).await {
             Ok(confirmed) => {
-                self.free().push(wire);
+                self.give_back(wire);
                 if confirmed >= count { Ok(()) } else { Err(unconfirmed(doing, Some(confirmed), replicas)) }
             }
             Err(error) => Err(unconfirmed(doing, None, replicas).because(error)),
@@ -73,7 +73,17 @@ impl Confirmed {
     fn take(&self) -> Option<Wire> {
         let mut free = self.free();
         free.retain(|wire| !wire.has_ended());
-        free.pop()
+        let at = free.iter().rposition(Wire::is_of_this_runtime)?;
+        Some(free.swap_remove(at))
+    }
+
+    fn give_back(&self, wire: Wire) {
+        let mut free = self.free();
+        // They may be of runtimes that are not used any more.
+        if free.len() == TURNS {
+            free.remove(0);
+        }
+        free.push(wire);
     }
 
     fn free(&self) -> std::sync::MutexGuard<'_, Vec<Wire>> {

@@ -104,11 +104,12 @@ impl Connector {
 
     async fn open(&self, info: ConnectionInfo, patience: Duration, meter: &Meter) -> RedisResult<Wire> {
         let (ended, era) = (Arc::new(AtomicBool::new(false)), self.era.begin());
-        let (seen, notify) = (Arc::clone(&ended), Arc::clone(&self.ended));
+        let (seen, notify) = (EndsWith(Arc::clone(&ended)), Arc::clone(&self.ended));
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
             .set_response_timeout(None)
             .set_push_sender(move |push: PushInfo| {
+                let EndsWith(seen) = &seen;
                 if push.kind == PushKind::Disconnection {
                     seen.store(true, Ordering::Release);
                     notify.notify_one();
@@ -130,7 +131,17 @@ impl Connector {
                     (redis::Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?, None)
                 }
             };
-        Ok(Wire { connection, ended, post: None, era, patience, progress })
+        let runtime = tokio::runtime::Handle::current().id();
+        Ok(Wire { connection, ended, runtime, post: None, era, patience, progress })
+    }
+}
+
+/// Belongs to the task that drives a connection, and is dropped with it: at the latest when its runtime ends.
+struct EndsWith(Arc<AtomicBool>);
+
+impl Drop for EndsWith {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Release);
     }
 }
 

@@ -1,4 +1,4 @@
-//! The connection all short commands share.
+//! The connection all short commands of a runtime share.
 //!
 //! The client library's own manager does not notice a half-open link, a demoted primary or a time-out. Here every such
 //! sign drops the connection at once; the next command makes a new one.
@@ -25,8 +25,8 @@ pub(super) struct Link(Arc<Shared>);
 
 struct Shared {
     connector: Arc<Connector>,
-    /// The connection in use. Never locked across an await.
-    current: Mutex<Option<Wire>>,
+    /// The connections in use, one for each runtime that uses this link. Never locked across an await.
+    current: Mutex<Vec<Wire>>,
     /// How many connections were made.
     made: AtomicU64,
     /// Held while a connection is being made, so that a hundred waiting tasks make one; and when and why that failed last.
@@ -40,7 +40,7 @@ impl Link {
     pub(super) fn new(options: RedisOptions) -> Self {
         Self(Arc::new(Shared {
             connector: Arc::new(Connector::new(options)),
-            current: Mutex::new(None),
+            current: Mutex::default(),
             made: AtomicU64::new(0),
             connecting: tokio::sync::Mutex::new(None),
         }))
@@ -100,7 +100,7 @@ impl Link {
             Ok(wire) => {
                 *failure = None;
                 self.0.made.fetch_add(1, Ordering::AcqRel);
-                *self.slot() = Some(wire.clone());
+                self.slot().push(wire.clone());
                 Ok(wire)
             }
             Err(why) => {
@@ -112,13 +112,11 @@ impl Link {
 
     fn current(&self) -> Option<Wire> {
         let mut slot = self.slot();
-        if slot.as_ref().is_some_and(Wire::has_ended) {
-            *slot = None;
-        }
-        slot.clone()
+        slot.retain(|wire| !wire.has_ended());
+        slot.iter().find(|wire| wire.is_of_this_runtime()).cloned()
     }
 
-    fn slot(&self) -> std::sync::MutexGuard<'_, Option<Wire>> {
+    fn slot(&self) -> std::sync::MutexGuard<'_, Vec<Wire>> {
         self.0.current.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -127,10 +125,7 @@ impl Link {
         if !drops_connection(error) {
             return;
         }
-        let mut slot = self.slot();
-        if slot.as_ref().is_some_and(|current| current.is(wire)) {
-            *slot = None;
-        }
+        self.slot().retain(|current| !current.is(wire));
     }
 
     /// Runs a command.

@@ -64,10 +64,9 @@ use std::sync::Arc;
 use confirm::Confirmed;
 use link::Link;
 
-/// One Redis. Cheap to clone; all clones share one multiplexed connection, made when first needed.
+/// One Redis. Cheap to clone; all clones on a runtime share one multiplexed connection, made when first needed.
 ///
-/// A connection lives on the runtime that made it: a thread with a runtime of its own needs a `Store` of its own
-/// ([`fresh`](Self::fresh)).
+/// A connection lives on the runtime that made it, so each runtime has its own.
 #[derive(Clone)]
 pub(crate) struct Store {
     link: Link,

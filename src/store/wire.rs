@@ -17,8 +17,10 @@ use crate::error::Result;
 #[derive(Clone)]
 pub(super) struct Wire {
     pub(super) connection: MultiplexedConnection,
-    /// Whether the library saw it end.
+    /// Whether the library saw it end, or the task that drives it is gone.
     pub(super) ended: Arc<AtomicBool>,
+    /// The runtime that drives it. On another one a request may wait for a runtime that nobody polls.
+    pub(super) runtime: tokio::runtime::Id,
     /// With sentinels: what tells that another server is the primary now.
     pub(super) post: Option<Post>,
     pub(super) era: Era,
@@ -65,13 +67,18 @@ impl Wire {
         self.ended.load(Ordering::Acquire) || self.era.is_over() || self.post.as_ref().is_some_and(Post::is_lost)
     }
 
+    /// Whether the runtime of the caller drives it.
+    pub(super) fn is_of_this_runtime(&self) -> bool {
+        tokio::runtime::Handle::try_current().is_ok_and(|handle| handle.id() == self.runtime)
+    }
+
     pub(super) fn is(&self, other: &Self) -> bool {
         Arc::ptr_eq(&self.ended, &other.ended)
     }
 
     /// Sends a request. Its answer is not waited for any more once another server is the primary: it may never come.
     pub(super) async fn send<T: FromRedisValue>(&mut self, request: Request<'_>) -> RedisResult<T> {
-        if self.era.is_over() || self.post.as_ref().is_some_and(Post::is_lost) {
+        if self.has_ended() {
             return Err(unused());
         }
         let post = self.post.clone();
