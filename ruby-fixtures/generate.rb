@@ -174,6 +174,28 @@ def histogram
   end
 end
 
+# Floats of six kinds as this Ruby writes them: [kind, bits, JSON]. Integers are spelled as floats are. The same floats each time.
+def floats
+  dice = Random.new(1_795_408_404)
+  from_bits = ->(bits) { [bits].pack("Q>").unpack1("G") }
+  kinds = {
+    "random bits" => -> { from_bits.call(dice.rand(2**64)) },
+    "thirds" => -> { dice.rand(1..100_000) / 3.0 },
+    "decimals" => -> { dice.rand(-1_000_000..1_000_000) / 10.0**dice.rand(0..6) },
+    "extremes" => -> { from_bits.call(dice.rand(2).zero? ? dice.rand(2**52) : (2046 << 52) + dice.rand(2**52)) },
+    "integers" => -> { dice.rand(-2**60..2**60).to_f },
+    "money" => -> { dice.rand(100_000_000) / 100.0 * 1.19 },
+  }
+  kinds.flat_map do |kind, draw|
+    Array.new(84) do
+      float = draw.call until float&.finite?
+      json = Sidekiq.dump_json([float])[1...-1]
+      raise "#{json} is not read as it was written" unless [Sidekiq.load_json("[#{json}]")[0]].pack("G") == [float].pack("G")
+      [kind, [float].pack("G").unpack1("H*"), json]
+    end
+  end
+end
+
 Frozen.freeze!
 root = File.join(__dir__, "sidekiq-#{MAJOR}")
 check = ARGV.delete("--check")
@@ -195,6 +217,7 @@ keep = ->(name, text) {
 end
 rows = ->(rows) { "[\n#{rows.map { |row| "  #{JSON.generate(row)}" }.join(",\n")}\n]" }
 keep.call("poll", rows.call(poll))
+keep.call("floats", rows.call(floats))
 if MAJOR >= 7
   require "sidekiq/metrics/tracking"
   keep.call("histogram", rows.call(histogram))

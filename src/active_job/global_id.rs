@@ -2,6 +2,7 @@ use std::fmt;
 
 use super::error::deserialization;
 use crate::job::{ArgsError, JobError};
+use crate::payload::last_wins;
 
 /// A model of the app by its global id: `gid://app/User/7`.
 ///
@@ -76,15 +77,11 @@ impl GlobalId {
         if id.is_empty() {
             return None;
         }
-        let mut params: Vec<(Box<str>, Box<str>)> = Vec::new();
-        for pair in query.split('&').filter(|pair| !pair.is_empty()).take(1_000) {
+        let pairs = query.split('&').filter(|pair| !pair.is_empty()).take(1_000).map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-            let (name, value) = (unescape(name)?, unescape(value)?);
-            match params.iter_mut().find(|(known, _)| *known == name) {
-                Some((_, old)) => *old = value,
-                None => params.push((name, value)),
-            }
-        }
+            Some((unescape(name)?, unescape(value)?))
+        });
+        let params = last_wins(pairs.collect::<Option<Vec<_>>>()?);
         Some(Self { text: text.into(), app: app.into(), model: model.into(), id, params })
     }
 

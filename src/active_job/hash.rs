@@ -1,4 +1,5 @@
 use super::argument::Argument;
+use crate::payload::last_wins;
 
 /// A Ruby `Hash` with string and symbol keys, in order.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -26,11 +27,8 @@ pub enum Keys {
 
 impl Hash {
     fn with(entries: Vec<(String, Argument)>, keys: Keys) -> Self {
-        let mut hash = Self { mark: 0, entries: Vec::with_capacity(entries.len()), keys };
-        for (key, value) in entries {
-            hash.insert(key, value);
-        }
-        hash
+        let entries = last_wins(entries);
+        Self { mark: entries.len(), entries, keys }
     }
 
     fn owned<K: Into<String>>(entries: impl IntoIterator<Item = (K, Argument)>) -> Vec<(String, Argument)> {
@@ -59,15 +57,6 @@ impl Hash {
     /// `{a: 1}.with_indifferent_access`.
     pub fn indifferent<K: Into<String>>(entries: impl IntoIterator<Item = (K, Argument)>) -> Self {
         Self::with(Self::owned(entries), Keys::Indifferent)
-    }
-
-    /// Sets a key: in its place if the hash has it, at the end if not.
-    fn insert(&mut self, key: String, value: Argument) {
-        match self.entries.iter_mut().find(|(known, _)| *known == key) {
-            Some((_, old)) => *old = value,
-            None => self.entries.push((key, value)),
-        }
-        self.mark = self.entries.len();
     }
 
     /// The value of a key, symbol or string.

@@ -1,13 +1,12 @@
 //! JSON as a tree that keeps the digits of numbers and the order of keys, in one pass over the text.
 
 use std::borrow::Cow;
-use std::collections::HashMap;
 
 use serde_json::value::RawValue;
 
 use super::error::deserialization;
 use crate::job::ArgsError;
-use crate::payload::is_too_deep;
+use crate::payload::{is_too_deep, last_wins};
 
 #[derive(Debug)]
 pub(super) enum Json<'a> {
@@ -138,23 +137,4 @@ impl<'a> Text<'a> {
         }
         Ok(Json::Object(last_wins(entries)))
     }
-}
-
-/// Of keys that stand twice the last value counts, in the place of the first: as in a Ruby `Hash`.
-fn last_wins<'a>(entries: Vec<(Cow<'a, str>, Json<'a>)>) -> Vec<(Cow<'a, str>, Json<'a>)> {
-    let mut places = HashMap::with_capacity(entries.len());
-    let mut kept: Vec<(Cow<'a, str>, Json<'a>)> = Vec::with_capacity(entries.len());
-    for (key, value) in entries {
-        match places.get(&key) {
-            Some(&place) => {
-                let (_, old): &mut (Cow<'a, str>, Json<'a>) = &mut kept[place];
-                *old = value;
-            }
-            None => {
-                places.insert(key.clone(), kept.len());
-                kept.push((key, value));
-            }
-        }
-    }
-    kept
 }

@@ -1,3 +1,5 @@
+use std::collections::HashSet;
+
 use crate::payload::Payload;
 
 /// What flows from a job to the jobs it pushes: its `CurrentAttributes` (`cattr`, `cattr_1`, ...), `locale`, and the trace it belongs to.
@@ -10,8 +12,8 @@ const FLOWING: [&str; 4] = ["locale", "traceparent", "tracestate", "baggage"];
 impl Inherited {
     /// That of a job.
     pub(crate) fn of(payload: &Payload) -> Self {
-        let keys = payload.keys().filter(|key| flows(key));
-        Self(keys.filter_map(|key| Some((key.into(), payload.get(key)?.into()))).collect())
+        let flowing = payload.distinct().into_iter().filter(|(key, _)| flows(key));
+        Self(flowing.map(|(key, value)| (key.into(), value.into())).collect())
     }
 
     pub(crate) fn is_empty(&self) -> bool {
@@ -20,10 +22,10 @@ impl Inherited {
 
     /// Adds what a payload does not say itself.
     pub(super) fn fill(&self, payload: &mut Payload) {
-        for (key, value) in &self.0 {
-            if !payload.contains_key(key) {
-                payload.insert_raw(key, value.clone());
-            }
+        let own: HashSet<&str> = payload.keys().filter(|key| flows(key)).collect();
+        let missing: Vec<_> = self.0.iter().filter(|(key, _)| !own.contains(&**key)).collect();
+        for (key, value) in missing {
+            payload.append_raw(key, value.clone());
         }
     }
 }
@@ -58,5 +60,17 @@ mod tests {
             child.as_str(),
             r#"{"class":"B","locale":"de","cattr":{"user":1},"cattr_12":[],"traceparent":"00-a"}"#
         );
+    }
+
+    #[test]
+    fn costs_a_look_at_each_key() {
+        let keys = 900;
+        let cattrs: String = (0..keys).map(|key| format!(r#","cattr_{key}":{key}"#)).collect();
+        let parent = Payload::parse(format!(r#"{{"class":"A"{cattrs},"cattr_7":"last"}}"#)).unwrap();
+        let mut child = Payload::parse(r#"{"class":"B","cattr_8":"own"}"#).unwrap();
+        let (steps, ()) = crate::payload::steps::of(|| Inherited::of(&parent).fill(&mut child));
+        assert!(steps < 2 * keys, "{steps}");
+        assert_eq!(child.keys().count(), keys + 1);
+        assert_eq!((child.get("cattr_7"), child.get("cattr_8")), (Some("\"last\""), Some("\"own\"")));
     }
 }

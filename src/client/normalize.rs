@@ -1,7 +1,7 @@
 //! What Sidekiq checks and fills in before a job is written, in its order and with its words.
 
 use crate::error::{Error, Result};
-use crate::payload::{Jid, Payload, is_too_deep};
+use crate::payload::{self, Jid, Payload};
 use crate::time::{EpochSecs, StampForm};
 
 /// Seconds `retry_for` may be at most; beyond it somebody passed a moment instead of a span.
@@ -17,11 +17,11 @@ pub(super) fn complete(payload: Payload, stamps: StampForm) -> Result<Payload> {
 /// As [`complete`], for a payload whose arguments come later.
 pub(super) fn template(payload: Payload) -> Result<Payload> {
     let mut item = Payload::empty();
-    item.insert("retry", true);
-    item.insert("queue", "default");
-    for key in payload.keys() {
-        if let Some(value) = payload.get(key) {
-            item.insert_raw(key, value);
+    item.append_raw("retry", payload.get("retry").unwrap_or("true"));
+    item.append_raw("queue", payload.get("queue").unwrap_or("\"default\""));
+    for (key, value) in payload.distinct() {
+        if key != "retry" && key != "queue" {
+            item.append_raw(key, value);
         }
     }
     check(&item)?;
@@ -52,7 +52,20 @@ pub(super) fn finish(mut payload: Payload, stamp: &str) -> Payload {
     payload
 }
 
+/// Top-level keys a payload may be pushed with: the worker adds up to 20 when the job fails, and reads no more than 1,024.
+const MAX_KEYS: usize = 1_000;
+
+/// Refuses a payload with so many keys that a worker could not read it.
+pub(super) fn check_keys(item: &Payload) -> Result<()> {
+    let keys = item.keys().count();
+    if keys > MAX_KEYS {
+        return Err(Error::payload(format!("Job must have at most {MAX_KEYS} keys: {} has {keys}", item.class())));
+    }
+    Ok(())
+}
+
 fn check(item: &Payload) -> Result<()> {
+    check_keys(item)?;
     let Some(class) = item.get("class") else {
         return Err(Error::payload("Job must be a Hash with 'class' and 'args' keys: there is no 'class'"));
     };
@@ -65,6 +78,11 @@ fn check(item: &Payload) -> Result<()> {
     if item.get("at").is_some_and(|at| !is_number(at)) {
         return Err(Error::payload(format!("Job 'at' must be a Numeric timestamp: that of {class} is not")));
     }
+    if item.get("at").and_then(|at| at.parse::<f64>().ok()).is_some_and(f64::is_infinite) {
+        return Err(Error::payload(format!(
+            "Job 'at' must be a Numeric timestamp: that of {class} is beyond all floats"
+        )));
+    }
     if item.get("tags").is_some_and(|tags| !is_falsy(Some(tags)) && !tags.starts_with('[')) {
         return Err(Error::payload(format!("Job tags must be an Array: those of {class} are not")));
     }
@@ -75,16 +93,14 @@ fn check(item: &Payload) -> Result<()> {
     Ok(())
 }
 
+/// The arguments: not those of a bulk template, which has none.
 fn check_args(item: &Payload) -> Result<()> {
     match item.get("args") {
         None => Err(Error::payload("Job must be a Hash with 'class' and 'args' keys: there are no 'args'")),
         Some(args) if !args.starts_with('[') => {
             Err(Error::payload(format!("Job args must be an Array: those of {} are not", item.class())))
         }
-        Some(args) if is_too_deep(args) => {
-            Err(Error::args(format!("arguments of {} are nested deeper than Ruby reads", item.class())))
-        }
-        Some(_) => Ok(()),
+        Some(args) => payload::check_args(item.class(), args),
     }
 }
 
@@ -173,5 +189,33 @@ mod tests {
         }
         let cut = completed(r#"{"class":"X","args":[],"retry_for":3600.9,"queue":7}"#).unwrap();
         assert!(cut.contains(r#""queue":"7""#) && cut.contains(r#""retry_for":3600,"#), "{cut}");
+    }
+
+    fn wide(keys: usize) -> Payload {
+        let more: String = (0..keys).map(|key| format!(r#","k{key}":{key}"#)).collect();
+        Payload::parse(format!(r#"{{"class":"A","args":[]{more}}}"#)).unwrap()
+    }
+
+    #[test]
+    fn completes_in_linear_time() {
+        let keys = 990;
+        let wide = wide(keys);
+        let (steps, completed) = payload::steps::of(|| complete(wide, StampForm::Millis).unwrap());
+        assert!(completed.as_str().ends_with('}') && steps < 30 * keys, "{steps}");
+    }
+
+    #[test]
+    fn refuses_so_many_keys_that_no_worker_could_read_the_job_once_it_failed() {
+        assert!(complete(wide(MAX_KEYS - 4), StampForm::Millis).is_ok());
+        let error = complete(wide(MAX_KEYS - 3), StampForm::Millis).unwrap_err();
+        assert_eq!(error.to_string(), "Job must have at most 1000 keys: A has 1001");
+    }
+
+    #[test]
+    fn refuses_times_beyond_all_floats() {
+        for at in ["1e400", "-1e400"] {
+            let error = completed(&format!(r#"{{"class":"X","args":[],"at":{at}}}"#)).unwrap_err();
+            assert!(error.to_string().starts_with("Job 'at' must be a Numeric timestamp:"), "{error}");
+        }
     }
 }

@@ -1,10 +1,11 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
+use crate::payload::{check_args, to_json};
 
 /// The arguments of a job: a JSON array on one side, a tuple on the other.
 ///
@@ -34,8 +35,7 @@ pub trait Args: Send + Sized + 'static {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Args`](crate::ErrorKind::Args) for a value JSON cannot hold, such as a map whose keys are no strings.
-    /// NaN and the infinities are written as `null`, as serde does.
+    /// [`ErrorKind::Args`](crate::ErrorKind::Args) for a value JSON cannot hold: NaN, an infinity, a map whose keys are no strings.
     fn to_json(&self) -> Result<String>;
 }
 
@@ -107,10 +107,12 @@ impl RawArgs {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Args`](crate::ErrorKind::Args) if it is not one.
+    /// [`ErrorKind::Args`](crate::ErrorKind::Args) if it is not one, or one that Ruby cannot read: nested deeper than 98 levels, or with
+    /// half of a surrogate pair.
     pub fn new(json: impl Into<String>) -> Result<Self> {
         let json = json.into();
-        elements(&json).map_err(|error| Error::args(error.message))?;
+        each(&json, |_, _| Ok(())).map_err(|error| Error::args(error.message))?;
+        check_args("a job", &json)?;
         Ok(Self(json))
     }
 
@@ -122,7 +124,7 @@ impl RawArgs {
 
 impl Args for RawArgs {
     fn from_json(raw: &str) -> std::result::Result<Self, ArgsError> {
-        elements(raw)?;
+        each(raw, |_, _| Ok(()))?;
         Ok(Self(raw.to_owned()))
     }
 
@@ -133,12 +135,12 @@ impl Args for RawArgs {
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Args for Variadic<T> {
     fn from_json(raw: &str) -> std::result::Result<Self, ArgsError> {
-        elements(raw)?
-            .into_iter()
-            .enumerate()
-            .map(|(at, raw)| element(at, raw))
-            .collect::<std::result::Result<_, _>>()
-            .map(Self)
+        let mut members = Vec::new();
+        each(raw, |at, raw| {
+            members.push(element(at, raw)?);
+            Ok(())
+        })?;
+        Ok(Self(members))
     }
 
     fn to_json(&self) -> Result<String> {
@@ -148,7 +150,7 @@ impl<T: Serialize + DeserializeOwned + Send + 'static> Args for Variadic<T> {
 
 impl Args for () {
     fn from_json(raw: &str) -> std::result::Result<Self, ArgsError> {
-        arity(&elements(raw)?, 0)
+        exactly(raw, 0).map(drop)
     }
 
     fn to_json(&self) -> Result<String> {
@@ -160,8 +162,7 @@ macro_rules! tuples {
     ($($len:literal: $($member:ident $at:tt),+;)+) => {$(
         impl<$($member: Serialize + DeserializeOwned + Send + 'static),+> Args for ($($member,)+) {
             fn from_json(raw: &str) -> std::result::Result<Self, ArgsError> {
-                let elements = elements(raw)?;
-                arity(&elements, $len)?;
+                let elements = exactly(raw, $len)?;
                 Ok(($(element::<$member>($at, elements[$at])?,)+))
             }
 
@@ -187,19 +188,55 @@ tuples! {
     12: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11;
 }
 
-fn elements(raw: &str) -> std::result::Result<Vec<&RawValue>, ArgsError> {
-    serde_json::from_str(raw).map_err(|_| match kind(raw) {
-        // It begins as one.
-        "an array" => ArgsError::new("arguments are no valid JSON"),
-        other => ArgsError::new(format!("arguments are {other}, expected an array")),
+/// Calls `take` for every member of the array, until it fails. Returns how many there are.
+fn each<'a>(
+    raw: &'a str,
+    take: impl FnMut(usize, &'a RawValue) -> std::result::Result<(), ArgsError>,
+) -> std::result::Result<usize, ArgsError> {
+    struct Members<'f, F>(F, &'f mut Option<ArgsError>);
+    impl<'de, F: FnMut(usize, &'de RawValue) -> std::result::Result<(), ArgsError>> Visitor<'de> for Members<'_, F> {
+        type Value = usize;
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a JSON array")
+        }
+        fn visit_seq<A: SeqAccess<'de>>(mut self, mut members: A) -> std::result::Result<usize, A::Error> {
+            let mut count = 0;
+            while let Some(member) = members.next_element()? {
+                if let Err(error) = (self.0)(count, member) {
+                    *self.1 = Some(error);
+                    return Err(A::Error::custom("a member does not fit"));
+                }
+                count += 1;
+            }
+            Ok(count)
+        }
+    }
+    let mut failure = None;
+    let mut deserializer = serde_json::Deserializer::from_str(raw);
+    let read = deserializer.deserialize_seq(Members(take, &mut failure));
+    let read = read.and_then(|count| deserializer.end().map(|()| count));
+    read.map_err(|_| {
+        failure.unwrap_or_else(|| match kind(raw) {
+            // It begins as one.
+            "an array" => ArgsError::new("arguments are no valid JSON"),
+            other => ArgsError::new(format!("arguments are {other}, expected an array")),
+        })
     })
 }
 
-fn arity(elements: &[&RawValue], expected: usize) -> std::result::Result<(), ArgsError> {
-    if elements.len() == expected {
-        return Ok(());
+/// The members of an array of this length. One of any other length is counted and not kept.
+fn exactly(raw: &str, expected: usize) -> std::result::Result<Vec<&RawValue>, ArgsError> {
+    let mut members = Vec::with_capacity(expected);
+    let given = each(raw, |at, member| {
+        if at < expected {
+            members.push(member);
+        }
+        Ok(())
+    })?;
+    if given == expected {
+        return Ok(members);
     }
-    Err(ArgsError::new(format!("wrong number of arguments (given {}, expected {expected})", elements.len())))
+    Err(ArgsError::new(format!("wrong number of arguments (given {given}, expected {expected})")))
 }
 
 fn element<T: DeserializeOwned>(at: usize, raw: &RawValue) -> std::result::Result<T, ArgsError> {
@@ -232,7 +269,7 @@ fn kind(raw: &str) -> &'static str {
 }
 
 fn encode(args: &impl Serialize) -> Result<String> {
-    serde_json::to_string(args).map_err(|error| Error::args("arguments cannot be written as JSON").because(error))
+    to_json(args).map_err(|error| Error::args(format!("arguments cannot be written as JSON: {error}")).because(error))
 }
 
 #[cfg(test)]
@@ -278,5 +315,27 @@ mod tests {
             Variadic(vec!["a", "b"].into_iter().map(str::to_owned).collect::<Vec<_>>()).to_json().unwrap(),
             r#"["a","b"]"#
         );
+    }
+
+    #[test]
+    fn refuses_to_write_what_ruby_cannot_read() {
+        let words = "arguments cannot be written as JSON: NaN not allowed in JSON";
+        assert_eq!((1, Some(f64::NAN)).to_json().unwrap_err().to_string(), words);
+        assert_eq!(Variadic(vec![1.5, f64::NAN]).to_json().unwrap_err().to_string(), words);
+        assert_eq!((None::<f64>,).to_json().unwrap(), "[null]");
+        for raw in [r#"["\ud83d"]"#, r#"[{"\ude00":1}]"#, &format!("{}{}", "[".repeat(100), "]".repeat(100))] {
+            assert!(RawArgs::new(raw).is_err(), "{raw}");
+        }
+    }
+
+    #[test]
+    fn counts_arguments_without_keeping_them() {
+        let raw = format!("[{}1]", "1,".repeat(99_999));
+        let error = <(i64,)>::from_json(&raw).unwrap_err();
+        assert_eq!(error.to_string(), "wrong number of arguments (given 100000, expected 1)");
+        assert_eq!(exactly("[1, 2]", 2).unwrap().capacity(), 2);
+        for raw in ["[1,]", "[1", "[1] 2", "[1 2]"] {
+            assert_eq!(exactly(raw, 1).unwrap_err().to_string(), "arguments are no valid JSON", "{raw}");
+        }
     }
 }

@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::Serialize;
 
-use crate::payload::{Payload, Retry};
+use crate::payload::{Payload, Retry, to_json};
 
 /// What a payload says besides class and arguments: Sidekiq's `sidekiq_options` and `set`.
 ///
@@ -64,9 +64,9 @@ impl JobOptions {
     ///
     /// # Panics
     ///
-    /// If `value` cannot be written as JSON.
+    /// If `value` cannot be written as JSON: NaN, an infinity, a map whose keys are no strings.
     pub fn with(mut self, key: &str, value: impl Serialize) -> Self {
-        let value = serde_json::to_string(&value).expect("an option's value can be written as JSON").into();
+        let value = to_json(&value).expect("an option's value can be written as JSON").into();
         self.put(key.into(), value);
         self
     }

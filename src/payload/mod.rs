@@ -6,6 +6,10 @@
 //! Numbers of any size, float spellings, escapes and unknown keys therefore survive any number of retries.
 
 mod backtrace;
+mod distinct;
+mod encode;
+mod finite;
+mod index;
 mod jid;
 mod mold;
 mod retry;
@@ -16,12 +20,14 @@ use std::borrow::Cow;
 use std::fmt;
 
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
 use crate::time::{EpochSecs, StampForm};
 
 pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
+pub(crate) use distinct::last_wins;
+pub(crate) use encode::to_json;
+use index::{Change, Entry, Key, STRING_KEYS, index};
 pub use jid::Jid;
 pub(crate) use mold::Mold;
 pub use retry::Retry;
@@ -56,38 +62,6 @@ pub struct Payload {
     /// Values of the string keys below whose text holds escapes; nearly always empty.
     unescaped: Vec<(&'static str, Box<str>)>,
 }
-
-#[derive(Clone)]
-struct Entry {
-    key: Key,
-    /// Where the value stands in `raw`, if it stands there.
-    at: Option<Span>,
-    /// The value set since.
-    new: Option<Box<str>>,
-}
-
-#[derive(Clone)]
-enum Key {
-    /// Between the quotes, in `raw`.
-    At(Span),
-    Own(Box<str>),
-}
-
-#[derive(Clone, Copy)]
-struct Span {
-    start: u32,
-    end: u32,
-}
-
-impl Span {
-    fn of(self, raw: &str) -> &str {
-        &raw[self.start as usize..self.end as usize]
-    }
-}
-
-/// String keys with an accessor that lends a `&str`.
-const STRING_KEYS: [&str; 8] =
-    ["class", "queue", "jid", "wrapped", "retry_queue", "display_class", "bid", "error_class"];
 
 /// Bytes that are no job payload, kept as they came: they belong in the dead set, where Sidekiq puts them.
 pub struct Malformed {
@@ -179,54 +153,70 @@ impl Payload {
     }
 
     fn render(&self) -> String {
-        let grown: usize = self.entries.iter().filter_map(|entry| entry.new.as_ref()).map(|new| new.len() + 24).sum();
-        let mut out = String::with_capacity(self.raw.len() + grown);
-        let mut copied = 0;
-        for entry in &self.entries {
-            if let (Some(at), Some(new)) = (entry.at, &entry.new) {
-                out.push_str(&self.raw[copied..at.start as usize]);
-                out.push_str(new);
-                copied = at.end as usize;
+        let raw = &self.raw;
+        let set =
+            self.entries.iter().map(|entry| if let Change::Set(new) = &entry.change { new.len() + 24 } else { 0 });
+        let mut out = String::with_capacity(raw.len() + set.sum::<usize>());
+        // Up to where `raw` is copied or left out; the end of the last value; whether a key of `raw` was kept.
+        let (mut copied, mut end, mut kept) = (0, 0, false);
+        for (at, change) in self.entries.iter().filter_map(|entry| Some((entry.at?, &entry.change))) {
+            match change {
+                Change::None => kept = true,
+                Change::Set(new) => {
+                    out.push_str(&raw[copied..at.start()]);
+                    out.push_str(new);
+                    (copied, kept) = (at.end(), true);
+                }
+                // With the comma in front of it.
+                Change::Removed if kept => {
+                    out.push_str(&raw[copied..end]);
+                    copied = at.end();
+                }
+                // Nothing is in front of it: with the comma behind it.
+                Change::Removed => {
+                    if copied == 0 {
+                        out.push_str(&raw[..=raw.find('{').unwrap_or(0)]);
+                    }
+                    let rest = &raw[at.end()..];
+                    let gap = rest.len() - rest.trim_start_matches([' ', '\n', '\t', '\r']).len();
+                    copied = at.end() + if rest[gap..].starts_with(',') { gap + 1 } else { 0 };
+                }
             }
+            end = at.end();
         }
-        let brace = self.raw.rfind('}').unwrap_or(self.raw.len());
-        out.push_str(&self.raw[copied..brace]);
-        let mut first = self.entries.iter().all(|entry| entry.at.is_none());
+        let brace = raw.rfind('}').unwrap_or(raw.len());
+        out.push_str(&raw[copied..brace]);
         for entry in self.entries.iter().filter(|entry| entry.at.is_none()) {
-            if !std::mem::take(&mut first) {
+            if std::mem::replace(&mut kept, true) {
                 out.push(',');
             }
             out.push_str(&text::json_string(self.key_text(entry)));
             out.push(':');
-            out.push_str(entry.new.as_deref().unwrap_or("null"));
+            out.push_str(self.raw_of(entry));
         }
-        out.push_str(&self.raw[brace..]);
+        out.push_str(&raw[brace..]);
         out
     }
 
     fn key_text<'a>(&'a self, entry: &'a Entry) -> &'a str {
-        match &entry.key {
-            Key::At(span) => span.of(&self.raw),
-            Key::Own(key) => key,
-        }
+        entry.key.text(&self.raw)
     }
 
     fn position(&self, key: &str) -> Option<usize> {
-        self.entries.iter().rposition(|entry| self.key_text(entry) == key)
+        self.entries.iter().rposition(|entry| entry.is_there() && self.key_text(entry) == key)
     }
 
-    fn raw_at(&self, entry: usize) -> &str {
-        let entry = &self.entries[entry];
-        match (&entry.new, entry.at) {
-            (Some(new), _) => new,
-            (None, Some(at)) => at.of(&self.raw),
-            (None, None) => "null",
+    fn raw_of<'a>(&'a self, entry: &'a Entry) -> &'a str {
+        match (&entry.change, entry.at) {
+            (Change::Set(new), _) => new,
+            (_, Some(at)) => at.of(&self.raw),
+            (_, None) => "null",
         }
     }
 
     /// The raw JSON of a key, if the payload has it.
     pub fn get(&self, key: &str) -> Option<&str> {
-        self.position(key).map(|entry| self.raw_at(entry))
+        self.position(key).map(|entry| self.raw_of(&self.entries[entry]))
     }
 
     /// Whether the payload has this key, be it `null`.
@@ -236,50 +226,83 @@ impl Payload {
 
     /// The keys in their order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().map(|entry| self.key_text(entry))
+        self.entries.iter().filter(|entry| entry.is_there()).map(|entry| self.key_text(entry))
+    }
+
+    /// Each key once with its raw JSON, in the order of a Ruby `Hash`. To look at every key, use this: a [`get`](Self::get) for each would
+    /// be quadratic.
+    pub(crate) fn distinct(&self) -> Vec<(&str, &str)> {
+        let there = self.entries.iter().filter(|entry| entry.is_there());
+        last_wins(there.map(|entry| (self.key_text(entry), self.raw_of(entry))))
     }
 
     /// Sets a key: in its place if the payload has it, at the end if not.
     ///
     /// # Panics
     ///
-    /// If `value` cannot be written as JSON (a map with keys that are no strings, an error of its own `Serialize`).
+    /// If `value` cannot be written as JSON that Ruby reads; [`try_insert`](Self::try_insert) returns the error instead.
     pub fn insert(&mut self, key: &str, value: impl Serialize) {
-        let value = serde_json::to_string(&value).expect("the value of a payload key can be written as JSON");
+        self.try_insert(key, value).expect("the value of a payload key can be written as JSON");
+    }
+
+    /// As [`insert`](Self::insert), for a value that may be impossible to write.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Args`](crate::ErrorKind::Args), and the payload is as before, for NaN and the infinities, a map whose keys are no
+    /// strings, a `RawValue` with half of a surrogate pair, and an error of the value's own `Serialize`.
+    pub fn try_insert(&mut self, key: &str, value: impl Serialize) -> Result<()> {
+        let value = to_json(&value)?;
         self.insert_raw(key, value);
+        Ok(())
     }
 
     /// Sets a key to JSON text that is known to be valid.
     pub(crate) fn insert_raw(&mut self, key: &str, value: impl Into<Box<str>>) {
-        let value = value.into();
-        self.edited = true;
-        if let Some(known) = STRING_KEYS.into_iter().find(|known| *known == key) {
-            self.unescaped.retain(|(old, _)| *old != known);
-            if value.contains('\\')
-                && let Ok(text) = serde_json::from_str(&value)
-            {
-                self.unescaped.push((known, text));
-            }
-        }
         match self.position(key) {
-            Some(entry) => self.entries[entry].new = Some(value),
-            None => self.entries.push(Entry { key: Key::Own(key.into()), at: None, new: Some(value) }),
+            Some(entry) => {
+                let value = value.into();
+                self.note_escapes(key, &value);
+                self.entries[entry].change = Change::Set(value);
+                self.edited = true;
+            }
+            None => self.append_raw(key, value),
         }
     }
 
-    /// Removes a key and gives back its raw JSON.
-    pub fn remove(&mut self, key: &str) -> Option<String> {
-        let entry = self.position(key)?;
-        let value = self.raw_at(entry).to_owned();
-        let mut kept = Self::empty();
-        for (at, other) in self.entries.iter().enumerate() {
-            let other = self.key_text(other);
-            // A key that stands twice goes twice.
-            if other != key {
-                kept.insert_raw(other, self.raw_at(at));
-            }
+    /// Adds a key that the payload does not have, without looking for it: what is built key by key is built in linear time.
+    pub(crate) fn append_raw(&mut self, key: &str, value: impl Into<Box<str>>) {
+        let value = value.into();
+        self.note_escapes(key, &value);
+        self.entries.push(Entry { key: Key::Own(key.into()), at: None, change: Change::Set(value) });
+        self.edited = true;
+    }
+
+    fn note_escapes(&mut self, key: &str, value: &str) {
+        let Some(known) = STRING_KEYS.into_iter().find(|known| *known == key) else { return };
+        self.unescaped.retain(|(old, _)| *old != known);
+        if value.contains('\\')
+            && let Ok(text) = serde_json::from_str(value)
+        {
+            self.unescaped.push((known, text));
         }
-        *self = kept;
+    }
+
+    /// Removes a key and gives back its raw JSON. Every other key and the space around it stay as they are.
+    pub fn remove(&mut self, key: &str) -> Option<String> {
+        let last = self.position(key)?;
+        let value = self.raw_of(&self.entries[last]).to_owned();
+        // A key that stands twice goes twice.
+        let Self { raw, entries, .. } = self;
+        entries.retain_mut(|entry| {
+            if entry.key.text(raw) != key {
+                return true;
+            }
+            entry.change = Change::Removed;
+            entry.at.is_some()
+        });
+        self.unescaped.retain(|(known, _)| *known != key);
+        self.edited = true;
         Some(value)
     }
 
@@ -353,23 +376,25 @@ impl Payload {
         serde_json::from_str(self.get(key)?).ok()
     }
 
-    /// A moment in the payload, in whatever form it is written: an integer is milliseconds, a float seconds.
+    /// A moment in the payload, in whatever form it is written: an integer is milliseconds, a float seconds. A float of 1e11 or more
+    /// is milliseconds too: as seconds it would be in the year 5138, and some ports write milliseconds with a point.
     pub fn moment(&self, key: &str) -> Option<EpochSecs> {
         let raw = self.get(key)?;
         let value: f64 = raw.parse().ok()?;
-        Some(EpochSecs(if raw.contains(['.', 'e', 'E']) { value } else { value / 1_000.0 }))
+        let is_secs = raw.contains(['.', 'e', 'E']) && value < MILLIS;
+        Some(EpochSecs(if is_secs { value } else { value / 1_000.0 }))
     }
 
     /// How this payload's own `created_at` is written, if it has one.
     pub fn stamp_form(&self) -> Option<StampForm> {
-        let created = self.get("created_at")?;
-        let value: f64 = created.parse().ok()?;
-        // Whole numbers below this are seconds that lost their point, as old ports wrote them; as milliseconds they
-        // would lie in 1973.
-        let whole = created.bytes().all(|byte| byte.is_ascii_digit());
-        Some(if whole && value >= 1e11 { StampForm::Millis } else { StampForm::Secs })
+        let value: f64 = self.get("created_at")?.parse().ok()?;
+        // Numbers below are seconds, even whole ones: old ports dropped the point.
+        Some(if value >= MILLIS { StampForm::Millis } else { StampForm::Secs })
     }
 }
+
+/// Stamps from here on are milliseconds, however they are spelled: 1973 in milliseconds, 5138 in seconds.
+const MILLIS: f64 = 1e11;
 
 impl fmt::Debug for Payload {
     /// Names the job; never prints arguments, which are the users' own business.
@@ -398,15 +423,28 @@ impl From<&Payload> for serde_json::Value {
 
 /// Arguments as a JSON array that Ruby reads.
 pub(crate) fn encode_args(class: &str, args: &impl Serialize) -> Result<String> {
-    let args = serde_json::to_string(args)
-        .map_err(|error| Error::args(format!("arguments of {class} cannot be written as JSON")).because(error))?;
+    let args = to_json(args).map_err(|error| {
+        Error::args(format!("arguments of {class} cannot be written as JSON: {error}")).because(error)
+    })?;
     if !args.starts_with('[') {
         return Err(Error::args(format!("arguments of {class} must be a JSON array")));
     }
-    if is_too_deep(&args) {
+    check_args(class, &args)?;
+    Ok(args)
+}
+
+/// Makes sure that Ruby can read a JSON array as the arguments of a job.
+pub(crate) fn check_args(class: &str, args: &str) -> Result<()> {
+    if is_too_deep(args) {
         return Err(Error::args(format!("arguments of {class} are nested deeper than {} levels", scan::MAX_DEPTH - 2)));
     }
-    Ok(args)
+    if scan::has_lone_surrogate(args) {
+        return Err(Error::args(format!(
+            "arguments of {class} cannot be read by Ruby: what is there {}",
+            scan::LONE_SURROGATE
+        )));
+    }
+    Ok(())
 }
 
 /// Whether the value of a top-level key is nested deeper than Ruby reads; the object that holds it is one level itself.
@@ -414,45 +452,25 @@ pub(crate) fn is_too_deep(value: &str) -> bool {
     scan::deeper_than(value, scan::MAX_DEPTH - 1)
 }
 
-type Index = (Vec<Entry>, Vec<(&'static str, Box<str>)>);
+/// How many comparisons of keys a test took: time must not be measured.
+#[cfg(test)]
+pub(crate) mod steps {
+    use std::cell::Cell;
 
-fn index(raw: &str) -> Result<Index, String> {
-    if scan::deeper_than(raw, scan::MAX_DEPTH) {
-        return Err(format!("nested deeper than {} levels", scan::MAX_DEPTH));
+    thread_local! {
+        static STEPS: Cell<usize> = const { Cell::new(0) };
     }
-    if scan::has_lone_surrogate(raw) {
-        return Err("holds half of a surrogate pair".to_owned());
+
+    pub(super) fn count() {
+        STEPS.set(STEPS.get() + 1);
     }
-    if u32::try_from(raw.len()).is_err() {
-        return Err("larger than 4 GiB".to_owned());
+
+    /// Keys that were looked at on this thread while `f` ran.
+    pub(crate) fn of<T>(f: impl FnOnce() -> T) -> (usize, T) {
+        let before = STEPS.get();
+        let result = f();
+        (STEPS.get() - before, result)
     }
-    let base = raw.as_ptr() as usize;
-    let span = |part: &str| {
-        let start = part.as_ptr() as usize - base;
-        Span { start: start as u32, end: (start + part.len()) as u32 }
-    };
-    let mut entries = Vec::with_capacity(12);
-    let mut unescaped = Vec::new();
-    scan::top_level(raw, |key: scan::KeyText<'_>, value: &RawValue| {
-        let value = value.get();
-        let name = key.as_str();
-        if value.starts_with('"')
-            && value.contains('\\')
-            && let Some(known) = STRING_KEYS.into_iter().find(|known| *known == name)
-            && let Ok(text) = serde_json::from_str(value)
-        {
-            unescaped.retain(|(old, _)| *old != known);
-            unescaped.push((known, text));
-        } else if !unescaped.is_empty() {
-            unescaped.retain(|(old, _)| *old != name);
-        }
-        let key = match key {
-            scan::KeyText::Borrowed(text) => Key::At(span(text)),
-            scan::KeyText::Owned(text) => Key::Own(text.into()),
-        };
-        entries.push(Entry { key, at: Some(span(value)), new: None });
-    })?;
-    Ok((entries, unescaped))
 }
 
 #[cfg(test)]

@@ -1,4 +1,5 @@
-use super::{Jid, Payload, Span};
+use super::index::Span;
+use super::{Jid, Payload};
 
 /// The text of jobs that differ in their arguments and ids only.
 pub(crate) struct Mold {
@@ -13,20 +14,19 @@ impl Mold {
         let job = Payload::parse(job).ok()?;
         let span = |key: &str| job.entries[job.position(key)?].at;
         let (args, jid) = (span("args")?, span("jid")?);
-        (args.end <= jid.start).then_some(Self { text: job.raw, args, jid })
+        (args.end() <= jid.start()).then_some(Self { text: job.raw, args, jid })
     }
 
     /// The job with these arguments, a JSON array, and this id.
     pub(crate) fn cast(&self, args: &str, jid: &Jid) -> String {
-        let at = |position: u32| position as usize;
         let mut job = String::with_capacity(self.text.len() + args.len() + jid.as_str().len());
-        job.push_str(&self.text[..at(self.args.start)]);
+        job.push_str(&self.text[..self.args.start()]);
         job.push_str(args);
-        job.push_str(&self.text[at(self.args.end)..at(self.jid.start)]);
+        job.push_str(&self.text[self.args.end()..self.jid.start()]);
         job.push('"');
         job.push_str(jid.as_str());
         job.push('"');
-        job.push_str(&self.text[at(self.jid.end)..]);
+        job.push_str(&self.text[self.jid.end()..]);
         job
     }
 }

@@ -3,11 +3,16 @@
 use std::borrow::Cow;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Ruby's `JSON` refuses anything nested deeper.
 pub(super) const MAX_DEPTH: usize = 100;
+
+/// Top-level keys of a payload. Sidekiq writes some 25 and gems add a few each; no edit of a payload with as many costs more than some
+/// hundred microseconds.
+pub(super) const MAX_KEYS: usize = 1_024;
+pub(super) const LONE_SURROGATE: &str = "holds half of a surrogate pair";
 
 /// A key between its quotes: lent by the text, or its own where it was written with escapes.
 pub(super) enum KeyText<'a> {
@@ -45,9 +50,9 @@ impl<'de: 'a, 'a> Deserialize<'de> for BorrowedKey<'a> {
     }
 }
 
-/// Calls `each` for every key and value of the object `raw`, in order.
+/// Calls `each` for every key and value of the object `raw`, in order. Stops at more than [`MAX_KEYS`].
 pub(super) fn top_level(raw: &str, mut each: impl FnMut(KeyText<'_>, &RawValue)) -> Result<(), String> {
-    struct Entries<'f, F>(&'f mut F);
+    struct Entries<'f, F>(&'f mut F, &'f mut usize);
     impl<'de, F: FnMut(KeyText<'_>, &RawValue)> Visitor<'de> for Entries<'_, F> {
         type Value = ();
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -55,6 +60,10 @@ pub(super) fn top_level(raw: &str, mut each: impl FnMut(KeyText<'_>, &RawValue))
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
             while let Some((key, value)) = map.next_entry::<BorrowedKey<'de>, &'de RawValue>()? {
+                *self.1 += 1;
+                if *self.1 > MAX_KEYS {
+                    return Err(A::Error::custom("too many keys"));
+                }
                 match key.0 {
                     Cow::Borrowed(text) => (self.0)(KeyText::Borrowed(text), value),
                     Cow::Owned(text) => (self.0)(KeyText::Owned(text), value),
@@ -67,11 +76,15 @@ pub(super) fn top_level(raw: &str, mut each: impl FnMut(KeyText<'_>, &RawValue))
     if !raw.trim_start_matches([' ', '\n', '\t', '\r']).starts_with('{') {
         return Err("not a JSON object".to_owned());
     }
+    let mut keys = 0;
     let mut deserializer = serde_json::Deserializer::from_str(raw);
-    deserializer
-        .deserialize_map(Entries(&mut each))
-        .and_then(|()| deserializer.end())
-        .map_err(|error| format!("not JSON at line {} column {}", error.line(), error.column()))
+    let read = deserializer.deserialize_map(Entries(&mut each, &mut keys)).and_then(|()| deserializer.end());
+    read.map_err(|error| {
+        if keys > MAX_KEYS {
+            return format!("has more than {MAX_KEYS} keys");
+        }
+        format!("not JSON at line {} column {}", error.line(), error.column())
+    })
 }
 
 /// Whether arrays and objects are nested more than `limit` deep.

@@ -56,6 +56,86 @@ fn removes_keys_wherever_they_stand() {
 }
 
 #[test]
+fn removes_a_key_and_leaves_every_other_byte_alone() {
+    for (raw, rest) in [
+        (r#" { "at" : 1 , "x" :2.50 ,"\u0079": [ ] } "#, r#" { "x" :2.50 ,"\u0079": [ ] } "#),
+        (r#" { "x" :2.50 , "at" : 1 ,"\u0079": [ ] } "#, r#" { "x" :2.50 ,"\u0079": [ ] } "#),
+        (r#" { "x" :2.50 ,"\u0079": [ ] , "at" : 1 } "#, r#" { "x" :2.50 ,"\u0079": [ ] } "#),
+        (r#"{"at":0, "x":1,"at":{"at":[","]},"x":2,"at":3}"#, r#"{ "x":1,"x":2}"#),
+        (r#"{ "at":1,"\u0061t":2 }"#, "{ }"),
+    ] {
+        let mut payload = Payload::parse(raw).unwrap();
+        assert!(payload.remove("at").is_some() && payload.remove("at").is_none());
+        assert_eq!(payload.as_str(), rest);
+    }
+}
+
+#[test]
+fn a_key_that_was_removed_comes_back_at_the_end() {
+    let mut payload = Payload::parse(r#"{"at":1,"queue":"a","x":2}"#).unwrap();
+    payload.remove("at");
+    payload.insert("x", 3);
+    payload.remove("queue");
+    payload.insert("queue", "é");
+    payload.insert("at", 4);
+    payload.insert("y", 5);
+    payload.remove("y");
+    assert_eq!(payload.as_str(), r#"{"x":3,"queue":"é","at":4}"#);
+    assert_eq!(payload.keys().collect::<Vec<_>>(), ["x", "queue", "at"]);
+    for key in ["x", "queue", "at"] {
+        payload.remove(key);
+    }
+    assert_eq!((payload.as_str().as_ref(), payload.queue(), payload.get("x")), ("{}", "", None));
+    payload.insert("z", 1);
+    assert_eq!(payload.as_str(), r#"{"z":1}"#);
+}
+
+/// A payload with so many keys besides those of a job.
+fn wide(keys: usize) -> Payload {
+    let more: String = (0..keys).map(|key| format!(r#","k{key}":{key}"#)).collect();
+    Payload::parse(format!(r#"{{"class":"A","args":[]{more}}}"#)).unwrap()
+}
+
+#[test]
+fn edits_look_at_each_key_a_few_times_and_no_more() {
+    let keys = 1_000;
+    let mut payload = wide(keys);
+    for key in ["k0", "k500", "k999"] {
+        let (steps, removed) = steps::of(|| payload.remove(key));
+        assert!(removed.is_some() && steps <= 2 * (keys + 2), "{steps} to remove one");
+    }
+    let (steps, ()) = steps::of(|| payload.insert("k7", 0));
+    assert!(steps <= keys + 2, "{steps} to set one");
+    let (steps, text) = steps::of(|| payload.into_string());
+    assert!(steps == 0 && text.contains(r#""k7":0,"#), "{steps} to write it");
+    let wide = wide(keys);
+    let (steps, distinct) = steps::of(|| wide.distinct().len());
+    assert_eq!((steps, distinct), (keys + 2, keys + 2));
+}
+
+#[test]
+fn stops_reading_at_too_many_keys() {
+    let payload = |keys: usize| format!("{{{}\"\":1}}", "\"\":1,".repeat(keys - 1));
+    assert!(Payload::parse(payload(scan::MAX_KEYS)).is_ok());
+    let refused = payload(scan::MAX_KEYS + 1).into_bytes();
+    let malformed = Payload::from_bytes(refused.clone()).unwrap_err();
+    assert_eq!((malformed.reason.as_str(), malformed.bytes == refused), ("has more than 1024 keys", true));
+    let mut seen = 0;
+    assert!(scan::top_level(&payload(1_000_000), |_, _| seen += 1).is_err());
+    assert_eq!(seen, scan::MAX_KEYS);
+}
+
+#[test]
+fn refuses_values_that_ruby_cannot_read() {
+    let mut payload = Payload::parse(r#"{"x":1}"#).unwrap();
+    let half = serde_json::value::RawValue::from_string(r#""\ud83d""#.to_owned()).unwrap();
+    assert_eq!(payload.try_insert("x", f64::NAN).unwrap_err().to_string(), "NaN not allowed in JSON");
+    assert_eq!(payload.try_insert("x", half).unwrap_err().to_string(), "holds half of a surrogate pair");
+    assert_eq!(payload.as_str(), r#"{"x":1}"#);
+    assert!(std::panic::catch_unwind(move || payload.insert("x", f64::INFINITY)).is_err());
+}
+
+#[test]
 fn takes_the_last_of_duplicate_keys_as_ruby_does() {
     let mut payload = Payload::parse(r#"{"class":"A","class":"B","args":[]}"#).unwrap();
     assert_eq!(payload.class(), "B");
@@ -121,6 +201,8 @@ fn tells_how_stamps_are_written() {
         ("1795408228.5", Some(StampForm::Secs)),
         ("1795408228.0", Some(StampForm::Secs)),
         ("1795408228", Some(StampForm::Secs)),
+        ("1795788676221.0", Some(StampForm::Millis)),
+        ("1.795788676221e12", Some(StampForm::Millis)),
         ("\"soon\"", None),
         ("null", None),
     ] {
@@ -131,9 +213,26 @@ fn tells_how_stamps_are_written() {
 }
 
 #[test]
+fn reads_moments_in_every_form() {
+    for (raw, secs) in [
+        ("1795788676221", 1_795_788_676.221),
+        ("1795788676.221", 1_795_788_676.221),
+        ("1795788676221.0", 1_795_788_676.221),
+        ("5", 0.005),
+    ] {
+        let payload = Payload::parse(format!(r#"{{"at":{raw}}}"#)).unwrap();
+        assert_eq!(payload.moment("at"), Some(EpochSecs(secs)), "{raw}");
+    }
+}
+
+#[test]
 fn refuses_arguments_ruby_would_not_take() {
     assert!(Payload::try_new("A", &serde_json::json!({"a": 1})).is_err());
     assert!(Payload::try_new("A", &f64::NAN).is_err());
+    let error = Payload::try_new("A", &[Some(f64::NAN)]).unwrap_err();
+    assert_eq!(error.to_string(), "arguments of A cannot be written as JSON: NaN not allowed in JSON");
+    let half = [serde_json::value::RawValue::from_string(r#""x\ude00""#.to_owned()).unwrap()];
+    assert!(Payload::try_new("A", &half).unwrap_err().to_string().ends_with("holds half of a surrogate pair"));
     let mut nested = Value::Null;
     for _ in 0..99 {
         nested = Value::Array(vec![nested]);

@@ -4,8 +4,9 @@ use std::io::{self, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
 
 use crate::client::Client;
 use crate::error::{Error, Result};
@@ -30,7 +31,7 @@ use crate::store::RedisOptions;
 #[derive(Debug)]
 pub struct Redis {
     child: Child,
-    dir: PathBuf,
+    dir: TempDir,
     arguments: Vec<std::ffi::OsString>,
 }
 
@@ -55,23 +56,15 @@ impl Redis {
     ///
     /// As [`start`](Self::start).
     pub fn start_with<A: AsRef<OsStr>>(arguments: impl IntoIterator<Item = A>) -> Result<Self> {
-        static NUMBER: AtomicU32 = AtomicU32::new(0);
-        let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-        let dir = std::env::temp_dir().join(format!("ferrokiq-{}-{number}", std::process::id()));
-        fs::create_dir_all(&dir)
-            .map_err(|error| Error::config(format!("{} cannot be made", dir.display())).because(error))?;
+        // Nobody else may enter it or guess its name.
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        let dir = tempfile::Builder::new().prefix("ferrokiq-").permissions(private).tempdir();
+        let dir =
+            dir.map_err(|error| Error::config("a directory for the test's Redis cannot be made").because(error))?;
         let arguments = arguments.into_iter().map(|argument| argument.as_ref().to_owned()).collect::<Vec<_>>();
-        match spawn(&dir, &arguments) {
-            Ok(child) => {
-                let mut redis = Self { child, dir, arguments };
-                redis.wait()?;
-                Ok(redis)
-            }
-            Err(error) => {
-                let _ = fs::remove_dir_all(&dir);
-                Err(error)
-            }
-        }
+        let mut redis = Self { child: spawn(dir.path(), &arguments)?, dir, arguments };
+        redis.wait()?;
+        Ok(redis)
     }
 
     /// Until it answers.
@@ -80,7 +73,7 @@ impl Redis {
         while !self.answers() {
             let ended = self.child.try_wait().ok().flatten();
             if ended.is_some() || Instant::now() > deadline {
-                let said = ["stderr", "log"].map(|name| fs::read_to_string(self.dir.join(name)).unwrap_or_default());
+                let said = ["stderr", "log"].map(|name| fs::read_to_string(self.dir().join(name)).unwrap_or_default());
                 let mut lines = said.iter().flat_map(|said| said.lines().rev());
                 let last = lines.find(|line| !line.trim().is_empty()).unwrap_or("it said nothing");
                 let how = if ended.is_some() { "ended at once" } else { "does not answer" };
@@ -105,7 +98,7 @@ impl Redis {
     }
 
     fn socket(&self) -> PathBuf {
-        self.dir.join("redis.sock")
+        self.dir().join("redis.sock")
     }
 
     /// Where it is, as `REDIS_URL` says it.
@@ -133,7 +126,7 @@ impl Redis {
 
     /// Its directory, with room for files of the test.
     pub fn dir(&self) -> &Path {
-        &self.dir
+        self.dir.path()
     }
 
     /// Its process.
@@ -154,7 +147,7 @@ impl Redis {
     /// As [`start`](Self::start).
     pub fn revive(&mut self) -> Result<()> {
         self.kill();
-        self.child = spawn(&self.dir, &self.arguments)?;
+        self.child = spawn(self.dir.path(), &self.arguments)?;
         self.wait()
     }
 }
@@ -187,7 +180,6 @@ fn spawn(dir: &Path, arguments: &[std::ffi::OsString]) -> Result<Child> {
 impl Drop for Redis {
     fn drop(&mut self) {
         self.kill();
-        let _ = fs::remove_dir_all(&self.dir);
     }
 }
 
@@ -211,6 +203,8 @@ mod tests {
         #[cfg(feature = "server")]
         assert_eq!(crate::api::Api::new(&redis.client().unwrap()).queue("default").size().await.unwrap(), 1);
         let (dir, socket) = (redis.dir().to_owned(), redis.socket());
+        let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&dir).unwrap().permissions());
+        assert_eq!(mode & 0o777, 0o700, "nobody else may enter it");
         drop(redis);
         assert!(!dir.exists() && UnixStream::connect(socket).is_err());
     }
