@@ -42,13 +42,17 @@ impl EpochSecs {
         format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
     }
 
-    /// What [`to_utc`](Self::to_utc) wrote; `None` for any other text.
+    /// Reads what [`to_utc`](Self::to_utc) wrote; `None` for any other text, and for a day or a time of day that does not exist.
     pub fn from_utc(text: &str) -> Option<Self> {
         let (date, time) = text.strip_suffix('Z')?.split_once('T')?;
-        let mut parts = date.splitn(3, '-').chain(time.splitn(3, ':')).map(str::parse::<u32>);
-        let mut next = || parts.next()?.ok();
+        let mut parts = date.splitn(3, '-').chain(time.splitn(3, ':')).enumerate();
+        let mut next = || {
+            let (at, digits) = parts.next()?;
+            let fits = if at == 0 { (4..=9).contains(&digits.len()) } else { digits.len() == 2 };
+            (fits && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| digits.parse::<u32>().ok())?
+        };
         let (year, month, day, hour, minute, second) = (next()?, next()?, next()?, next()?, next()?, next()?);
-        if !(1..=12).contains(&month) || !(1..=31).contains(&day) {
+        if !(1..=days_of(year.into(), month)).contains(&day) || hour > 23 || minute > 59 || second > 59 {
             return None;
         }
         let days = days_since_1970(year.into(), month, day);
@@ -130,6 +134,17 @@ pub(crate) fn days_since_1970(year: i64, month: u32, day: u32) -> i64 {
     let (era, year_of_era) = (shifted.div_euclid(400), shifted.rem_euclid(400));
     let day_of_year = i64::from((153 * ((month + 9) % 12) + 2) / 5 + day - 1);
     era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
+/// Days of a month of the proleptic Gregorian calendar; none of a month that does not exist.
+fn days_of(year: i64, month: u32) -> u32 {
+    match month {
+        1 | 3 | 5 | 7 | 8 | 10 | 12 => 31,
+        4 | 6 | 9 | 11 => 30,
+        2 if year % 4 == 0 && (year % 100 != 0 || year % 400 == 0) => 29,
+        2 => 28,
+        _ => 0,
+    }
 }
 
 /// Year, month (1-12), day, hour, minute of a moment in UTC: what the keys of statistics and metrics are made of.
@@ -228,7 +243,29 @@ mod tests {
         ] {
             assert_eq!(EpochSecs::from_utc(text), Some(EpochSecs(secs)));
         }
-        for text in ["", "yesterday", "2026-11-23", "2026-13-01T00:00:00Z", "2026-11-23T04:35:13+01:00"] {
+        for text in [
+            "",
+            "yesterday",
+            "2026-11-23",
+            "2026-13-01T00:00:00Z",
+            "2026-11-23T04:35:13+01:00",
+            "2026-11-23T99:99:99Z",
+            "2026-11-23T24:00:00Z",
+            "2026-11-23T00:60:00Z",
+            "2026-11-23T00:00:60Z",
+            "2026-11-23T4294967295:00:00Z",
+            "2026-02-31T00:00:00Z",
+            "2026-02-29T00:00:00Z",
+            "1900-02-29T00:00:00Z",
+            "2026-04-31T00:00:00Z",
+            "2026-00-01T00:00:00Z",
+            "2026-01-00T00:00:00Z",
+            "2026-+1-01T00:00:00Z",
+            "4294967295-01-01T00:00:00Z",
+            "2026-1-1T0:0:0Z",
+            "2026-01-01T00:00:00.5Z",
+            "2026-01-01T00:00:0éZ",
+        ] {
             assert_eq!(EpochSecs::from_utc(text), None, "{text}");
         }
     }

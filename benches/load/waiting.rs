@@ -15,7 +15,7 @@ pub(crate) async fn promote(setting: &Setting) -> Outcome {
     let client = Client::from_env()?;
     let due = EpochSecs(EpochSecs::now().0 + 3_600.0);
     let args = (0..setting.jobs).map(|index| ("string", index, json!({"mike": "bob"})));
-    client.push_bulk(Bulk::new(Payload::new("LoadJob", []), args)?.at([due]).batch_size(1_000)).await?;
+    client.push_bulk(Bulk::new(Payload::new("LoadJob", []), args)?.all_at(due).batch_size(1_000)).await?;
     let mut redis = raw::connection().await?;
     // Due since long ago, each at a moment of its own.
     let script = "for at, job in ipairs(redis.call('ZRANGE', 'schedule', 0, -1)) do redis.call('ZADD', 'schedule', at / 1000, job) end";

@@ -71,6 +71,43 @@ async fn says_how_much_of_a_bulk_push_was_through() {
 }
 
 #[tokio::test]
+async fn a_bulk_push_in_doubt_is_repeated_from_where_it_stopped() {
+    let redis = Redis::start().await;
+    let (pid, stop) = (redis.pid().to_string(), std::sync::atomic::AtomicBool::new(true));
+    let stopping = move |payload: Payload, next: Next| {
+        // Before the second batch is written.
+        if payload.args() == "[150]" && stop.swap(false, std::sync::atomic::Ordering::Relaxed) {
+            assert!(std::process::Command::new("kill").args(["-STOP", &pid]).status().unwrap().success());
+        }
+        next.run(payload)
+    };
+    let options =
+        || redis.options().response_timeout(Duration::from_millis(100)).connect_timeout(Duration::from_millis(100));
+    let with_middleware = Client::builder().redis(options()).middleware(stopping).idempotent().build().unwrap();
+    let without = Client::builder().redis(options()).idempotent().build().unwrap();
+    without.push(Payload::new("Before", []).with_queue("other")).await.unwrap();
+
+    let bulk = || Bulk::new(Payload::new("A", []), (0..300).map(|id| (id,))).unwrap().batch_size(100);
+    let all = [bulk(), bulk()];
+    let error = with_middleware.push_bulk(&all[0]).await.unwrap_err();
+    assert!(error.is_ambiguous() && error.pushed() == Some(100), "{error:?}");
+    let error = without.push_bulk(&all[1]).await.unwrap_err();
+    assert_eq!(error.pushed(), Some(0), "{error:?}");
+    redis.signal("CONT");
+    let rest = all[0].clone().without_first(100);
+    let pushed = with_middleware.push_bulk(&rest).await.unwrap();
+    assert!(pushed.iter().flatten().eq(rest.jids()));
+    without.push_bulk(&all[1]).await.unwrap();
+
+    let jobs: Vec<String> = redis.call("LRANGE", &["queue:default", "0", "-1"]).await;
+    let mut there: Vec<_> = jobs.iter().map(|raw| Payload::parse(raw.as_str()).unwrap().jid().to_owned()).collect();
+    let mut expected: Vec<_> = all.iter().flat_map(Bulk::jids).map(|jid| jid.as_str().to_owned()).collect();
+    there.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(there, expected, "each once");
+}
+
+#[tokio::test]
 async fn pushes_once_what_is_pushed_again() {
     let redis = Redis::start().await;
     let client = redis.client().idempotent();

@@ -203,3 +203,63 @@ async fn writes_seconds_where_older_sidekiqs_read() {
     let payload = Payload::parse(jobs(&redis, "default").await[0].as_str()).unwrap();
     assert!(payload.get("created_at").unwrap().contains('.') && payload.get("enqueued_at").unwrap().contains('.'));
 }
+
+#[tokio::test]
+async fn the_first_pushes_wait_for_the_look_at_the_fleet() {
+    let redis = Redis::start().await;
+    let process = "web-1:1:0123456789ab";
+    redis.call::<()>("SADD", &["processes", process]).await;
+    redis.call::<()>("HSET", &[process, "info", r#"{"version":"7.3.2"}"#]).await;
+    let client = redis.client();
+    let pushes: Vec<_> = (0..10)
+        .map(|_| {
+            let client = client.clone();
+            tokio::spawn(async move { client.push(Payload::new("A", [])).await })
+        })
+        .collect();
+    for push in pushes {
+        push.await.unwrap().unwrap();
+    }
+    let jobs = jobs(&redis, "default").await;
+    let stamps = jobs.iter().map(|raw| Payload::parse(raw.as_str()).unwrap().get("created_at").unwrap().to_owned());
+    let wrong: Vec<String> = stamps.filter(|stamp| !stamp.contains('.')).collect();
+    assert!(jobs.len() == 10 && wrong.is_empty(), "{} of 10 are not in seconds: {wrong:?}", wrong.len());
+    assert_eq!(redis.calls("smembers").await, 1, "one look serves all");
+}
+
+struct Any;
+
+impl Job for Any {
+    const CLASS: &'static str = "AnyJob";
+    type Args = (serde_json::Value, f64);
+
+    async fn perform(&self, _cx: Context, _args: Self::Args) -> JobResult {
+        Ok(())
+    }
+}
+
+#[tokio::test]
+async fn refuses_what_ruby_could_not_read() {
+    let redis = Redis::start().await;
+    let client = redis.client();
+    let mut deep = serde_json::Value::Null;
+    for _ in 0..99 {
+        deep = vec![deep].into();
+    }
+    let (good, bad) = ((serde_json::Value::Null, 1.0), (deep, 1.0));
+    let refused = [
+        Any::perform_async(&client, bad.clone()).await.map(drop),
+        Any::perform_bulk(&client, [good.clone(), bad.clone()]).await.map(drop),
+        Any::perform_in(&client, Duration::from_secs(9), bad).await.map(drop),
+        Any::perform_async(&client, (serde_json::Value::Null, f64::NAN)).await.map(drop),
+        Any::perform_bulk(&client, [good.clone(), (serde_json::Value::Null, f64::INFINITY)]).await.map(drop),
+    ];
+    for refusal in refused {
+        assert_eq!(refusal.unwrap_err().kind(), ErrorKind::Args);
+    }
+    for at in [f64::NAN, f64::INFINITY] {
+        let error = Any::perform_at(&client, EpochSecs(at), good.clone()).await.unwrap_err();
+        assert_eq!(error.to_string(), "Job 'at' must be a Numeric timestamp: that of AnyJob is not finite");
+    }
+    assert_eq!(redis.call::<i64>("DBSIZE", &[""; 0]).await, 0);
+}

@@ -45,6 +45,10 @@ impl Redis {
         Self(started.expect("redis-server is on the PATH: run bin/setup"))
     }
 
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.pid()
+    }
+
     pub(crate) fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.0.pid().to_string()).status();
         assert!(status.unwrap().success());

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
+mod floats;
 #[path = "../jobs.rs"]
 mod jobs;
 mod json;
@@ -229,9 +230,10 @@ async fn enqueues_as_ruby_does() {
                 bulk = bulk.spread(Duration::from_secs(span.parse().unwrap()));
             }
             if let Some(at) = at {
-                let times: Vec<f64> =
-                    serde_json::from_str(&at).or_else(|_| serde_json::from_str(&format!("[{at}]"))).unwrap();
-                bulk = bulk.at(times.into_iter().map(EpochSecs));
+                bulk = match at.parse() {
+                    Ok(at) => bulk.all_at(EpochSecs(at)),
+                    Err(_) => bulk.at(serde_json::from_str::<Vec<f64>>(&at).unwrap().into_iter().map(EpochSecs)),
+                };
             }
             client.push_bulk(bulk).await.map(|_| ())
         };

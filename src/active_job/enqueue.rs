@@ -44,6 +44,8 @@ pub struct Later<A> {
     options: JobOptions,
     priority: Option<i64>,
     at: Option<Time>,
+    /// Whether `wait` was beyond the system's clock.
+    too_late: bool,
     locale: Option<String>,
     timezone: Option<String>,
     args: PhantomData<fn(A)>,
@@ -73,18 +75,28 @@ impl<A: Arguments> Later<A> {
     }
 
     pub(super) fn new(class: &str, options: JobOptions) -> Self {
-        Self { class: class.into(), options, priority: None, at: None, locale: None, timezone: None, args: PhantomData }
+        let (locale, timezone) = (None, None);
+        Self {
+            class: class.into(),
+            options,
+            priority: None,
+            at: None,
+            too_late: false,
+            locale,
+            timezone,
+            args: PhantomData,
+        }
     }
 
-    /// Run it after so long.
+    /// Run it after so long. A wait that ends beyond the system's clock is an error of [`perform_later`](Self::perform_later).
     pub fn wait(self, wait: Duration) -> Self {
         let at = SystemTime::now().checked_add(wait);
-        Self { at: at.map(Time::utc), ..self }
+        Self { too_late: at.is_none(), at: at.map(Time::utc), ..self }
     }
 
     /// Run it at a time; one in the past is now.
     pub fn wait_until(self, at: impl Into<Time>) -> Self {
-        Self { at: Some(at.into()), ..self }
+        Self { at: Some(at.into()), too_late: false, ..self }
     }
 
     /// The queue.
@@ -122,12 +134,13 @@ impl<A: Arguments> Later<A> {
     ///
     /// # Errors
     ///
-    /// As [`Client::push`], and [`ErrorKind::Args`](crate::ErrorKind::Args) for arguments that Rails refuses.
+    /// As [`Client::push`], [`ErrorKind::Args`](crate::ErrorKind::Args) for arguments that Rails refuses, and
+    /// [`ErrorKind::Payload`](crate::ErrorKind::Payload) for a wait that never ends.
     pub fn perform_later(self, client: &Client, args: A) -> impl Future<Output = Result<Option<Jid>>> + Send + use<A> {
         let client = client.clone();
         let arguments = args.into_json();
         async move {
-            let wrapper = match client.stamp_form().await {
+            let wrapper = match client.stamp_form().await? {
                 StampForm::Millis => WRAPPERS[0],
                 // What every Sidekiq knows.
                 StampForm::Secs => WRAPPERS[1],
@@ -138,6 +151,9 @@ impl<A: Arguments> Later<A> {
 
     /// Keys in the order of Rails.
     pub(super) fn payload(&self, wrapper: &str, arguments: String, now: SystemTime) -> Result<Payload> {
+        if self.too_late {
+            return Err(Error::payload(format!("{} is to wait longer than there is time", self.class)));
+        }
         let raw = |json: String| RawValue::from_string(json).map_err(|error| Error::args("no JSON").because(error));
         let mut payload = self.options.payload();
         let queue = payload.queue().to_owned();

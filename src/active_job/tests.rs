@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 use std::path::Path;
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -399,4 +399,20 @@ fn refuses_data_that_is_none() {
     assert_eq!((data.arguments(), data.exception_executions("[A]")), ("[]", None));
     data.count_exception("[A]", 1);
     assert_eq!(data.raw.get("exception_executions"), Some("[]"));
+}
+
+#[test]
+fn a_wait_that_never_ends_is_an_error_and_no_job_that_runs_now() {
+    let payload = |later: Later<()>| later.payload("W", "[]".to_owned(), SystemTime::now());
+    assert!(payload(Later::of("A").wait(Duration::MAX)).is_err());
+    assert!(payload(Later::of("A").wait(Duration::from_secs(60))).unwrap().contains_key("at"));
+    assert!(payload(Later::of("A").wait(Duration::MAX).wait(Duration::ZERO)).is_ok());
+}
+
+#[test]
+fn a_hash_keeps_the_last_value_of_a_key_in_the_place_of_the_first() {
+    let entries = [("a", 1), ("b", 2), ("a", 3)].map(|(key, value)| (key, Argument::Number(value.into())));
+    let hash = Hash::of_strings(entries);
+    assert_eq!(hash.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(hash.get("a"), Some(&Argument::Number(3.into())));
 }

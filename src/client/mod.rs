@@ -7,17 +7,19 @@
 mod bulk;
 mod delivery;
 mod deploy;
+mod fleet;
 mod inherited;
 mod iteration;
 mod middleware;
 mod normalize;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::Duration;
 
 pub use bulk::Bulk;
 use delivery::Delivery;
+use fleet::Fleet;
 #[cfg(all(feature = "active-job", any(feature = "server", feature = "testing")))]
 pub(crate) use inherited::flows;
 pub(crate) use inherited::{Inherited, is_current_attributes};
@@ -29,7 +31,7 @@ use crate::store::{RedisOptions, Store};
 use crate::time::{EpochSecs, StampForm, Stamps};
 pub(crate) use middleware::Chain;
 
-/// Pushes jobs. Cheap to clone; all clones share one connection, made when first needed.
+/// Pushes jobs. Cheap to clone; all clones on a runtime share one connection, made when first needed.
 ///
 /// How sure a push is can be raised for all pushes ([`ClientBuilder`]) or for one
 /// ([`idempotent`](Self::idempotent), [`wait_for_replicas`](Self::wait_for_replicas)).
@@ -50,13 +52,9 @@ struct Shared {
     sink: Sink,
     chain: Chain,
     stamps: Stamps,
-    /// When the processes on this Redis were last asked for their versions; `None` if nobody asks, since the form was said
-    /// or a server looks anyway.
-    asked: Option<Mutex<Option<Instant>>>,
+    /// Reads the versions of the processes on this Redis; `None` where `stamps` is configured, or a server keeps it current.
+    fleet: Option<Fleet>,
 }
-
-/// How long an answer about versions holds.
-const ASK_AGAIN: Duration = Duration::from_secs(60);
 
 /// Where jobs go.
 enum Sink {
@@ -68,11 +66,30 @@ enum Sink {
 /// What stands in for Redis in the tests of an app.
 #[cfg(feature = "testing")]
 pub(crate) trait TestSink: Send + Sync {
+    /// What was pushed idempotently.
+    fn pushed(&self) -> &Pushed;
+
     fn accept<'a>(
         &'a self,
         client: &'a Client,
         payload: Payload,
     ) -> std::pin::Pin<Box<dyn Future<Output = Result<()>> + Send + 'a>>;
+}
+
+/// The jids that were pushed idempotently: what the keys `ferrokiq:pushed:JID` are in Redis.
+#[cfg(feature = "testing")]
+#[derive(Debug, Default)]
+pub(crate) struct Pushed(std::sync::Mutex<std::collections::HashSet<String>>);
+
+#[cfg(feature = "testing")]
+impl Pushed {
+    fn is_new(&self, jid: String) -> bool {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).insert(jid)
+    }
+
+    pub(crate) fn clear(&self) {
+        self.0.lock().unwrap_or_else(std::sync::PoisonError::into_inner).clear();
+    }
 }
 
 /// Describes a [`Client`].
@@ -125,14 +142,14 @@ impl ClientBuilder {
     pub fn build(self) -> Result<Client> {
         let options = self.redis.map_or_else(RedisOptions::from_env, Ok)?;
         let stamps = Stamps::default();
-        let asked = match self.stamps {
+        let fleet = match self.stamps {
             Some(form) => {
                 stamps.set(form);
                 None
             }
-            None => Some(Mutex::default()),
+            None => Some(Fleet::default()),
         };
-        let shared = Shared { sink: Sink::Redis(Store::new(options)), chain: self.chain, stamps, asked };
+        let shared = Shared { sink: Sink::Redis(Store::new(options)), chain: self.chain, stamps, fleet };
         Ok(Client(Arc::new(shared), self.delivery, None))
     }
 }
@@ -168,29 +185,29 @@ impl Client {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) for options that cannot be used.
     pub fn via(&self, redis: RedisOptions) -> Result<Self> {
-        let Shared { sink, chain, stamps, asked } = &*self.0;
+        let Shared { sink, chain, stamps, fleet } = &*self.0;
         let sink = match sink {
             Sink::Redis(_) => Sink::Redis(Store::new(redis)),
             #[cfg(feature = "testing")]
             Sink::Test(sink) => Sink::Test(Arc::clone(sink)),
         };
-        // Who asks the processes asks those of the other Redis.
-        let (stamps, asked) = match asked {
-            Some(_) => (Stamps::default(), Some(Mutex::default())),
+        // The other Redis has processes of its own.
+        let (stamps, fleet) = match fleet {
+            Some(_) => (Stamps::default(), Some(Fleet::default())),
             None => (stamps.clone(), None),
         };
-        Ok(Self(Arc::new(Shared { sink, chain: chain.clone(), stamps, asked }), self.1, self.2.clone()))
+        Ok(Self(Arc::new(Shared { sink, chain: chain.clone(), stamps, fleet }), self.1, self.2.clone()))
     }
 
     /// A client of a server, which minds the stamps.
     #[cfg(feature = "server")]
     pub(crate) fn over(store: Store, chain: Chain, stamps: Stamps) -> Self {
-        Self(Arc::new(Shared { sink: Sink::Redis(store), chain, stamps, asked: None }), Delivery::default(), None)
+        Self(Arc::new(Shared { sink: Sink::Redis(store), chain, stamps, fleet: None }), Delivery::default(), None)
     }
 
     #[cfg(feature = "testing")]
     pub(crate) fn over_test(sink: Arc<dyn TestSink>) -> Self {
-        let shared = Shared { sink: Sink::Test(sink), chain: Chain::default(), stamps: Stamps::default(), asked: None };
+        let shared = Shared { sink: Sink::Test(sink), chain: Chain::default(), stamps: Stamps::default(), fleet: None };
         Self(Arc::new(shared), Delivery::default(), None)
     }
 
@@ -212,7 +229,10 @@ impl Client {
     ///
     /// A dropped call may have pushed the job.
     pub async fn push(&self, payload: Payload) -> Result<Option<Jid>> {
-        let payload = self.passing_on(normalize::complete(payload, self.stamp_form().await)?);
+        let form = self.stamp_form().await;
+        let payload = normalize::complete(payload, *form.as_ref().unwrap_or(&StampForm::default()))?;
+        form.map_err(|error| error.with_jid(normalize::jid(&payload)))?;
+        let payload = self.passing_on(payload)?;
         let Some(payload) = self.through_middleware(payload).await? else { return Ok(None) };
         let jid = normalize::jid(&payload);
         self.write(vec![payload]).await.map_err(|error| error.with_jid(jid.clone()))?;
@@ -225,26 +245,21 @@ impl Client {
         Self(Arc::clone(&self.0), self.1, inherited)
     }
 
-    fn passing_on(&self, mut payload: Payload) -> Payload {
+    fn passing_on(&self, mut payload: Payload) -> Result<Payload> {
         if let Some(inherited) = &self.2 {
             inherited.fill(&mut payload);
+            normalize::check_keys(&payload)?;
         }
-        payload
+        Ok(payload)
     }
 
-    /// How stamps are written now.
-    pub(crate) async fn stamp_form(&self) -> StampForm {
-        let Shared { sink, stamps, asked, .. } = &*self.0;
-        if let (Some(asked), Sink::Redis(store)) = (asked, sink) {
-            // Without an answer the push itself will say what is wrong.
-            if is_due(asked)
-                && let Ok(majors) = store.sidekiqs().await
-            {
-                let old = majors.iter().any(|major| *major < 8);
-                stamps.set(if old { StampForm::Secs } else { StampForm::Millis });
-            }
+    /// How stamps are written now. Fails where Redis cannot be reached.
+    pub(crate) async fn stamp_form(&self) -> Result<StampForm> {
+        let Shared { sink, stamps, fleet, .. } = &*self.0;
+        if let (Some(fleet), Sink::Redis(store)) = (fleet, sink) {
+            fleet.look(store, stamps).await?;
         }
-        stamps.form()
+        Ok(stamps.form())
     }
 
     /// Runs the middleware over a payload; `None` if one stopped it.
@@ -264,6 +279,9 @@ impl Client {
             #[cfg(feature = "testing")]
             Sink::Test(sink) => {
                 for payload in payloads {
+                    if self.1.once && !sink.pushed().is_new(jid_of(&payload)?) {
+                        continue;
+                    }
                     sink.accept(self, payload).await?;
                 }
                 Ok(())
@@ -335,15 +353,6 @@ fn jid_of(payload: &Payload) -> Result<String> {
     let jid =
         normalize::jid(payload).ok_or_else(|| Error::payload("a job without a jid cannot be pushed idempotently"))?;
     Ok(jid.to_string())
-}
-
-fn is_due(asked: &Mutex<Option<Instant>>) -> bool {
-    let mut last = asked.lock().unwrap_or_else(PoisonError::into_inner);
-    if last.is_some_and(|last| last.elapsed() < ASK_AGAIN) {
-        return false;
-    }
-    *last = Some(Instant::now());
-    true
 }
 
 impl fmt::Debug for Client {

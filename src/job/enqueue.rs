@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::args::Args;
 use super::options::JobOptions;
 use crate::client::{Bulk, Client};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::payload::{Jid, Payload};
 use crate::time::EpochSecs;
 
@@ -63,7 +63,7 @@ impl<A: Args> Setter<A> {
         async move { client.push(payload?).await }
     }
 
-    /// As [`Job::perform_bulk`](crate::Job::perform_bulk).
+    /// As [`Job::perform_bulk`](crate::Job::perform_bulk). To be able to repeat it after an error, keep a [`bulk`](Self::bulk).
     ///
     /// # Errors
     ///
@@ -73,11 +73,21 @@ impl<A: Args> Setter<A> {
         client: &Client,
         args: I,
     ) -> impl Future<Output = Result<Vec<Option<Jid>>>> + Send + use<A, I> {
-        let client = client.clone();
+        let (client, bulk) = (client.clone(), self.bulk(args));
+        async move { client.push_bulk(bulk?).await }
+    }
+
+    /// The jobs that [`perform_bulk`](Self::perform_bulk) pushes, to be given times, or pushed and perhaps repeated by
+    /// [`Client::push_bulk`].
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Args`](crate::ErrorKind::Args) for arguments that cannot be written as JSON.
+    pub fn bulk(self, args: impl IntoIterator<Item = A>) -> Result<Bulk> {
         let mut template = self.options.payload();
         template.insert("class", self.class);
-        let args: Result<Vec<String>> = args.into_iter().map(|args| args.to_json()).collect();
-        async move { client.push_bulk(Bulk::of(template, args?)).await }
+        let args = args.into_iter().map(|args| args.to_json()).collect::<Result<_>>()?;
+        Ok(Bulk::of(template, args))
     }
 
     /// Keys in the order of Ruby's `perform_async`.
@@ -93,6 +103,12 @@ impl<A: Args> Setter<A> {
         let mut payload = self.options.payload();
         payload.insert("class", self.class);
         payload.insert_raw("args", args.to_json()?);
+        if !at.0.is_finite() {
+            return Err(Error::payload(format!(
+                "Job 'at' must be a Numeric timestamp: that of {} is not finite",
+                self.class
+            )));
+        }
         // One in the past is pushed at once, without `at`.
         if at > EpochSecs::now() {
             payload.insert_raw("at", at.to_string());

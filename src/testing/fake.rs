@@ -2,7 +2,7 @@ use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::runners::{BoxFuture, Runners};
-use crate::client::{Client, TestSink};
+use crate::client::{Client, Pushed, TestSink};
 use crate::error::Result;
 use crate::job::{BlockingJob, Job, JobError};
 use crate::payload::Payload;
@@ -20,6 +20,7 @@ pub struct Fake(Arc<Kept>);
 struct Kept {
     jobs: Mutex<Vec<Payload>>,
     runners: Mutex<Runners>,
+    pushed: Pushed,
 }
 
 impl Fake {
@@ -71,9 +72,10 @@ impl Fake {
         lock(&self.0.jobs).iter().filter(|payload| which(payload)).cloned().collect()
     }
 
-    /// Forgets everything: `Sidekiq::Job.clear_all`.
+    /// Forgets everything, what was pushed idempotently too: `Sidekiq::Job.clear_all`.
     pub fn clear(&self) {
         lock(&self.0.jobs).clear();
+        self.0.pushed.clear();
     }
 
     /// Forgets the jobs of one class: `HardJob.clear`.
@@ -163,6 +165,10 @@ impl Kept {
 }
 
 impl TestSink for Kept {
+    fn pushed(&self) -> &Pushed {
+        &self.pushed
+    }
+
     fn accept<'a>(&'a self, _client: &'a Client, payload: Payload) -> BoxFuture<'a, Result<()>> {
         lock(&self.jobs).push(payload);
         Box::pin(async { Ok(()) })
@@ -264,5 +270,22 @@ mod tests {
         assert_eq!(fake.jobs().len(), 2);
         fake.clear_in("slow");
         assert_eq!(fake.jobs().len(), 0);
+    }
+
+    #[tokio::test]
+    async fn takes_an_idempotent_push_once() {
+        let fake = Fake::new();
+        let job = || Payload::parse(r#"{"class":"A","args":[],"jid":"once"}"#).unwrap();
+        let client = fake.client().idempotent();
+        for _ in 0..2 {
+            assert_eq!(client.push(job()).await.unwrap().unwrap().as_str(), "once");
+        }
+        assert_eq!(fake.jobs().len(), 1);
+        // A push that is not idempotent neither looks for the mark nor leaves one.
+        fake.client().push(job()).await.unwrap();
+        assert_eq!(fake.jobs().len(), 2);
+        fake.clear();
+        client.push(job()).await.unwrap();
+        assert_eq!(fake.jobs().len(), 1);
     }
 }

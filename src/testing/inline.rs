@@ -1,14 +1,17 @@
 use std::sync::Arc;
 
 use super::runners::{BoxFuture, Runners};
-use crate::client::{Client, TestSink};
+use crate::client::{Client, Pushed, TestSink};
 use crate::error::{Error, Result};
 use crate::job::{BlockingJob, Job};
 use crate::payload::Payload;
 
 /// Runs jobs where they are pushed: a failure is an error of the push.
 #[derive(Debug, Default)]
-pub struct Inline(Runners);
+pub struct Inline {
+    runners: Runners,
+    pushed: Pushed,
+}
 
 impl Inline {
     /// One that knows no job.
@@ -19,14 +22,14 @@ impl Inline {
     /// Lets it run a job.
     #[must_use]
     pub fn register<J: Job>(mut self, job: J) -> Self {
-        self.0.add(job);
+        self.runners.add(job);
         self
     }
 
     /// Lets it run a blocking job, on the thread that pushes it.
     #[must_use]
     pub fn register_blocking<J: BlockingJob>(mut self, job: J) -> Self {
-        self.0.add_blocking(job);
+        self.runners.add_blocking(job);
         self
     }
 
@@ -37,10 +40,14 @@ impl Inline {
 }
 
 impl TestSink for Inline {
+    fn pushed(&self) -> &Pushed {
+        &self.pushed
+    }
+
     fn accept<'a>(&'a self, client: &'a Client, payload: Payload) -> BoxFuture<'a, Result<()>> {
         Box::pin(async move {
             let class = payload.display_class().to_owned();
-            let Some(runner) = self.0.of(&class) else {
+            let Some(runner) = self.runners.of(&class) else {
                 return Err(Error::config(format!("{class} is not registered with `testing::Inline`")));
             };
             let outcome = runner(client.clone(), payload).await;

@@ -98,7 +98,7 @@ impl Pusher {
         }
         let jobs = self.batch.len();
         let bulk = Bulk::new(self.template.clone(), self.batch.drain(..))?.batch_size(BATCH);
-        let bulk = if let Some(at) = self.at { bulk.at([at]) } else { bulk };
+        let bulk = if let Some(at) = self.at { bulk.all_at(at) } else { bulk };
         if let Err(error) = self.client.push_bulk(bulk).await {
             // The batch as a whole: nothing of it is through, unless nobody knows.
             let failure = Failure::from(error);
