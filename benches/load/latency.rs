@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ferrokiq::{Client, Context, Payload};
 
 use crate::drain::Countdown;
-use crate::{Outcome, Setting, tell};
+use crate::{Outcome, Setting, queue, tell};
 
 /// Microseconds by the clock that all processes of this machine share.
 fn now_us() -> u64 {
@@ -38,14 +38,15 @@ pub(crate) async fn measure(setting: &Setting, _rate: u64) -> Outcome {
     Ok(())
 }
 
-/// Pushes at an even rate, each job awaited.
+/// Pushes at an even rate to one queue after the other, each job awaited.
 pub(crate) async fn produce(setting: &Setting, rate: u64) -> Outcome {
     let client = Client::from_env()?;
-    client.push(Payload::new("LatencyJob", [now_us().into()])).await?;
+    let job = |number: usize| Payload::new("LatencyJob", [now_us().into()]).with_queue(&queue(number % setting.queues));
+    client.push(job(0)).await?;
     let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / rate as f64));
-    for _ in 1..setting.jobs {
+    for number in 1..setting.jobs {
         ticks.tick().await;
-        client.push(Payload::new("LatencyJob", [now_us().into()])).await?;
+        client.push(job(number)).await?;
     }
     Ok(())
 }

@@ -44,6 +44,7 @@ async fn refuse_what_is_nobodys_business() {
         (&claim, "worker"),
         (&beat, "worker"),
         ("ZADD ferrokiq:alive 1 x", "worker"),
+        ("CLIENT TRACKING ON", "worker"),
         ("HGETALL 20261124-marks", "operator"),
         // The rest of the Redis, and the server itself.
         ("SET queue:default x", "worker operator"),

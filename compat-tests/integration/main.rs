@@ -24,3 +24,4 @@ mod sentinel;
 mod support;
 #[cfg(feature = "tool")]
 mod top;
+mod watching;

@@ -133,10 +133,19 @@ async fn takes_identical_payloads_for_two_jobs() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn runs_a_queue_in_order_where_there_is_one_slot() {
+    in_order(&["default", "other"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn runs_a_queue_without_a_waiter_in_order_where_there_is_one_slot() {
+    in_order(&["a", "b", "c", "d", "e", "f", "g", "h", "default", "other"]).await;
+}
+
+async fn in_order(queues: &[&str]) {
     let redis = Redis::start().await;
     let ran = Arc::new(Mutex::new(Vec::new()));
     let told = Arc::clone(&ran);
-    let builder = Server::builder().concurrency(1).queues(["default", "other"]).register_fn(
+    let builder = Server::builder().concurrency(1).queues(queues.iter().copied()).register_fn(
         "Numbered",
         move |_cx: Context, (number, slow): (usize, bool)| {
             told.lock().unwrap().push(number);

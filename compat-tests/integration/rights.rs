@@ -9,6 +9,7 @@ use ferrokiq::time::EpochSecs;
 use ferrokiq::{Client, Context, JobError, JobResult, Payload, Server, ServerBuilder};
 
 use crate::support::{Redis, Running, USERS, eventually, nothing};
+use crate::watching::Started;
 
 /// Changes what the worker may do, and forgets what it was refused.
 async fn let_the_worker(redis: &Redis, rights: &[&str]) {
@@ -143,4 +144,19 @@ async fn take_a_push_that_was_refused_when_it_is_pushed_again() {
         assert_eq!(push().await, (true, true));
         assert_eq!((redis.size("queue:default").await, redis.size("schedule").await), (1, 1));
     }
+}
+
+#[tokio::test]
+async fn poll_queues_beyond_the_first_eight_where_tracking_is_refused() {
+    let redis = Redis::start().await;
+    let_the_worker(&redis, &["-client|tracking", "+client|unblock"]).await;
+    let started = Started::default();
+    let running = Running::start(&redis, started.builder());
+    eventually("it may not track", async || was_refused(&redis, "client|tracking")).await;
+    for _ in 0..3 {
+        started.push(&redis, "q39").await;
+    }
+    let asked: usize = redis.refusals().unwrap().iter().map(|refusal| refusal["count"].parse::<usize>().unwrap()).sum();
+    assert_eq!(asked, 1, "it is not tried again at once");
+    stop(running, &redis).await;
 }

@@ -98,6 +98,11 @@ impl Private {
         Self { identity: identity.to_owned(), index: keys::batches(identity), prefix: keys::batch_prefix(identity) }
     }
 
+    /// The key that exists while this process lives; each sign of life writes it.
+    pub(super) fn alive(&self) -> String {
+        keys::alive(&self.identity)
+    }
+
     /// The private list of claim `number` for jobs of `queue`.
     pub(crate) fn list(&self, number: u64, queue: &str) -> String {
         format!("{}{number}|{queue}", self.prefix)

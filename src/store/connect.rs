@@ -13,6 +13,8 @@ use redis::{
 use tokio::sync::Notify;
 
 use super::error::Unreachable;
+#[cfg(feature = "server")]
+use super::invalidations::Invalidations;
 use super::meter::Meter;
 use super::options::RedisOptions;
 use super::sentinel::{Address, Primary, Sentinels};
@@ -105,14 +107,25 @@ impl Connector {
     async fn open(&self, info: ConnectionInfo, patience: Duration, meter: &Meter) -> RedisResult<Wire> {
         let (ended, era) = (Arc::new(AtomicBool::new(false)), self.era.begin());
         let (seen, notify) = (EndsWith(Arc::clone(&ended)), Arc::clone(&self.ended));
+        #[cfg(feature = "server")]
+        let invalidations = Arc::new(Invalidations::default());
+        #[cfg(feature = "server")]
+        let reported = Arc::clone(&invalidations);
         let config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.options.connect_timeout))
             .set_response_timeout(None)
             .set_push_sender(move |push: PushInfo| {
                 let EndsWith(seen) = &seen;
-                if push.kind == PushKind::Disconnection {
-                    seen.store(true, Ordering::Release);
-                    notify.notify_one();
+                match push.kind {
+                    PushKind::Disconnection => {
+                        seen.store(true, Ordering::Release);
+                        notify.notify_one();
+                        #[cfg(feature = "server")]
+                        reported.wake();
+                    }
+                    #[cfg(feature = "server")]
+                    PushKind::Invalidate => reported.add(push.data),
+                    _ => {}
                 }
                 Ok::<(), redis::aio::SendError>(())
             });
@@ -132,7 +145,17 @@ impl Connector {
                 }
             };
         let runtime = tokio::runtime::Handle::current().id();
-        Ok(Wire { connection, ended, runtime, post: None, era, patience, progress })
+        Ok(Wire {
+            connection,
+            ended,
+            runtime,
+            #[cfg(feature = "server")]
+            invalidations,
+            post: None,
+            era,
+            patience,
+            progress,
+        })
     }
 }
 

@@ -7,6 +7,8 @@ mod connect;
 mod credentials;
 mod deploy;
 mod error;
+#[cfg(feature = "server")]
+mod invalidations;
 mod keys;
 mod link;
 mod meter;
@@ -42,6 +44,8 @@ pub(crate) mod registration;
 pub(crate) mod sets;
 #[cfg(feature = "server")]
 pub(crate) mod settle;
+#[cfg(feature = "server")]
+pub(crate) mod tracking;
 
 pub(crate) mod iteration;
 

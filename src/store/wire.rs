@@ -8,6 +8,8 @@ use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvoca
 
 #[cfg(feature = "server")]
 use super::error::failed;
+#[cfg(feature = "server")]
+use super::invalidations::Invalidations;
 use super::progress::Progress;
 use super::sentinel::Post;
 #[cfg(feature = "server")]
@@ -21,6 +23,9 @@ pub(super) struct Wire {
     pub(super) ended: Arc<AtomicBool>,
     /// The runtime that drives it. On another one a request may wait for a runtime that nobody polls.
     pub(super) runtime: tokio::runtime::Id,
+    /// Where its driver puts the names of changed keys; only a [tracking](super::tracking) connection gets any.
+    #[cfg(feature = "server")]
+    pub(super) invalidations: Arc<Invalidations>,
     /// With sentinels: what tells that another server is the primary now.
     pub(super) post: Option<Post>,
     pub(super) era: Era,

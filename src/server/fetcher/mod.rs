@@ -8,11 +8,13 @@ mod acknowledger;
 mod basic;
 mod batch;
 mod holdings;
+mod idle;
 mod memory;
 mod reliable;
 mod retrier;
 mod settler;
 mod unacknowledged;
+mod watcher;
 
 use std::pin::pin;
 use std::sync::Arc;

@@ -1,11 +1,12 @@
 use std::ops::Range;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
+use super::idle::Idle;
+use super::watcher::Watcher;
 use super::{Batch, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::store::claims::BlockingWire;
@@ -14,7 +15,8 @@ use crate::store::{backoff, is_refusal, queue_key};
 /// Jobs move into private lists of this process and leave them only when they are done, retried, dead or requeued.
 ///
 /// While there is work, one script claims many jobs at once. While there is none, a waiter per queue lets Redis block
-/// until a job is moved to it; queues beyond the first eight are looked at by the script now and then.
+/// until a job is moved to it. Of queues beyond the first eight, Redis reports when a job is pushed to them, to one
+/// [`Watcher`] for all of them; where Redis does not, the script looks at them now and then.
 #[derive(Debug)]
 pub(crate) struct Reliable {
     source: Source,
@@ -25,69 +27,42 @@ pub(crate) struct Reliable {
     /// The order of this claim, kept to save the allocation.
     order: Vec<usize>,
     idle: Arc<Idle>,
+    /// The waiters, and the watcher if there are more queues than waiters.
     waiters: JoinSet<()>,
+    /// When the last claim found fewer jobs than wanted, or something stirred after it. For a moment, claims leave out queues that
+    /// are known to be empty.
+    drained: Option<Instant>,
     /// Keys that are no lists and were complained about.
     complained: Vec<String>,
     nap: Duration,
 }
 
-/// Whether waiters should wait, and whether one of them brought something.
-///
-/// A queue is either waited at or claimed from, never both: two answers on two connections may overtake each other, and a capsule with
-/// one slot runs a queue in order.
-#[derive(Debug, Default)]
-struct Idle {
-    wait: AtomicBool,
-    changed: Notify,
-    stirred: Notify,
-    /// By queue: whether its waiter has asked Redis and not yet handed over what came.
-    asked: Vec<AtomicBool>,
-}
-
-impl Idle {
-    /// Whether the waiter of a queue may ask now. If so, nobody claims from it until [`answered`](Self::answered).
-    fn ask(&self, queue: usize) -> bool {
-        self.asked[queue].store(true, Ordering::SeqCst);
-        // Whoever claims says so first and looks at `asked` after; this is the other way round, so one of both sees the other.
-        let may = self.wait.load(Ordering::SeqCst);
-        if !may {
-            self.answered(queue);
-        }
-        may
-    }
-
-    fn answered(&self, queue: usize) {
-        self.asked[queue].store(false, Ordering::SeqCst);
-    }
-
-    fn is_asked(&self, queue: usize) -> bool {
-        self.asked.get(queue).is_some_and(|asked| asked.load(Ordering::SeqCst))
-    }
-}
-
-/// Waiters, and so connections, a capsule has at most.
+/// Waiters, each with a connection, a capsule has at most.
 const MAX_WAITERS: usize = 8;
 /// Queues a claim asks first; the others only if those have too little. Each costs Redis and this process a little, whatever it holds.
 const ASKED_FIRST: usize = 16;
+/// How long a claim may rely on what the watcher knows: after a busy while the reports may still lie unread.
+const FRESH: Duration = Duration::from_millis(10);
 /// Jobs of one claim, whatever is wanted.
 const MAX_CLAIM: usize = 1_600;
-/// Pause between looks at queues nobody waits at; it doubles from the first to the second while nothing comes.
+/// Pause between looks at queues that have no waiter and of which Redis reports nothing; it doubles from the first to the second while nothing comes.
 const NAP: (Duration, Duration) = (Duration::from_millis(250), Duration::from_secs(1));
-/// The same where waiters cover every queue: only a safety net.
+/// The same where a push to any queue wakes the fetcher: only a safety net.
 const LONG_NAP: Duration = Duration::from_secs(5);
 
 impl Reliable {
     pub(super) fn new(source: Source) -> Self {
         let queues: Vec<_> =
             source.capsule.weights().iter().map(|(name, _)| (Arc::from(name.as_str()), queue_key(name))).collect();
-        let asked = queues.iter().take(MAX_WAITERS).map(|_| AtomicBool::new(false)).collect();
+        let idle = Idle::new(queues.len().min(MAX_WAITERS), queues.len());
         Self {
             source,
             queues,
             unanswered: None,
             order: Vec::new(),
-            idle: Arc::new(Idle { asked, ..Idle::default() }),
+            idle: Arc::new(idle),
             waiters: JoinSet::new(),
+            drained: None,
             complained: Vec::new(),
             nap: NAP.0,
         }
@@ -110,6 +85,7 @@ impl Reliable {
     }
 
     async fn claim(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
+        let drained = self.drained.take().is_some_and(|at| at.elapsed() < FRESH);
         if self.unanswered.is_some() {
             // It may have moved jobs of any queue.
             self.order.clear();
@@ -121,21 +97,28 @@ impl Reliable {
             self.source.rest().await;
             return Ok(Vec::new());
         }
-        self.order.retain(|queue| !self.idle.is_asked(*queue));
+        let Idle { watched, .. } = &*self.idle;
+        self.order.retain(|queue| !(self.idle.is_asked(*queue) || drained && watched.is_empty(*queue)));
         let first = self.order.len().min(ASKED_FIRST);
         if first == 0 {
+            self.drained = Some(Instant::now());
             return Ok(Vec::new());
         }
         let mut batches = self.claim_from(0..first, want).await?;
-        let have: usize = batches.iter().map(|batch| batch.jobs()).sum();
+        let jobs = |batches: &[Arc<Batch>]| batches.iter().map(|batch| batch.jobs()).sum::<usize>();
+        let have = jobs(&batches);
         if have < want && first < self.order.len() {
             match self.claim_from(first..self.order.len(), want - have).await {
                 Ok(others) => batches.extend(others),
                 Err(error) if batches.is_empty() => return Err(error),
-                // The next claim asks for it again.
-                Err(error) => tracing::debug!(%error, "only some queues were asked for jobs"),
+                Err(error) => {
+                    // The next claim asks for it again.
+                    tracing::debug!(%error, "only some queues were asked for jobs");
+                    return Ok(batches);
+                }
             }
         }
+        self.drained = (jobs(&batches) < want).then(Instant::now);
         Ok(batches)
     }
 
@@ -189,14 +172,25 @@ impl Reliable {
                 };
                 self.waiters.spawn(waiter.run());
             }
+            let watched: Vec<Arc<str>> = self.queues[waited_for..].iter().map(|(_, key)| key.as_str().into()).collect();
+            if !watched.is_empty() {
+                let places = waited_for..self.queues.len();
+                let watcher = Watcher::new(self.source.clone(), Arc::clone(&self.idle), places, watched);
+                self.waiters.spawn(watcher.run());
+            }
         }
         self.idle.wait.store(true, Ordering::SeqCst);
         self.idle.changed.notify_waiters();
-        let nap = if waited_for == self.queues.len() { LONG_NAP } else { self.nap };
+        let woken_by_all = waited_for == self.queues.len() || self.idle.watched.is_covered();
+        let nap = if woken_by_all { LONG_NAP } else { self.nap };
         self.nap = (self.nap * 2).min(NAP.1);
         tokio::select! {
-            () = self.idle.stirred.notified() => self.nap = NAP.0,
-            () = tokio::time::sleep(nap) => {}
+            () = self.idle.stirred.notified() => {
+                self.nap = NAP.0;
+                self.drained = self.drained.map(|_| Instant::now());
+            }
+            // The next claim looks at every queue.
+            () = tokio::time::sleep(nap) => self.drained = None,
             () = self.source.handle.quieted() => {}
         }
     }
