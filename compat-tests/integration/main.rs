@@ -16,6 +16,7 @@ mod otel;
 mod outages;
 mod ownership;
 mod promises;
+mod promotion;
 mod reliable;
 mod retries;
 mod rights;

@@ -3,12 +3,8 @@
 use super::{SortedEntry, SortedSet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::Payload;
-use crate::store::sets::{DeadLimits, Promotion, WaitingSet};
+use crate::store::sets::{Promotion, WaitingSet};
 use crate::time::{EpochSecs, StampForm};
-
-/// What Sidekiq keeps of the dead unless told otherwise.
-const DEAD_AGE: f64 = 180.0 * 24.0 * 60.0 * 60.0;
-const DEAD_JOBS: u64 = 10_000;
 
 /// Entries one script moves.
 const BATCH: usize = 100;
@@ -158,11 +154,7 @@ impl SortedSet {
     pub async fn kill_many(&self, entries: &[SortedEntry]) -> Result<Moved> {
         let mut moved = Moved::default();
         for batch in entries.chunks(BATCH) {
-            let now = EpochSecs::now().0;
-            // No two of one score: the Web UI deletes by it.
-            let score = |at: usize| EpochSecs(now + at as f64 * 1e-6).to_string();
-            let bury = |(at, entry)| (SortedEntry::bytes(entry), Promotion::Bury { score: score(at) });
-            let batch: Vec<_> = batch.iter().enumerate().map(bury).collect();
+            let batch: Vec<_> = batch.iter().map(|entry| (entry.bytes(), Promotion::Bury)).collect();
             moved += self.promote(&batch).await?;
         }
         Ok(moved)
@@ -255,8 +247,7 @@ impl SortedSet {
     }
 
     async fn promote(&self, promotions: &[(&[u8], Promotion<'_>)]) -> Result<Moved> {
-        let limits = DeadLimits { age: DEAD_AGE, keep: DEAD_JOBS };
-        let (done, stuck) = self.api.store.promote(self.set, promotions, limits, EpochSecs::now()).await?;
+        let (done, stuck) = self.api.store.promote(self.set, promotions, None).await?;
         Ok(Moved { done, gone: promotions.len().saturating_sub(done + stuck), stuck })
     }
 }

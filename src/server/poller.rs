@@ -1,16 +1,16 @@
 //! Moves due jobs of `retry` and `schedule` to their queues.
 
+mod sweep;
+
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::error::Result;
 use crate::payload::{Payload, is_routable_queue};
 use crate::server::core::Core;
-use crate::store::sets::{Due, Promotion, WaitingSet};
+use crate::store::is_refusal;
+use crate::store::sets::{Promotion, WaitingSet};
 use crate::time::EpochSecs;
-
-/// Members one script moves: a quarter of a millisecond of Redis.
-const BATCH: usize = 100;
+use sweep::Sweeper;
 
 /// Looks at both sets at random intervals, so that all processes together look as often as one should.
 pub(crate) async fn run(core: Arc<Core>) {
@@ -22,15 +22,25 @@ pub(crate) async fn run(core: Arc<Core>) {
     if !pause(&core, first).await {
         return;
     }
-    if let Err(error) = core.store.clean_up_processes().await {
-        outage.note("cleaning up dead processes failed", &error);
-    }
+    let mut sweepers = [WaitingSet::Retry, WaitingSet::Schedule].map(|set| Sweeper::new(&core, set));
+    let mut is_clean = false;
     loop {
-        for set in [WaitingSet::Retry, WaitingSet::Schedule] {
-            match enqueue_due(&core, set).await {
-                Ok(()) => outage.over(),
-                Err(error) => outage.note("enqueueing due jobs failed", &error),
+        if !is_clean {
+            match core.store.clean_up_processes().await {
+                // What Redis refuses is not an outage, and would be refused again.
+                Err(error) if is_refusal(&error) => {
+                    tracing::error!(%error, "cleaning up dead processes failed");
+                    is_clean = true;
+                }
+                Err(error) => outage.note("cleaning up dead processes failed", &error),
+                Ok(()) => {
+                    outage.over();
+                    is_clean = true;
+                }
             }
+        }
+        for sweeper in &mut sweepers {
+            sweeper.run(&core).await;
         }
         if !pause(&core, interval(&core).await).await {
             return;
@@ -60,41 +70,6 @@ fn spread(average: Duration, processes: usize, dice: f64) -> Duration {
     average.mul_f64(if processes < 10 { dice + 0.5 } else { dice * 2.0 })
 }
 
-/// Everything that is due now, batch by batch.
-pub(crate) async fn enqueue_due(core: &Core, set: WaitingSet) -> Result<()> {
-    let mut stuck = 0;
-    let telemetry = if set == WaitingSet::Retry { &core.telemetry.retry } else { &core.telemetry.schedule };
-    let Due { mut now, mut members, first } = core.store.due(set, stuck, BATCH).await?;
-    telemetry.lateness.set(first.map_or(0.0, |first| (now - first).max(0.0)));
-    while !members.is_empty() && !core.handle.is_quiet() {
-        let moment = EpochSecs(now);
-        let mut plans = Vec::with_capacity(members.len());
-        for member in &members {
-            plans.push(plan(core, member, moment).await);
-        }
-        let promotions: Vec<(&[u8], Promotion<'_>)> =
-            members.iter().zip(&plans).map(|(member, plan)| (member.as_slice(), plan.promotion(moment))).collect();
-        // The next members are asked for behind the promotion of these, on the same connection and so after it.
-        let (promoted, next) = tokio::join!(
-            core.store.promote(set, &promotions, core.dead_limits(), moment),
-            core.store.due(set, stuck, BATCH)
-        );
-        let (moved, left) = promoted?;
-        tracing::debug!(jobs = moved, "enqueued due jobs");
-        telemetry.promoted.add(moved);
-        Due { now, members, .. } = next?;
-        if left > 0 {
-            tracing::error!(
-                jobs = left,
-                "due jobs stay where they are: their queues are no lists, or may not be written"
-            );
-            stuck += left;
-            Due { now, members, .. } = core.store.due(set, stuck, BATCH).await?;
-        }
-    }
-    Ok(())
-}
-
 /// Where one member goes.
 #[derive(Debug, PartialEq)]
 enum Plan {
@@ -104,11 +79,11 @@ enum Plan {
 }
 
 impl Plan {
-    fn promotion(&self, now: EpochSecs) -> Promotion<'_> {
+    fn promotion(&self) -> Promotion<'_> {
         match self {
             Self::Push { queue, bytes } => Promotion::Push { queue, bytes },
             Self::Later { score, bytes } => Promotion::Later { score: EpochSecs(*score).to_string(), bytes },
-            Self::Bury => Promotion::Bury { score: now.to_string() },
+            Self::Bury => Promotion::Bury,
         }
     }
 }

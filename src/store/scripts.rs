@@ -3,10 +3,13 @@
 use once_cell::sync::Lazy;
 use redis::Script;
 
+/// `NAME = "file";` or, for a script that begins with functions it shares with others, `NAME = "lib/functions" + "file";`.
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident = $file:literal;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $file:literal $(+ $rest:literal)?;)*) => {
         $($(#[$doc])* pub(in crate::store) static $name: Lazy<Script> =
-            Lazy::new(|| Script::new(include_str!(concat!("lua/", $file, ".lua"))));)*
+            Lazy::new(|| Script::new(concat!(
+                include_str!(concat!("lua/", $file, ".lua")) $(, include_str!(concat!("lua/", $rest, ".lua")))?
+            )));)*
     };
 }
 
@@ -29,10 +32,10 @@ mod server {
         SETTLE = "settle";
         /// Moves jobs from a private list back to their queue.
         REQUEUE = "requeue";
-        /// Lists due members of a sorted set by Redis's own clock.
-        DUE = "due";
+        /// Reads due members of a sorted set by Redis's own clock.
+        DUE = "lib/dead" + "due";
         /// Moves due members out of a sorted set.
-        PROMOTE = "promote";
+        PROMOTE = "lib/dead" + "promote";
         /// Moves jobs from queues back into a sorted set.
         PUT_BACK = "put_back";
         /// Enters a process into the registry.

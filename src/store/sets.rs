@@ -1,8 +1,9 @@
 //! The sorted sets `schedule`, `retry` and `dead`.
 
+use std::ops::RangeInclusive;
+
 use super::{Store, keys, scripts};
 use crate::error::Result;
-use crate::time::EpochSecs;
 
 /// A sorted set that holds jobs until a time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -13,7 +14,7 @@ pub(crate) enum WaitingSet {
 }
 
 impl WaitingSet {
-    pub(super) fn key(self) -> &'static str {
+    pub(crate) fn key(self) -> &'static str {
         match self {
             Self::Retry => keys::RETRY,
             Self::Schedule => keys::SCHEDULE,
@@ -22,13 +23,56 @@ impl WaitingSet {
     }
 }
 
+/// Bytes that one script or answer carries, as a rule: about a millisecond of Redis. A job that is larger goes alone.
+pub(crate) const BUDGET: usize = 1 << 20;
+
+/// Bytes of due members that are read at once. Moving them takes twice that, old payload and new, and stays within the budget.
+pub(crate) const READ: usize = BUDGET / 4;
+
+/// Jobs that one script moves at most: a quarter of a millisecond of Redis.
+pub(crate) const BATCH: usize = 100;
+
+/// Splits items into batches of [`BATCH`] items and [`BUDGET`] bytes at most; an item that is larger is a batch of its own.
+pub(crate) fn batches<T>(items: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
+    let mut rest = items;
+    std::iter::from_fn(move || {
+        let mut room = BUDGET;
+        let fits = |item: &&T| {
+            let left = room.checked_sub(bytes(item));
+            room = left.unwrap_or(0);
+            left.is_some()
+        };
+        let count = rest.iter().take(BATCH).take_while(fits).count().max(1).min(rest.len());
+        let (batch, after) = rest.split_at(count);
+        rest = after;
+        (count > 0).then_some(batch)
+    })
+}
+
+/// Which due members to read.
+#[derive(Clone, Debug)]
+pub(crate) struct Look {
+    /// Rank to begin at.
+    pub(crate) from: usize,
+    /// Sizes in bytes; members of other sizes are passed over.
+    pub(crate) sizes: RangeInclusive<usize>,
+    /// Members larger than this go to the dead set as they are.
+    pub(crate) max_payload: usize,
+}
+
 /// Members of a set whose time has come.
 #[derive(Debug)]
 pub(crate) struct Due {
     /// Epoch seconds by Redis's clock.
     pub(crate) now: f64,
     pub(crate) members: Vec<Vec<u8>>,
-    /// The time of the first of them.
+    /// Members between the rank where the look began and the rank where it ended that are of another size.
+    pub(crate) passed: usize,
+    /// Members that were too large for a payload and are in the dead set now.
+    pub(crate) buried: usize,
+    /// Whether there are due members behind these.
+    pub(crate) more: bool,
+    /// The time of the first member at or behind the rank where the look began, in epoch seconds.
     pub(crate) first: Option<f64>,
 }
 
@@ -55,38 +99,77 @@ pub(crate) enum Promotion<'a> {
     Push { queue: &'a str, bytes: &'a str },
     /// Back to the schedule at this score, as these bytes.
     Later { score: String, bytes: &'a str },
-    /// To the dead set, unchanged.
-    Bury { score: String },
+    /// To the dead set, unchanged, with the time of Redis as its score.
+    Bury,
+}
+
+impl Promotion<'_> {
+    /// Bytes of its new payload.
+    fn len(&self) -> usize {
+        match self {
+            Self::Push { bytes, .. } | Self::Later { bytes, .. } => bytes.len(),
+            Self::Bury => 0,
+        }
+    }
 }
 
 impl Store {
-    /// Up to `n` members that are due by Redis's clock, passing over the first `skip`; with the time there.
-    pub(crate) async fn due(&self, set: WaitingSet, skip: usize, n: usize) -> Result<Due> {
-        let (now, members, first): (String, _, Option<String>) =
-            self.eval("look for due jobs", scripts::DUE.key(set.key()).arg(skip).arg(n)).await?;
+    /// Reads due members by Redis's clock, [`BATCH`] and [`READ`] bytes at most, and at least one if there is one.
+    pub(crate) async fn due(&self, set: WaitingSet, look: &Look, limits: DeadLimits) -> Result<Due> {
+        let mut due = scripts::DUE.key(set.key());
+        due.key(keys::DEAD).arg(look.from).arg(BATCH).arg(READ).arg(*look.sizes.start()).arg(*look.sizes.end());
+        due.arg(look.max_payload).arg(limits.age).arg(limits.rank());
+        let (now, members, passed, buried, more, first): (String, _, _, _, _, Option<String>) =
+            self.eval("look for due jobs", &due).await?;
         let first = first.and_then(|score| score.parse().ok());
-        Ok(Due { now: now.parse().unwrap_or_default(), members, first })
+        Ok(Due { now: now.parse().unwrap_or_default(), members, passed, buried, more, first })
     }
 
-    /// Moves due members to where they belong. Returns how many were moved and how many stay because their queue's key
-    /// is no list; the others were moved by another poller.
+    /// Moves members to where they belong, [`BATCH`] and about [`BUDGET`] bytes in one script; `limits` trim the dead set after a burial.
+    /// Returns how many were moved and how many stay because the key they belong in holds something else or may not be written; the others
+    /// were moved by another poller.
+    ///
+    /// After an error the batches before are moved.
     pub(crate) async fn promote(
         &self,
         set: WaitingSet,
         promotions: &[(&[u8], Promotion<'_>)],
-        limits: DeadLimits,
-        now: EpochSecs,
+        limits: Option<DeadLimits>,
     ) -> Result<(usize, usize)> {
-        let mut promote = scripts::PROMOTE.key(set.key());
-        promote.key(keys::QUEUES).key(keys::SCHEDULE).key(keys::DEAD).arg(now.0 - limits.age).arg(limits.rank());
-        for (member, promotion) in promotions {
-            promote.arg(*member);
-            match promotion {
-                Promotion::Push { queue, bytes } => promote.arg("push").arg(*queue).arg(*bytes),
-                Promotion::Later { score, bytes } => promote.arg("later").arg(score).arg(*bytes),
-                Promotion::Bury { score } => promote.arg("bury").arg(score).arg(*member),
+        let (mut moved, mut stuck) = (0, 0);
+        for batch in batches(promotions, |(member, promotion)| member.len() + promotion.len()) {
+            let mut promote = scripts::PROMOTE.key(set.key());
+            promote.key(keys::QUEUES).key(keys::SCHEDULE).key(keys::DEAD);
+            match limits {
+                Some(limits) => promote.arg(limits.age).arg(limits.rank()),
+                None => promote.arg("").arg(""),
             };
+            for (member, promotion) in batch {
+                promote.arg(*member);
+                match promotion {
+                    Promotion::Push { queue, bytes } => promote.arg("push").arg(*queue).arg(*bytes),
+                    Promotion::Later { score, bytes } => promote.arg("later").arg(score).arg(*bytes),
+                    Promotion::Bury => promote.arg("bury").arg("").arg(""),
+                };
+            }
+            let (more_moved, more_stuck): (usize, usize) = self.eval("promote", &promote).await?;
+            moved += more_moved;
+            stuck += more_stuck;
         }
-        self.eval("promote", &promote).await
+        Ok((moved, stuck))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn batches_are_bounded_by_number_and_bytes_and_leave_nothing_out() {
+        let sizes = |bytes: &[usize]| -> Vec<usize> { batches(bytes, |bytes| *bytes).map(<[usize]>::len).collect() };
+        assert_eq!(sizes(&[]), [] as [usize; 0]);
+        assert_eq!(sizes(&[1; 250]), [100, 100, 50]);
+        assert_eq!(sizes(&[7 * BUDGET; 3]), [1, 1, 1], "one that is too large goes alone");
+        assert_eq!(sizes(&[BUDGET / 2, BUDGET / 2, 1, BUDGET, 0, 2 * BUDGET, 1]), [2, 1, 2, 1, 1]);
     }
 }

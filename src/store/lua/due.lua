@@ -1,9 +1,41 @@
--- Members of a sorted set that are due, by the clock of Redis.
--- KEYS  1 sorted set
--- ARGV  1 members to pass over, 2 members at most
--- Returns { epoch seconds, members, score of the first }
-local now = redis.call('TIME')
-local secs = string.format('%d.%06d', now[1], now[2])
-local members = redis.call('ZRANGE', KEYS[1], '-inf', secs, 'BYSCORE', 'LIMIT', ARGV[1], ARGV[2])
-local first = redis.call('ZRANGE', KEYS[1], '-inf', secs, 'BYSCORE', 'LIMIT', ARGV[1], 1, 'WITHSCORES')[2]
-return { secs, members, first or false }
+-- Reads members of a sorted set that are due by the clock of Redis. Passes over members of another size than asked for, and moves those that
+-- are larger than any payload may be to the dead set, unread.
+-- KEYS  1 sorted set, 2 dead
+-- ARGV  1 rank to begin at, 2 members at most, 3 bytes to read; the member that exceeds them is left out unless it is the first
+--       4 and 5 size of the smallest and of the largest member to return, 6 size of the largest payload
+--       7 age in seconds and 8 rank to trim `dead` by
+-- Returns { epoch seconds, members, members passed over, members buried, 1 if there are more or 0, score of the first member }
+local from, most, room = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
+local smallest, largest, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
+local due = redis.call('ZCOUNT', KEYS[1], '-inf', time())
+local first = from < due and redis.call('ZRANGE', KEYS[1], from, from, 'WITHSCORES')[2]
+local members, count, passed, buried = {}, 0, 0, 0
+-- How large members are shows when they are read: a window is small, so that few are read in vain.
+local window, rank, is_full = 1, from, false
+while not is_full and rank < due and count < most and passed < 10 * most do
+  local last = rank + math.min(window, most - count, due - rank) - 1
+  local read = redis.call('ZRANGE', KEYS[1], rank, last)
+  for at = 1, #read do
+    local member = read[at]
+    local size = #member
+    room = room - size
+    if size >= smallest and size <= largest then
+      if room < 0 and count > 0 then
+        is_full = true
+        break
+      end
+      count = count + 1
+      members[count] = member
+    elseif size > limit and bury(KEYS[2], member) then
+      redis.call('ZREM', KEYS[1], member)
+      buried, due, rank = buried + 1, due - 1, rank - 1
+    else
+      passed = passed + 1
+    end
+    rank = rank + 1
+  end
+  is_full = is_full or room <= 0
+  window = math.min(window * 4, 16)
+end
+if buried > 0 then trim(KEYS[2], ARGV[7], ARGV[8]) end
+return { time(), members, passed, buried, rank < due and 1 or 0, first or false }

@@ -1,0 +1,156 @@
+//! Moves all due members of one sorted set. An error of a set or of a member concerns only that: the rest is moved.
+
+use super::{Plan, plan};
+use crate::error::{Error, RedisFault, Result};
+use crate::server::core::Core;
+use crate::server::outage::Outage;
+use crate::store::is_refusal;
+use crate::store::sets::{Due, Look, Promotion, READ, WaitingSet};
+use crate::time::EpochSecs;
+
+/// What the poller does with one set, and what it has logged about it.
+pub(super) struct Sweeper {
+    set: WaitingSet,
+    outage: Outage,
+    /// The fault of this set that was logged last; it is not logged again until it changes.
+    fault: Option<String>,
+    /// Members that stayed because of their queue, as logged last.
+    stuck: usize,
+    /// Rank at which the next sweep of large members begins: one before it could not be moved.
+    large_from: usize,
+}
+
+impl Sweeper {
+    pub(super) fn new(core: &Core, set: WaitingSet) -> Self {
+        Self { set, outage: core.outages.part(), fault: None, stuck: 0, large_from: 0 }
+    }
+
+    /// Moves what is due. Logs what goes wrong: a lost Redis as an outage, a fault of the set or of a queue once.
+    pub(super) async fn run(&mut self, core: &Core) {
+        match self.enqueue_due(core).await {
+            Ok(stuck) => {
+                self.outage.over();
+                self.fault = None;
+                self.note_stuck(stuck);
+            }
+            Err(error) if is_fault_of_set(&error) => {
+                self.outage.over();
+                self.note_fault("enqueueing due jobs failed", &error);
+            }
+            Err(error) => self.outage.note("enqueueing due jobs failed", &error),
+        }
+    }
+
+    /// Small members first, then large ones one by one: a connection that is too slow for one of those still moves all others. Returns how
+    /// many members stay because of their queue.
+    async fn enqueue_due(&mut self, core: &Core) -> Result<usize> {
+        let max_payload = core.config.max_payload;
+        let mut small = Look { from: 0, sizes: 0..=READ.min(max_payload), max_payload };
+        let Swept { passed, stuck, first } = sweep(core, self.set, &mut small).await?;
+        let telemetry = if self.set == WaitingSet::Retry { &core.telemetry.retry } else { &core.telemetry.schedule };
+        telemetry.lateness.set(first);
+        if passed == 0 {
+            return Ok(stuck);
+        }
+        let mut large = Look { from: self.large_from, sizes: READ + 1..=max_payload, max_payload };
+        match sweep(core, self.set, &mut large).await {
+            Ok(swept) => {
+                self.large_from = 0;
+                Ok(stuck + swept.stuck)
+            }
+            Err(error) => {
+                // The next sweep goes on behind it.
+                self.large_from = large.from + 1;
+                self.note_fault("a large due job could not be moved", &error);
+                Ok(stuck)
+            }
+        }
+    }
+
+    fn note_fault(&mut self, what: &str, error: &Error) {
+        let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        let fault = format!("{what}: {error}: {why}");
+        if self.fault.as_ref() != Some(&fault) {
+            tracing::error!(set = self.set.key(), %error, why, "{what}");
+            self.fault = Some(fault);
+        }
+    }
+
+    fn note_stuck(&mut self, stuck: usize) {
+        if stuck > 0 && stuck != self.stuck {
+            tracing::error!(
+                set = self.set.key(),
+                jobs = stuck,
+                "due jobs stay where they are: their queues are no lists, or may not be written"
+            );
+        }
+        self.stuck = stuck;
+    }
+}
+
+/// Whether Redis works, and refuses what is done with this set: its key has another type, say.
+fn is_fault_of_set(error: &Error) -> bool {
+    is_refusal(error) && error.redis_fault() != Some(RedisFault::Unwilling)
+}
+
+/// What a sweep found.
+#[derive(Default)]
+struct Swept {
+    /// Members of another size.
+    passed: usize,
+    /// Members that stay because of their queue.
+    stuck: usize,
+    /// How late the first member was, in seconds.
+    first: f64,
+}
+
+/// Moves the due members of some sizes, batch by batch, from the rank `look.from` on. That advances over what stays; after an error it is the
+/// rank of what could not be read or moved.
+async fn sweep(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
+    let mut due = read(core, set, look).await?;
+    let mut swept = Swept { first: due.first.map_or(0.0, |first| (due.now - first).max(0.0)), ..Swept::default() };
+    let limits = core.dead_limits(EpochSecs::now());
+    while !core.handle.is_quiet() {
+        swept.passed += due.passed;
+        look.from += due.passed;
+        let moment = EpochSecs(due.now);
+        let mut plans = Vec::with_capacity(due.members.len());
+        for member in &due.members {
+            plans.push(plan(core, member, moment).await);
+        }
+        let promotions: Vec<(&[u8], Promotion<'_>)> =
+            due.members.iter().zip(&plans).map(|(member, plan)| (member.as_slice(), Plan::promotion(plan))).collect();
+        let promote = core.store.promote(set, &promotions, Some(limits));
+        // The next members are asked for behind the promotion of these, on the same connection and so after it.
+        let (promoted, next) = if due.more {
+            let (promoted, next) = tokio::join!(promote, read(core, set, look));
+            (promoted?, Some(next))
+        } else {
+            (promote.await?, None)
+        };
+        let (moved, stuck) = promoted;
+        tracing::debug!(jobs = moved, "enqueued due jobs");
+        if set == WaitingSet::Retry { &core.telemetry.retry } else { &core.telemetry.schedule }.promoted.add(moved);
+        swept.stuck += stuck;
+        look.from += stuck;
+        due = match next {
+            None => break,
+            Some(_) if stuck > 0 => read(core, set, look).await?,
+            Some(next) => next?,
+        };
+    }
+    Ok(swept)
+}
+
+async fn read(core: &Core, set: WaitingSet, look: &Look) -> Result<Due> {
+    let due = core.store.due(set, look, core.dead_limits(EpochSecs::now())).await?;
+    if due.buried > 0 {
+        tracing::warn!(
+            set = set.key(),
+            jobs = due.buried,
+            bytes = look.max_payload,
+            "due entries are larger than a payload may be; they go to the dead set as they are"
+        );
+    }
+    Ok(due)
+}
