@@ -67,7 +67,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         }
         [set, "retry_all"] => println!("{}", named(&api, set).retry_all().await?),
         [set, "kill_all"] => println!("{}", named(&api, set).kill_all().await?),
-        [set, "clear"] => named(&api, set).clear().await?,
+        [set, "clear"] => drop(named(&api, set).clear().await?),
         [name, what, jid] => {
             let set = named(&api, name);
             let entry = set.find_job(jid).await?.ok_or("no such job")?;

@@ -11,6 +11,7 @@ mod health;
 mod hostile;
 mod lifecycle;
 mod old_data;
+mod operations;
 #[cfg(feature = "otel")]
 mod otel;
 mod outages;

@@ -13,6 +13,22 @@ describe "work on many jobs" do
 
   def retries = redis("ZRANGE", "retry", 0, -1, "WITHSCORES").flatten
 
+  # What a command says on a terminal, and how it ends, when its question is answered so; the block runs while it waits for that.
+  def answer(text, *command)
+    require "pty"
+    reader, writer, pid = PTY.spawn(WorkerProcess.rights([WorkerProcess::TOOL]), WorkerProcess::TOOL, *command)
+    said = +""
+    said << reader.readpartial(4096) until said.include?("[y/N]")
+    yield if block_given?
+    writer.puts(text)
+    begin
+      loop { said << reader.readpartial(4096) }
+    rescue Errno::EIO, EOFError
+      nil
+    end
+    [said, Process.wait2(pid)[1].exitstatus]
+  end
+
   DIRECTORY = Dir.mktmpdir
   Minitest.after_run { FileUtils.rm_rf(DIRECTORY) }
 
@@ -36,25 +52,39 @@ describe "work on many jobs" do
   end
 
   it "takes a no for a no on a terminal" do
-    require "pty"
     fill_retries(3)
-    answered = ->(answer) {
-      reader, writer, pid = PTY.spawn(WorkerProcess.rights([WorkerProcess::TOOL]), WorkerProcess::TOOL, "retries", "delete", "--all")
-      said = +""
-      said << reader.readpartial(4096) until said.include?("[y/N]")
-      writer.puts(answer)
-      begin
-        loop { said << reader.readpartial(4096) }
-      rescue Errno::EIO, EOFError
-        nil
-      end
-      [said, Process.wait2(pid)[1].exitstatus]
-    }
-    said, code = answered["n"]
+    said, code = answer("n", "retries", "delete", "--all")
     assert_equal [1, 3], [code, redis("ZCARD", "retry")], said
     assert_includes said, "Delete all 3 jobs of retries? [y/N]"
-    said, code = answered["yes"]
+    said, code = answer("yes", "retries", "delete", "--all")
     assert_equal [0, 0], [code, redis("ZCARD", "retry")], said
+  end
+
+  it "acts on what it counted, and says what it left" do
+    [%w[delete --all], %w[delete --where class=EchoJob], %w[kill --all], %w[retry --where args~1]].each do |command|
+      redis("FLUSHDB")
+      fill_retries(2)
+      said, code = answer("y", "retries", *command) { 100.times { |n| redis("ZADD", "retry", 1_795_500_000 + n, job(100 + n)) } }
+      counted = command.include?("args~1") ? 1 : 2
+      assert_equal [0, 102 - counted], [code, redis("ZCARD", "retry")], said
+      assert_match(/^#{counted} (deleted|killed|retried), 100 that came later stay\r?$/, said)
+    end
+    redis("LPUSH", "queue:low", job(1), job(2))
+    redis("SADD", "queues", "low")
+    said, code = answer("y", "queues", "clear", "low") { 100.times { |n| redis("LPUSH", "queue:low", job(100 + n)) } }
+    assert_equal [0, 100], [code, redis("LLEN", "queue:low")], said
+    assert_includes said, "low keeps 100 jobs that came later; 2 are deleted"
+  end
+
+  it "trims no dead set, retries a count that is the least there is, and waits at any rate" do
+    redis("EVAL", "for n = 1, 10500 do redis.call('ZADD', KEYS[1], n, n) end", 1, "dead")
+    redis("ZADD", "retry", 1, job(1), 2, job(2).sub('"retry_count":2', %("retry_count":#{-2**63})))
+    tool("retries", "kill", "j1", "--yes")
+    assert_equal 10_501, redis("ZCARD", "dead")
+    assert_includes tool("retries", "list").out, "j2"
+    pid = spawn(WorkerProcess.rights([WorkerProcess::TOOL]), WorkerProcess::TOOL, "retries", "replay", "--all", "--yes", "--rate", "1e-19/s", out: File::NULL)
+    eventually { assert_equal 1, redis("LLEN", "queue:default") }
+    assert_equal 0, Process.wait2(pid)[1].exitstatus
   end
 
   it "changes nothing in a dry run, and says what it would do" do

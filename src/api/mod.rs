@@ -1,7 +1,7 @@
 //! What Sidekiq's Data API shows and does: statistics, queues, the sorted sets, processes and their work. For tools; no worker
 //! needs it.
 //!
-//! Nothing is read whole: lists come in pages. What is taken away is taken by its exact bytes, and a job that is moved from one
+//! Nothing is read whole: lists come in pages, of about 1 MB at most. What is taken away is taken by its exact bytes, and a job that is moved from one
 //! place to another is never out of Redis in between.
 //!
 //! ```no_run
@@ -28,6 +28,7 @@ mod moves;
 mod process;
 mod queue;
 mod record;
+mod snapshot;
 mod sorted_pages;
 mod sorted_set;
 mod stats;
@@ -40,8 +41,9 @@ pub use iteration::IterableState;
 pub use metrics::{JobMetrics, Mark, Metrics, Span, Totals};
 pub use moves::{Departure, Moved, Return};
 pub use process::{Member, Process, Work};
-pub use queue::{Queue, QueuePages};
+pub use queue::{Cleared, Queue, QueueCount, QueuePages};
 pub use record::JobRecord;
+pub use snapshot::Snapshot;
 pub use sorted_pages::{SortedPages, SortedScan};
 pub use sorted_set::{SortedEntry, SortedSet};
 pub use stats::{Day, QueueSummary, Stats};

@@ -1,13 +1,17 @@
 //! Jobs on their way from a sorted set to a queue or to the dead set: one, many, and back.
 
+use std::collections::{BTreeMap, HashMap};
+
+use super::queue::{WALK, Walk};
 use super::{SortedEntry, SortedSet};
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::Payload;
-use crate::store::sets::{Promotion, WaitingSet};
+use crate::store::pages::Returning;
+use crate::store::sets::{Promotion, WaitingSet, batches};
 use crate::time::{EpochSecs, StampForm};
 
-/// Entries one script moves.
-const BATCH: usize = 100;
+/// How often a queue is read for jobs that are to be put back.
+const WALKS: usize = 3;
 
 /// What became of entries that were to be moved or deleted.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -93,7 +97,7 @@ impl SortedSet {
     pub async fn retried(&self, entry: &SortedEntry) -> Result<Departure> {
         let mut payload = readable(entry)?;
         if let Some(count) = payload.retry_count() {
-            payload.insert("retry_count", count - 1);
+            payload.insert("retry_count", count.saturating_sub(1));
         }
         self.departure(entry, payload).await
     }
@@ -107,57 +111,102 @@ impl SortedSet {
         self.departure(entry, readable(entry)?).await
     }
 
-    /// Moves jobs to their queues, a hundred in one script. Of each batch all that can go do.
+    /// Moves jobs to their queues, with one script for a hundred or about 1 MB. Of each batch all that can go do.
     ///
     /// # Errors
     ///
     /// As [`size`](Self::size); the batches before are through.
     pub async fn depart(&self, departures: &[Departure]) -> Result<Moved> {
-        let mut moved = Moved::default();
-        for batch in departures.chunks(BATCH) {
-            let batch: Vec<_> =
-                batch.iter().map(|of| (&*of.bytes, Promotion::Push { queue: &of.queue, bytes: &of.pushed })).collect();
-            moved += self.promote(&batch).await?;
-        }
-        Ok(moved)
+        let promotions: Vec<_> = departures
+            .iter()
+            .map(|of| (&*of.bytes, Promotion::Push { queue: &of.queue, bytes: &of.pushed }))
+            .collect();
+        self.promote(&promotions).await
     }
 
-    /// Puts jobs back into the set as they were, if they are still in their queues.
+    /// Puts jobs back into the set as they were, if they are still in their queues. Each of these is read once, from its newest job on, until
+    /// all jobs are found.
     ///
     /// # Errors
     ///
     /// As [`size`](Self::size); asking again does no harm.
     pub async fn put_back(&self, departures: &[Departure]) -> Result<Vec<Return>> {
-        let mut returns = Vec::with_capacity(departures.len());
-        for batch in departures.chunks(BATCH) {
-            let scores: Vec<String> = batch.iter().map(|departure| departure.score.to_string()).collect();
-            let jobs: Vec<_> = batch
-                .iter()
-                .zip(&scores)
-                .map(|(of, score)| (of.queue.as_str(), of.pushed.as_bytes(), score.as_str(), &*of.bytes))
-                .collect();
-            let answers = self.api.store.put_back(self.set, &jobs).await?;
-            returns.extend(answers.into_iter().map(|answer| match answer {
-                1 => Return::Back,
-                2 => Return::Stayed,
-                _ => Return::Taken,
-            }));
+        let mut returns = vec![Return::Taken; departures.len()];
+        let mut queues: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+        for (at, departure) in departures.iter().enumerate() {
+            queues.entry(&departure.queue).or_default().push(at);
+        }
+        for (queue, mut wanted) in queues {
+            // A job that left its place while it was looked for is looked for again.
+            for _ in 0..WALKS {
+                let missed = self.put_back_to(queue, departures, &wanted, &mut returns).await?;
+                wanted.retain(|at| returns[*at] == Return::Taken);
+                if !missed {
+                    break;
+                }
+            }
+        }
+        let rest: Vec<usize> = (0..returns.len()).filter(|at| returns[*at] == Return::Taken).collect();
+        let members: Vec<&[u8]> = rest.iter().map(|at| &*departures[*at].bytes).collect();
+        for (at, is_there) in rest.iter().zip(self.api.store.are_in_set(self.set, &members).await?) {
+            if is_there {
+                returns[*at] = Return::Stayed;
+            }
         }
         Ok(returns)
     }
 
-    /// Moves jobs to the dead set, a hundred in one script, and trims it to 10,000 jobs of 180 days, as Sidekiq does.
+    /// Reads a queue and puts back what is wanted; whether a job that was seen was gone from its place.
+    async fn put_back_to(
+        &self,
+        queue: &str,
+        departures: &[Departure],
+        wanted: &[usize],
+        returns: &mut [Return],
+    ) -> Result<bool> {
+        let mut wanting: HashMap<&[u8], Vec<usize>> = HashMap::new();
+        for at in wanted {
+            wanting.entry(departures[*at].pushed.as_bytes()).or_default().push(*at);
+        }
+        let scores: Vec<String> = departures.iter().map(|departure| departure.score.to_string()).collect();
+        let (mut missed, mut left) = (false, wanted.len());
+        let mut walk = Walk::of(&self.api.queue(queue), WALK);
+        while left > 0
+            && let Some(page) = walk.next().await?
+        {
+            let found: Vec<(usize, usize)> = page
+                .iter()
+                .filter_map(|seen| Some((wanting.get_mut(&*seen.bytes)?.pop()?, seen.place)))
+                .collect();
+            left -= found.len();
+            let jobs: Vec<Returning<'_>> = found
+                .iter()
+                .map(|(at, place)| Returning {
+                    pushed: departures[*at].pushed.as_bytes(),
+                    place: *place,
+                    bytes: &departures[*at].bytes,
+                    score: &scores[*at],
+                })
+                .collect();
+            for ((at, _), is_back) in found.iter().zip(self.api.store.put_back(self.set, queue, &jobs).await?) {
+                missed |= !is_back;
+                if is_back {
+                    returns[*at] = Return::Back;
+                }
+            }
+        }
+        Ok(missed)
+    }
+
+    /// Moves jobs to the dead set, with one script for a hundred or about 1 MB. Unlike Sidekiq, it does not trim the dead set: workers do, when
+    /// a job dies.
     ///
     /// # Errors
     ///
     /// As [`size`](Self::size); the batches before are dead.
     pub async fn kill_many(&self, entries: &[SortedEntry]) -> Result<Moved> {
-        let mut moved = Moved::default();
-        for batch in entries.chunks(BATCH) {
-            let batch: Vec<_> = batch.iter().map(|entry| (entry.bytes(), Promotion::Bury)).collect();
-            moved += self.promote(&batch).await?;
-        }
-        Ok(moved)
+        let promotions: Vec<_> = entries.iter().map(|entry| (entry.bytes(), Promotion::Bury)).collect();
+        self.promote(&promotions).await
     }
 
     /// Deletes jobs, many with one command.
@@ -167,7 +216,7 @@ impl SortedSet {
     /// As [`size`](Self::size).
     pub async fn delete_many(&self, entries: &[SortedEntry]) -> Result<Moved> {
         let mut moved = Moved::default();
-        for batch in entries.chunks(BATCH) {
+        for batch in batches(entries, |entry| entry.bytes().len()) {
             let members: Vec<&[u8]> = batch.iter().map(|entry| entry.bytes()).collect();
             let done = self.api.store.delete_many_from_set(self.set, &members).await?;
             moved += Moved { done, gone: batch.len().saturating_sub(done), stuck: 0 };
@@ -175,33 +224,29 @@ impl SortedSet {
         Ok(moved)
     }
 
-    /// [Retries](Self::retry) all, page by page; returns how many. What is no payload stays.
+    /// [Retries](Self::retry) all that are in the set when it is called; returns how many. One that fails again meanwhile is not retried a
+    /// second time. What is no payload stays.
     ///
     /// # Errors
     ///
     /// As [`size`](Self::size); those before have been retried.
     pub async fn retry_all(&self) -> Result<usize> {
-        let (mut done, mut stay) = (0, 0);
-        loop {
-            let page = self.from_highest(stay, BATCH).await?;
-            if page.is_empty() {
-                return Ok(done);
-            }
+        let (all, mut scan, mut done) = (self.snapshot().await?, self.scanner(None), 0);
+        while let Some(page) = scan.next().await? {
             let mut departures = Vec::with_capacity(page.len());
-            for entry in &page {
+            for entry in page.iter().filter(|entry| all.holds(entry)) {
                 match self.retried(entry).await {
                     Ok(departure) => departures.push(departure),
-                    Err(error) if error.kind() == ErrorKind::Payload => stay += 1,
+                    Err(error) if error.kind() == ErrorKind::Payload => {}
                     Err(error) => return Err(error),
                 }
             }
-            let moved = self.depart(&departures).await?;
-            done += moved.done;
-            stay += moved.stuck;
+            done += self.depart(&departures).await?.done;
         }
+        Ok(done)
     }
 
-    /// [Kills](Self::kill) all, page by page; returns how many. The dead stay where they are.
+    /// [Kills](Self::kill) all that are in the set when it is called; returns how many. The dead stay where they are.
     ///
     /// # Errors
     ///
@@ -211,16 +256,12 @@ impl SortedSet {
         if self.set == WaitingSet::Dead {
             return Ok(done);
         }
-        let mut stay = 0;
-        loop {
-            let page = self.from_highest(stay, BATCH).await?;
-            if page.is_empty() {
-                return Ok(done);
-            }
-            let moved = self.kill_many(&page).await?;
-            done += moved.done;
-            stay += moved.stuck;
+        let (all, mut scan) = (self.snapshot().await?, self.scanner(None));
+        while let Some(mut page) = scan.next().await? {
+            page.retain(|entry| all.holds(entry));
+            done += self.kill_many(&page).await?.done;
         }
+        Ok(done)
     }
 
     async fn departure(&self, entry: &SortedEntry, mut payload: Payload) -> Result<Departure> {

@@ -4,6 +4,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::payload::{Malformed, Payload, unpack_backtrace};
+use crate::store::pages::Seen;
 use crate::time::EpochSecs;
 
 /// A job as it lies in Redis; also one that is no payload at all.
@@ -11,12 +12,23 @@ use crate::time::EpochSecs;
 pub struct JobRecord {
     bytes: Vec<u8>,
     payload: Option<Payload>,
+    /// How many jobs were behind it in the queue it was read from: where it is looked for when it is changed.
+    place: Option<usize>,
 }
 
 impl JobRecord {
     pub(crate) fn new(bytes: Vec<u8>) -> Self {
         let payload = Payload::from_bytes(bytes.clone()).map_err(|Malformed { .. }| ()).ok();
-        Self { bytes, payload }
+        Self { bytes, payload, place: None }
+    }
+
+    /// As it was seen in a queue.
+    pub(crate) fn seen(Seen { bytes, place }: Seen) -> Self {
+        Self { place: Some(place), ..Self::new(bytes) }
+    }
+
+    pub(crate) fn place(&self) -> Option<usize> {
+        self.place
     }
 
     /// Of bytes that are at hand, wherever they come from.

@@ -5,6 +5,8 @@ use tokio::task::JoinHandle;
 use super::PAGE;
 use super::sorted_set::{SortedEntry, SortedSet};
 use crate::error::{Error, ErrorKind, Result};
+use crate::store::sets::BUDGET;
+use crate::time::EpochSecs;
 
 /// The jobs of a set while it changes: the place is corrected by how much the set has shrunk.
 #[derive(Debug)]
@@ -21,7 +23,7 @@ impl SortedPages {
         Self { set, entries: PAGE, seen: 0, size: None, last: HashSet::new() }
     }
 
-    /// Jobs of a page; 50 unless said, at least 1.
+    /// Jobs of a page at most; 50 unless said, at least 1. A page of large jobs has fewer: about 1 MB.
     #[must_use]
     pub fn of(mut self, jobs: usize) -> Self {
         self.entries = jobs.max(1);
@@ -59,9 +61,33 @@ pub struct SortedScan {
     /// `None` before the beginning.
     fetching: Option<Fetching>,
     is_over: bool,
+    pace: Pace,
 }
 
-type Fetched = Result<(u64, Vec<SortedEntry>)>;
+type Page = Vec<(Vec<u8>, EpochSecs)>;
+type Fetched = Result<(u64, Page)>;
+
+/// How many entries a step of a scan looks at: as many as are about [`BUDGET`] bytes by what was read so far, and a few at first. ZSCAN takes
+/// no limit in bytes; it reads in no order, so large entries are spread over all steps.
+#[derive(Debug)]
+struct Pace {
+    count: usize,
+    entries: usize,
+    bytes: usize,
+}
+
+/// Entries that the first step of a scan looks at, and any step at most: a fraction of a millisecond.
+const FIRST: usize = 8;
+const MOST: usize = 500;
+
+impl Pace {
+    fn note(&mut self, page: &Page) {
+        self.entries += page.len();
+        self.bytes += page.iter().map(|(bytes, _)| bytes.len()).sum::<usize>();
+        let fit = BUDGET.saturating_mul(self.entries).checked_div(self.bytes).unwrap_or(MOST);
+        self.count = fit.min(self.count * 8).clamp(1, MOST);
+    }
+}
 
 /// Ends when dropped.
 #[derive(Debug)]
@@ -75,7 +101,8 @@ impl Drop for Fetching {
 
 impl SortedScan {
     pub(super) fn new(set: SortedSet, glob: Option<String>) -> Self {
-        Self { set, glob, fetching: None, is_over: false }
+        let pace = Pace { count: FIRST, entries: 0, bytes: 0 };
+        Self { set, glob, fetching: None, is_over: false, pace }
     }
 
     /// The next page, which may be empty; `None` at the end.
@@ -84,6 +111,12 @@ impl SortedScan {
     ///
     /// As [`SortedSet::size`]; it is over then.
     pub async fn next(&mut self) -> Result<Option<Vec<SortedEntry>>> {
+        let page = self.next_raw().await?;
+        Ok(page.map(|page| page.into_iter().map(|(bytes, score)| SortedEntry::new(bytes, score)).collect()))
+    }
+
+    /// The same as bytes with their scores.
+    pub(super) async fn next_raw(&mut self) -> Result<Option<Page>> {
         if self.is_over {
             return Ok(None);
         }
@@ -99,6 +132,7 @@ impl SortedScan {
                 Ok(Some(page))
             }
             Ok((cursor, page)) => {
+                self.pace.note(&page);
                 self.fetching = Some(self.fetch(cursor));
                 Ok(Some(page))
             }
@@ -110,7 +144,32 @@ impl SortedScan {
     }
 
     fn fetch(&self, cursor: u64) -> Fetching {
-        let (set, glob) = (self.set.clone(), self.glob.clone());
-        Fetching(tokio::spawn(async move { set.scan_from(cursor, glob.as_deref()).await }))
+        let (set, glob, count) = (self.set.clone(), self.glob.clone(), self.pace.count);
+        Fetching(tokio::spawn(async move {
+            let (next, found) = set.api.store.set_scan(set.set, cursor, count, glob.as_deref()).await?;
+            Ok((next, found.into_iter().map(|(bytes, score)| (bytes, EpochSecs(score))).collect()))
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scan_looks_at_as_many_entries_as_fit_into_the_budget() {
+        let page = |entries: usize, bytes: usize| vec![(vec![0; bytes], EpochSecs(1.0)); entries];
+        let mut pace = Pace { count: FIRST, entries: 0, bytes: 0 };
+        pace.note(&page(8, 300));
+        assert_eq!(pace.count, 64);
+        pace.note(&page(64, 300));
+        assert_eq!(pace.count, MOST);
+        pace.note(&page(10, 0));
+        assert_eq!(pace.count, MOST);
+        let mut pace = Pace { count: FIRST, entries: 0, bytes: 0 };
+        pace.note(&page(2, 3 * BUDGET));
+        assert_eq!(pace.count, 1, "one at least");
+        pace.note(&Vec::new());
+        assert_eq!(pace.count, 1);
     }
 }

@@ -1,7 +1,8 @@
 use super::{Api, JobRecord, SortedPages, SortedScan};
 use crate::error::Result;
 use crate::payload::Payload;
-use crate::store::sets::WaitingSet;
+use crate::store::pages::End;
+use crate::store::sets::{BATCH, WaitingSet};
 use crate::time::EpochSecs;
 
 /// The schedule, the retry set or the dead set, as `Sidekiq::ScheduledSet`, `RetrySet` and `DeadSet`.
@@ -51,22 +52,22 @@ impl SortedSet {
         SortedPages::new(self.clone())
     }
 
-    /// Up to `n` jobs after passing over `skip`, the lowest score first.
+    /// Up to `n` jobs after passing over `skip`, the lowest score first; fewer where they are large: about 1 MB, but at least one.
     ///
     /// # Errors
     ///
     /// As [`size`](Self::size).
     pub async fn from_lowest(&self, skip: usize, n: usize) -> Result<Vec<SortedEntry>> {
-        Ok(entries(self.api.store.set_page_from_lowest(self.set, skip, n.max(1)).await?))
+        Ok(entries(self.api.store.set_page(self.set, End::Low, skip, n.max(1)).await?))
     }
 
-    /// Up to `n` jobs after passing over `skip`, the highest score first.
+    /// Up to `n` jobs after passing over `skip`, the highest score first; fewer where they are large: about 1 MB, but at least one.
     ///
     /// # Errors
     ///
     /// As [`size`](Self::size).
     pub async fn from_highest(&self, skip: usize, n: usize) -> Result<Vec<SortedEntry>> {
-        Ok(entries(self.api.store.set_page(self.set, skip, n.max(1)).await?))
+        Ok(entries(self.api.store.set_page(self.set, End::High, skip, n.max(1)).await?))
     }
 
     /// The jobs whose bytes hold a text, in no order; a text with `*` is a glob of its own.
@@ -143,23 +144,26 @@ impl SortedSet {
     ///
     /// As [`size`](Self::size).
     pub async fn fetch(&self, from: EpochSecs, to: EpochSecs) -> Result<Vec<SortedEntry>> {
-        let found = self.api.store.set_range(self.set, &from.to_string(), &to.to_string()).await?;
-        Ok(entries(found))
+        let mut skip = self.api.store.set_count(self.set, "-inf", &format!("({from}")).await?;
+        let mut found = Vec::new();
+        loop {
+            let page = self.from_lowest(skip, BATCH).await?;
+            skip += page.len();
+            let is_last = page.last().is_none_or(|entry| entry.score.0 > to.0);
+            found.extend(page.into_iter().filter(|entry| (from.0..=to.0).contains(&entry.score.0)));
+            if is_last {
+                return Ok(found);
+            }
+        }
     }
 
-    /// Deletes all.
+    /// Deletes all at once, whenever they came; returns how many they were.
     ///
     /// # Errors
     ///
     /// As [`size`](Self::size).
-    pub async fn clear(&self) -> Result<()> {
+    pub async fn clear(&self) -> Result<usize> {
         self.api.store.clear_set(self.set).await
-    }
-
-    /// Some entries, and where to go on.
-    pub(super) async fn scan_from(&self, cursor: u64, glob: Option<&str>) -> Result<(u64, Vec<SortedEntry>)> {
-        let (next, found) = self.api.store.set_scan(self.set, cursor, glob).await?;
-        Ok((next, entries(found)))
     }
 }
 

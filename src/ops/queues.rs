@@ -84,10 +84,14 @@ impl Names {
         let api = tool.api()?;
         let queues: Vec<Queue> = self.names.iter().map(|name| api.queue(name)).collect();
         for queue in &queues {
-            let jobs = queue.size().await?;
-            tool.confirm(&format!("Delete the queue {} with {jobs} jobs?", queue.name()))?;
-            queue.clear().await?;
-            told(tool, queue.name(), "cleared", &format!("is deleted, with {jobs} jobs"))?;
+            let counted = queue.count().await?;
+            tool.confirm(&format!("Delete the queue {} with {} jobs?", queue.name(), counted.size))?;
+            let cleared = queue.clear_counted(&counted).await?;
+            let words = match cleared.left {
+                0 => format!("is deleted, with {} jobs", cleared.deleted),
+                left => format!("keeps {left} jobs that came later; {} are deleted", cleared.deleted),
+            };
+            told(tool, queue.name(), "cleared", &words)?;
         }
         Ok(Code::Fine)
     }

@@ -95,11 +95,6 @@ impl Store {
         self.eval("name a queue", announce.key(keys::QUEUES).arg(name)).await
     }
 
-    /// Puts other bytes in the place of a job in a queue; whether it was there.
-    pub(crate) async fn replace_in_queue(&self, name: &str, job: &[u8], other: &[u8]) -> Result<bool> {
-        self.eval("rewrite a job", scripts::REPLACE_IN_LIST.key(keys::queue(name)).arg(job).arg(other)).await
-    }
-
     /// Puts other bytes in the place of a job in a set; whether it was there.
     pub(crate) async fn replace_in_set(&self, set: WaitingSet, job: &[u8], other: &[u8]) -> Result<bool> {
         self.eval("rewrite a job", scripts::REPLACE_IN_SET.key(set.key()).arg(job).arg(other)).await

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use redis::{Pipeline, cmd};
 
-use super::sets::WaitingSet;
+use super::sets::{BUDGET, WaitingSet};
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
@@ -29,8 +29,8 @@ pub(crate) struct Totals {
     pub(crate) processes: usize,
 }
 
-/// Members Redis looks at in one go: a fraction of a millisecond.
-const SCANNED: usize = 500;
+/// Queues that are looked at with one request.
+const NAMES: usize = 1_000;
 
 impl Store {
     /// Every queue ever pushed to.
@@ -41,43 +41,37 @@ impl Store {
 
     /// How queues stand.
     pub(crate) async fn queue_states(&self, names: Vec<String>) -> Result<Vec<QueueState>> {
-        if names.is_empty() {
-            return Ok(Vec::new());
+        let mut states = Vec::with_capacity(names.len());
+        for names in names.chunks(NAMES) {
+            let mut pipeline = Pipeline::with_capacity(names.len() * 2);
+            for name in names {
+                pipeline.cmd("LLEN").arg(keys::queue(name)).cmd("SISMEMBER").arg(keys::PAUSED).arg(name);
+            }
+            let answers: Vec<usize> = self.link.pipe("look at queues", &pipeline).await?;
+            let oldest = self.next_jobs(names).await?;
+            states.extend(names.iter().zip(answers.chunks_exact(2)).zip(oldest).map(|((name, answers), oldest)| {
+                QueueState { name: name.clone(), size: answers[0], oldest, paused: answers[1] != 0 }
+            }));
         }
-        let mut pipeline = Pipeline::with_capacity(names.len() * 3);
-        for name in &names {
-            pipeline.cmd("LLEN").arg(keys::queue(name));
-            pipeline.cmd("LINDEX").arg(keys::queue(name)).arg(-1);
-            pipeline.cmd("SISMEMBER").arg(keys::PAUSED).arg(name);
-        }
-        let answers: Vec<redis::Value> = self.link.pipe("look at queues", &pipeline).await?;
-        names
-            .into_iter()
-            .zip(answers.chunks_exact(3))
-            .map(|(name, answers)| {
-                let read = || -> redis::RedisResult<QueueState> {
-                    Ok(QueueState {
-                        size: redis::from_redis_value_ref(&answers[0])?,
-                        oldest: redis::from_redis_value_ref(&answers[1])?,
-                        paused: redis::from_redis_value_ref(&answers[2])?,
-                        name: name.clone(),
-                    })
-                };
-                read().map_err(|error| super::error::failed("look at queues", error))
-            })
-            .collect()
+        Ok(states)
     }
 
-    /// Up to `n` jobs of a queue, passing over the `skip` newest; newest first, as Sidekiq shows them.
-    pub(crate) async fn queue_page(&self, name: &str, skip: usize, n: usize) -> Result<Vec<Vec<u8>>> {
-        let mut lrange = cmd("LRANGE");
-        lrange.arg(keys::queue(name)).arg(skip).arg(skip + n - 1);
-        self.link.query("read a queue", &lrange).await
-    }
-
-    /// Takes one job with these bytes out of a queue; whether it was there.
-    pub(crate) async fn delete_from_queue(&self, name: &str, job: &[u8]) -> Result<bool> {
-        self.link.query("delete a job", cmd("LREM").arg(keys::queue(name)).arg(1).arg(job)).await
+    /// The job that is next of each queue.
+    async fn next_jobs(&self, queues: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut jobs = Vec::with_capacity(queues.len());
+        while jobs.len() < queues.len() {
+            let mut next = scripts::NEXT_JOBS.arg(BUDGET);
+            for name in &queues[jobs.len()..] {
+                next.key(keys::queue(name));
+            }
+            let read: Vec<Option<Vec<u8>>> = self.link.eval("look at queues", &next).await?;
+            // A script that answers nothing would be asked for ever.
+            if read.is_empty() {
+                jobs.resize(queues.len(), None);
+            }
+            jobs.extend(read);
+        }
+        Ok(jobs)
     }
 
     /// Puts a queue on the list of those that are left alone; whether it was not there.
@@ -138,41 +132,16 @@ impl Store {
         self.link.query("measure a set", cmd("ZCARD").arg(set.key())).await
     }
 
-    /// Up to `n` members after passing over `skip`, highest score first.
-    pub(crate) async fn set_page(&self, set: WaitingSet, skip: usize, n: usize) -> Result<Vec<(Vec<u8>, f64)>> {
-        let mut zrange = cmd("ZRANGE");
-        zrange.arg(set.key()).arg(skip).arg(skip + n - 1).arg("REV").arg("WITHSCORES");
-        self.link.query("read a set", &zrange).await
-    }
-
-    /// Up to `n` members after passing over `skip`, lowest score first.
-    pub(crate) async fn set_page_from_lowest(
-        &self,
-        set: WaitingSet,
-        skip: usize,
-        n: usize,
-    ) -> Result<Vec<(Vec<u8>, f64)>> {
-        let mut zrange = cmd("ZRANGE");
-        zrange.arg(set.key()).arg(skip).arg(skip + n - 1).arg("WITHSCORES");
-        self.link.query("read a set", &zrange).await
-    }
-
-    /// Members whose score is in a range, lowest first.
-    pub(crate) async fn set_range(&self, set: WaitingSet, from: &str, to: &str) -> Result<Vec<(Vec<u8>, f64)>> {
-        let mut zrange = cmd("ZRANGE");
-        zrange.arg(set.key()).arg(from).arg(to).arg("BYSCORE").arg("WITHSCORES");
-        self.link.query("read a set", &zrange).await
-    }
-
-    /// Some members, of those whose bytes match a glob, and where to go on; 0 when there are no more.
+    /// Some members, about `count` of those that are looked at, whose bytes match a glob, and where to go on; 0 when there are no more.
     pub(crate) async fn set_scan(
         &self,
         set: WaitingSet,
         cursor: u64,
+        count: usize,
         glob: Option<&str>,
     ) -> Result<(u64, Vec<(Vec<u8>, f64)>)> {
         let mut zscan = cmd("ZSCAN");
-        zscan.arg(set.key()).arg(cursor).arg("COUNT").arg(SCANNED);
+        zscan.arg(set.key()).arg(cursor).arg("COUNT").arg(count);
         if let Some(glob) = glob {
             zscan.arg("MATCH").arg(glob);
         }
@@ -189,16 +158,6 @@ impl Store {
         self.link.query("delete jobs", cmd("ZREM").arg(set.key()).arg(members)).await
     }
 
-    /// Moves jobs from their queues back into a set, each as `(queue, its bytes there, score, its bytes in the set)`. Of each: 1 if it is
-    /// back, 2 if it is in the set already, 0 if it is nowhere.
-    pub(crate) async fn put_back(&self, set: WaitingSet, jobs: &[(&str, &[u8], &str, &[u8])]) -> Result<Vec<u8>> {
-        let mut put_back = scripts::PUT_BACK.key(set.key());
-        for (queue, pushed, score, bytes) in jobs {
-            put_back.key(keys::queue(queue)).arg(*pushed).arg(*score).arg(*bytes);
-        }
-        self.link.eval("put jobs back", &put_back).await
-    }
-
     /// Gives a member another score; whether it was there.
     pub(crate) async fn reschedule(&self, set: WaitingSet, member: &[u8], score: &str) -> Result<bool> {
         let mut pipeline = Pipeline::with_capacity(2);
@@ -209,8 +168,13 @@ impl Store {
         Ok(score.is_some())
     }
 
-    pub(crate) async fn clear_set(&self, set: WaitingSet) -> Result<()> {
-        self.link.query("clear a set", cmd("UNLINK").arg(set.key())).await
+    /// Deletes a set; how many members it had.
+    pub(crate) async fn clear_set(&self, set: WaitingSet) -> Result<usize> {
+        let mut pipeline = Pipeline::with_capacity(2);
+        pipeline.atomic();
+        pipeline.cmd("ZCARD").arg(set.key()).cmd("UNLINK").arg(set.key()).ignore();
+        let (size,): (usize,) = self.link.pipe("clear a set", &pipeline).await?;
+        Ok(size)
     }
 
     /// The hash of a process; empty if it expired.

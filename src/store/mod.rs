@@ -39,6 +39,8 @@ pub(crate) mod inspect;
 #[cfg(feature = "server")]
 pub(crate) mod metrics;
 #[cfg(feature = "server")]
+pub(crate) mod pages;
+#[cfg(feature = "server")]
 pub(crate) mod registration;
 #[cfg(feature = "server")]
 pub(crate) mod sets;

@@ -36,8 +36,16 @@ mod server {
         DUE = "lib/dead" + "due";
         /// Moves due members out of a sorted set.
         PROMOTE = "lib/dead" + "promote";
-        /// Moves jobs from queues back into a sorted set.
-        PUT_BACK = "put_back";
+        /// Moves jobs from a queue back into a sorted set.
+        PUT_BACK = "lib/list" + "put_back";
+        /// Reads a page of a list or a sorted set.
+        PAGE = "page";
+        /// Reads the job that is next in each of some queues.
+        NEXT_JOBS = "next_jobs";
+        /// Deletes a job from a queue.
+        DELETE_FROM_LIST = "lib/list" + "delete_from_list";
+        /// Deletes the oldest jobs of a queue.
+        CLEAR_QUEUE = "clear_queue";
         /// Enters a process into the registry.
         REGISTER = "register";
         /// Writes a forgotten private list anew.
@@ -55,7 +63,7 @@ mod server {
         /// Takes a process off the registry if it holds nothing.
         BYE = "bye";
         /// Puts other bytes in the place of a job in a queue.
-        REPLACE_IN_LIST = "replace_in_list";
+        REPLACE_IN_LIST = "lib/list" + "replace_in_list";
         /// Puts other bytes in the place of a job in a sorted set.
         REPLACE_IN_SET = "replace_in_set";
         /// Takes a process without a hash off Sidekiq's list.

@@ -76,6 +76,16 @@ impl Tool {
         if self.common.yes { Ok(()) } else { ask::confirm(question) }
     }
 
+    /// Fails where [`confirm`](Self::confirm) would, since nobody can answer: before work that only the question needs.
+    pub(crate) fn check_confirm(&self, question: &str) -> Result<(), Failure> {
+        if self.common.yes { Ok(()) } else { ask::check(question) }
+    }
+
+    /// Whether what is destructive was confirmed on the command line.
+    pub(crate) fn says_yes(&self) -> bool {
+        self.common.yes
+    }
+
     /// Prints what is left to print, tells a failure, and gives the exit code.
     pub(crate) fn end(mut self, done: Done) -> std::process::ExitCode {
         let done = done.and_then(|code| Ok(self.screen.flush().map(|()| code)?));

@@ -5,7 +5,7 @@ use ferrokiq::{ErrorKind, Result};
 use super::list::Rows;
 use super::tally::Tally;
 use super::{Chosen, Kind};
-use crate::ops::frame::{Code, Done, Failure, Progress, Tool};
+use crate::ops::frame::{Code, Done, Progress, Tool};
 
 /// What is done to them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -88,21 +88,19 @@ impl Act {
         if self.dry_run {
             return dry_run(tool, kind, set, &self.chosen, verb.done()).await;
         }
-        let size = set.size().await?;
-        self.confirm(tool, kind, verb, size)?;
-        if verb == Verb::Delete && self.chosen.is_all() {
+        if verb == Verb::Delete && self.chosen.is_all() && tool.says_yes() {
             // Nothing can come in between.
-            set.clear().await?;
             let mut all = Tally::new(verb.done());
-            all.done(size);
-            return all.end(tool, Ok(()));
+            all.done(set.clear().await?);
+            return all.end(tool, 0, Ok(()));
         }
+        // Running one job again is what it is there for; all else is asked.
+        let asks = (verb != Verb::Retry || !self.chosen.are_named()).then(|| verb.name());
+        let mut choosing = self.chosen.confirmed(tool, set, kind, asks).await?;
         tool.interrupt.watch();
-        let mut choosing = self.chosen.of(set, kind);
         let mut tally = Tally::new(verb.done());
-        let mut progress = Progress::new(verb.doing(), Some(size as u64));
+        let mut progress = Progress::new(verb.doing(), Some(set.size().await? as u64));
         while let Some((seen, page)) = choosing.next().await.map_err(|error| tally.stopped(error.into()))? {
-            let page = if verb == Verb::Retry { tally.fresh(page) } else { page };
             for batch in page.chunks(BATCH) {
                 if tool.interrupt.is_noted() {
                     drop(progress);
@@ -113,16 +111,7 @@ impl Act {
             progress.add(seen);
         }
         drop(progress);
-        tally.end(tool, choosing.found_all())
-    }
-
-    /// Running one job again is what it is there for; all else is asked.
-    fn confirm(&self, tool: &Tool, kind: Kind, verb: Verb, size: usize) -> Result<(), Failure> {
-        if verb == Verb::Retry && self.chosen.are_named() {
-            return Ok(());
-        }
-        let note = if verb == Verb::Kill { " The dead set keeps the newest 10,000." } else { "" };
-        tool.confirm(&format!("{} {}?{note}", verb.name(), self.chosen.told(kind, size)))
+        tally.end(tool, choosing.later(), choosing.found_all())
     }
 }
 

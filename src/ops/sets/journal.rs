@@ -122,6 +122,8 @@ pub(super) struct Pages {
     file: BufReader<File>,
     /// Where the lines begin that are still to be read.
     begins: Vec<u64>,
+    /// Where the last of them ends.
+    end: u64,
 }
 
 impl Pages {
@@ -129,7 +131,7 @@ impl Pages {
     /// it speaks of was not moved.
     pub(super) fn open(path: &Path, kind: Kind) -> Result<Self, Failure> {
         let file = File::open(path).map_err(|error| Failure::file(path, &error))?;
-        let mut pages = Self { path: path.to_owned(), file: BufReader::new(file), begins: Vec::new() };
+        let mut pages = Self { path: path.to_owned(), file: BufReader::new(file), begins: Vec::new(), end: 0 };
         let wrong = |number: usize, why: &str| {
             Failure::input(format!("{}: line {number}: {why}; nothing was undone", path.display()))
         };
@@ -147,6 +149,7 @@ impl Pages {
                 return Err(wrong(pages.begins.len() + 2, "this is no line of a journal"));
             }
             pages.begins.push(begin);
+            pages.end = begin + line.len() as u64;
         }
     }
 
@@ -155,9 +158,11 @@ impl Pages {
         self.begins.len()
     }
 
-    /// The last so many that were not read yet.
-    pub(super) fn next(&mut self, jobs: usize) -> Result<Vec<(String, Departure)>, Failure> {
-        let page = self.begins.split_off(self.begins.len().saturating_sub(jobs));
+    /// The last ones that were not read yet, as many as fit into so many bytes, but at least one.
+    pub(super) fn next(&mut self, bytes: u64) -> Result<Vec<(String, Departure)>, Failure> {
+        let first = self.begins.partition_point(|begin| self.end.saturating_sub(*begin) > bytes);
+        let page = self.begins.split_off(first.min(self.begins.len().saturating_sub(1)));
+        self.end = page.first().copied().unwrap_or(self.end);
         let mut departures = Vec::with_capacity(page.len());
         for begin in page.into_iter().rev() {
             self.file.seek(SeekFrom::Start(begin)).map_err(|error| Failure::file(&self.path, &error))?;

@@ -95,7 +95,7 @@ impl Rows {
             cell(payload.map_or("", |payload| payload.queue())),
             cell(entry.record.display_class()),
             cell(ago(entry.score)),
-            cell(count.map_or(String::new(), |count| (count + 1).to_string())),
+            cell(count.map_or(String::new(), |count| count.saturating_add(1).to_string())),
             cell(found.error().unwrap_or_default()).style(Style::Red),
             cell(found.arguments()),
         ];

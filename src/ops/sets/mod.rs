@@ -75,7 +75,7 @@ enum Command {
         after_help = "Examples:\n  ferrokiq SET retry 6fac50c1db3c621b388a7e46\n  ferrokiq SET retry --where 'class=ReportJob,age>1h' --dry-run\n  ferrokiq SET retry --all --yes"
     )]
     Retry(act::Act),
-    /// Move jobs to the dead set, byte for byte; it keeps the newest 10,000
+    /// Move jobs to the dead set, byte for byte; workers trim it when a job dies
     #[command(
         after_help = "Examples:\n  ferrokiq SET kill 6fac50c1db3c621b388a7e46\n  ferrokiq SET kill --where error=NoMethodError"
     )]

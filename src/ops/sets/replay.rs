@@ -53,16 +53,13 @@ impl Replay {
         if self.dry_run {
             return dry_run(tool, kind, set, &self.chosen, "replayed").await;
         }
-        let size = set.size().await?;
-        tool.confirm(&format!("Replay {}?", self.chosen.told(kind, size)))?;
+        let mut choosing = self.chosen.confirmed(tool, set, kind, Some("Replay")).await?;
         let journal = self.journal.as_ref().map(|path| Journal::create(path, kind)).transpose()?;
         tool.interrupt.watch();
         let mut pace = Pace { rate: self.rate, began: Instant::now(), moved: 0 };
         let mut replaying = Replaying { set, kind, journal, tally: Tally::new("replayed") };
-        let mut choosing = self.chosen.of(set, kind);
-        let mut progress = Progress::new("replaying", Some(size as u64));
+        let mut progress = Progress::new("replaying", Some(set.size().await? as u64));
         while let Some((seen, page)) = choosing.next().await.map_err(|error| replaying.tally.stopped(error.into()))? {
-            let page = replaying.tally.fresh(page);
             for batch in page.chunks(pace.batch()) {
                 pace.wait(tool).await;
                 if tool.interrupt.is_noted() {
@@ -75,7 +72,7 @@ impl Replay {
             progress.add(seen);
         }
         drop(progress);
-        replaying.tally.end(tool, choosing.found_all())
+        replaying.tally.end(tool, choosing.later(), choosing.found_all())
     }
 }
 
@@ -111,12 +108,17 @@ impl Pace {
         self.rate.map_or(BATCH, |rate| ((rate / 10.0) as usize).clamp(1, BATCH))
     }
 
+    /// How long the next step has to wait when so much time has gone by since the beginning.
+    fn left(&self, rate: f64, gone: Duration) -> Duration {
+        let due = Duration::try_from_secs_f64(self.moved as f64 / rate).unwrap_or(Duration::MAX);
+        due.saturating_sub(gone)
+    }
+
     /// Until the next step is due, or Ctrl-C.
     async fn wait(&self, tool: &Tool) {
         let Some(rate) = self.rate else { return };
-        let due = self.began + Duration::try_from_secs_f64(self.moved as f64 / rate).unwrap_or(Duration::MAX / 4);
         while !tool.interrupt.is_noted() {
-            let left = due.saturating_duration_since(Instant::now());
+            let left = self.left(rate, self.began.elapsed());
             if left.is_zero() {
                 return;
             }
@@ -128,6 +130,16 @@ impl Pace {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn waits_for_any_rate() {
+        let pace = Pace { rate: None, began: Instant::now(), moved: 100 };
+        assert_eq!(pace.left(50.0, Duration::from_secs(1)), Duration::from_secs(1));
+        assert_eq!(pace.left(50.0, Duration::from_secs(3)), Duration::ZERO);
+        assert_eq!(pace.left(1e-19, Duration::ZERO), Duration::MAX);
+        assert_eq!(pace.left(f64::MIN_POSITIVE, Duration::from_secs(1)), Duration::MAX - Duration::from_secs(1));
+        assert_eq!(pace.left(f64::MAX, Duration::ZERO), Duration::ZERO);
+    }
 
     #[test]
     fn reads_rates() {

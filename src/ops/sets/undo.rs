@@ -18,8 +18,8 @@ pub(super) struct Undo {
     journal: PathBuf,
 }
 
-/// Jobs that are put back together.
-const BATCH: usize = 100;
+/// Bytes of the journal that are read together; for each of these steps the queues are read once, until all of its jobs are found.
+const STEP: u64 = 8 << 20;
 
 impl Undo {
     pub(super) async fn run(self, tool: &mut Tool, kind: Kind, set: &SortedSet) -> Done {
@@ -32,7 +32,7 @@ impl Undo {
                 let told = format!("interrupted; {back} are back, {} were not looked at", pages.len());
                 return Err(Failure::Told(Code::Interrupted, told));
             }
-            let (jids, departures): (Vec<_>, Vec<_>) = pages.next(BATCH)?.into_iter().unzip();
+            let (jids, departures): (Vec<_>, Vec<_>) = pages.next(STEP)?.into_iter().unzip();
             let returns = set.put_back(&departures).await?;
             progress.add(returns.len());
             for ((jid, of), what) in jids.iter().zip(&departures).zip(returns) {

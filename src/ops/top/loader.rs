@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use ferrokiq::api::{Api, SortedEntry, SortedSet, Span};
+use ferrokiq::api::{Api, QueueCount, SortedEntry, SortedSet, Span};
 use ferrokiq::{Error, Result};
 
 use super::keys::Verb;
@@ -70,12 +70,27 @@ async fn jobs(api: &Api, of: &Request, snapshot: &mut Snapshot) -> Result<()> {
     snapshot.total = set.size().await?;
     let entries = match &of.filter {
         Some(text) => search(&set, text, snapshot).await?,
-        // What is next comes first; of the dead, what died last.
-        None if of.tab == Tab::Dead => set.from_highest(of.page * PAGE, PAGE).await?,
-        None => set.from_lowest(of.page * PAGE, PAGE).await?,
+        None => page(&set, of).await?,
     };
     snapshot.rows = entries.into_iter().map(Row::Job).collect();
     Ok(())
+}
+
+/// A page of jobs, which comes in several answers where they are large: what is next first; of the dead, what died last.
+async fn page(set: &SortedSet, of: &Request) -> Result<Vec<SortedEntry>> {
+    let (first, mut entries) = (of.page.saturating_mul(PAGE), Vec::new());
+    while entries.len() < PAGE {
+        let (skip, left) = (first.saturating_add(entries.len()), PAGE - entries.len());
+        let more = match of.tab {
+            Tab::Dead => set.from_highest(skip, left).await?,
+            _ => set.from_lowest(skip, left).await?,
+        };
+        if more.is_empty() {
+            break;
+        }
+        entries.extend(more);
+    }
+    Ok(entries)
 }
 
 async fn search(set: &SortedSet, text: &str, snapshot: &mut Snapshot) -> Result<Vec<SortedEntry>> {
@@ -128,7 +143,10 @@ async fn one(api: &Api, verb: Verb, tab: Tab, row: &Row) -> Result<bool> {
             let handle = api.queue(&queue.name);
             if queue.paused { handle.unpause().await } else { handle.pause().await }
         }
-        (Verb::Clear, Row::Queue(queue)) => api.queue(&queue.name).clear().await.map(|()| true),
+        // The jobs that were shown, no more.
+        (Verb::Clear, Row::Queue(queue)) => {
+            api.queue(&queue.name).clear_counted(&QueueCount::oldest(queue.size)).await.map(|_| true)
+        }
         (Verb::Retry, Row::Job(entry)) => set(api, tab).retry(entry).await,
         (Verb::Enqueue, Row::Job(entry)) => set(api, tab).add_to_queue(entry).await,
         (Verb::Kill, Row::Job(entry)) => set(api, tab).kill(entry).await,
