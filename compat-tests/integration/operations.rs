@@ -1,12 +1,14 @@
 //! What the Data API does to many jobs, large ones, and long queues.
 
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 
-use ferrokiq::api::{Api, Return, SortedSet};
-use ferrokiq::job::RawArgs;
-use ferrokiq::{Context, JobError, JobResult, Payload, RetryIn, Server};
+use ferrokiq::Payload;
+use ferrokiq::api::{Api, Departure, JobRecord, Return, SortedSet};
+use ferrokiq::client::Next;
+use ferrokiq::time::EpochSecs;
 
-use crate::support::{DEADLINE, Redis, Running};
+use crate::support::Redis;
 
 fn job(number: usize, padding: usize) -> String {
     format!(
@@ -69,7 +71,7 @@ async fn a_job_is_deleted_or_replaced_where_it_was_seen_though_the_queue_moves()
     let changed: Vec<String> = redis.call("LRANGE", &["queue:q", "0", "-1"]).await;
     assert!(changed.contains(&job(600, 3)) && !changed.contains(&job(600, 0)));
     // A record from elsewhere is looked for.
-    let record = ferrokiq::api::JobRecord::of(job(700, 0).as_bytes());
+    let record = JobRecord::of(job(700, 0).as_bytes());
     assert!(queue_q.delete(&record).await.unwrap());
     assert!(!queue(&redis).await.contains(&700));
 }
@@ -81,13 +83,13 @@ async fn no_script_walks_through_a_long_queue() {
     fill(&redis, JOBS).await;
     let api = Api::new(&redis.operator());
     let queue_q = api.queue("q");
-    let middle = queue_q.find_job(&format!("{:024x}", JOBS / 2)).await.unwrap().unwrap();
+    let middle = JobRecord::of(job(JOBS / 2, 0).as_bytes());
     redis.call::<()>("CONFIG", &["RESETSTAT"]).await;
 
     let changed = Payload::parse(job(JOBS / 2, 3)).unwrap();
     assert!(queue_q.replace(&middle, changed).await.unwrap());
     assert_eq!(walks(&redis).await, 0, "it is replaced by its index");
-    let middle = ferrokiq::api::JobRecord::of(job(JOBS / 2, 3).as_bytes());
+    let middle = JobRecord::of(job(JOBS / 2, 3).as_bytes());
     assert!(queue_q.delete(&middle).await.unwrap());
     assert_eq!(walks(&redis).await, 0, "it is more than 100,000 jobs from both ends");
     assert_eq!(redis.size("queue:q").await, JOBS - 1);
@@ -114,7 +116,7 @@ async fn no_script_walks_through_a_long_queue() {
 }
 
 /// Moves all jobs of a set to their queues; how.
-async fn depart_all(set: &SortedSet) -> Vec<ferrokiq::api::Departure> {
+async fn depart_all(set: &SortedSet) -> Vec<Departure> {
     let mut departures = Vec::new();
     for entry in set.from_lowest(0, 1_000).await.unwrap() {
         departures.push(set.retried(&entry).await.unwrap());
@@ -126,9 +128,9 @@ async fn depart_all(set: &SortedSet) -> Vec<ferrokiq::api::Departure> {
 /// Redis closes a connection whose answer or request exceeds these bytes.
 #[tokio::test]
 async fn large_jobs_are_read_and_moved_a_few_at_a_time() {
-    const JOBS: usize = 60;
-    let redis = Redis::start_with(&["--client-output-buffer-limit", "normal 24mb 0 0"]).await;
-    redis.call::<()>("CONFIG", &["SET", "client-query-buffer-limit", "24mb"]).await;
+    const JOBS: usize = 30;
+    let redis = Redis::start_with(&["--client-output-buffer-limit", "normal 12mb 0 0"]).await;
+    redis.call::<()>("CONFIG", &["SET", "client-query-buffer-limit", "12mb"]).await;
     let script = "for n = 1, ARGV[1] + 0 do
         local job = string.format(ARGV[2], n, string.rep('x', 1048576))
         redis.call('ZADD', 'retry', n, job) redis.call('LPUSH', 'queue:other', job)
@@ -152,48 +154,46 @@ async fn large_jobs_are_read_and_moved_a_few_at_a_time() {
         entries.extend(page);
     }
     assert_eq!(entries.len(), JOBS);
-    let second = ferrokiq::time::EpochSecs(2.0);
-    assert_eq!(retries.fetch(second, ferrokiq::time::EpochSecs(41.0)).await.unwrap().len(), 40);
-    assert_eq!(retries.kill_many(&entries[..30]).await.unwrap().done, 30);
-    assert_eq!(retries.kill_all().await.unwrap(), JOBS - 30);
-    assert_eq!(dead.delete_many(&entries[..30]).await.unwrap().done, 30);
+    assert_eq!(retries.fetch(EpochSecs(2.0), EpochSecs(21.0)).await.unwrap().len(), 20);
+    assert_eq!(retries.kill_many(&entries[..15]).await.unwrap().done, 15);
+    assert_eq!(retries.kill_all().await.unwrap(), JOBS - 15);
+    assert_eq!(dead.delete_many(&entries[..15]).await.unwrap().done, 15);
     let mut left = Vec::new();
     dead.scan("Nothing", |entry| left.push(entry)).await.unwrap();
     let mut departures = Vec::new();
-    for entry in &left[..10] {
+    for entry in &left[..3] {
         departures.push(dead.retried(entry).await.unwrap());
     }
-    assert_eq!(dead.depart(&departures).await.unwrap().done, 10);
-    assert_eq!(dead.put_back(&departures).await.unwrap(), [Return::Back; 10]);
-    assert_eq!(dead.retry_all().await.unwrap(), JOBS - 30);
-    assert_eq!((redis.size("dead").await, redis.size("queue:q").await), (0, JOBS - 30));
+    assert_eq!(dead.depart(&departures).await.unwrap().done, 3);
+    assert_eq!(dead.put_back(&departures).await.unwrap(), [Return::Back; 3]);
+    assert_eq!(dead.retry_all().await.unwrap(), JOBS - 15);
+    assert_eq!((redis.size("dead").await, redis.size("queue:q").await), (0, JOBS - 15));
 }
 
 #[tokio::test]
 async fn jobs_that_fail_at_once_are_retried_once() {
+    const JOBS: usize = 300;
     let redis = Redis::start().await;
-    for number in 0..300 {
-        let at = (4_000_000_000_usize + number).to_string();
-        redis.call::<()>("ZADD", &["retry", &at, &job(number, 0).replace(r#""queue":"q""#, r#""retry":true"#)]).await;
+    for number in 0..JOBS {
+        redis.call::<()>("ZADD", &["retry", &number.to_string(), &job(number, 0)]).await;
     }
-    struct Fails;
-    impl ferrokiq::Job for Fails {
-        const CLASS: &'static str = "Nothing";
-        type Args = RawArgs;
-
-        async fn perform(&self, _cx: Context, _: RawArgs) -> JobResult {
-            Err(JobError::new("RuntimeError", "at once"))
+    // A worker that has each job fail before the next is retried.
+    let connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    let (connection, failures) = (Arc::new(Mutex::new(connection)), Arc::new(AtomicUsize::new(0)));
+    let worker = move |payload: Payload, next: Next| {
+        let failed = failures.fetch_add(1, Ordering::Relaxed);
+        // An endless loop of retries ends.
+        if failed < 10 * JOBS {
+            let again = payload.clone().into_string().replace("}", &format!(r#","retried_at":{failed}}}"#));
+            let mut zadd = redis::cmd("ZADD");
+            zadd.arg("retry").arg(4_000_000_000_usize + failed).arg(again);
+            zadd.exec(&mut *connection.lock().unwrap()).unwrap();
         }
-
-        fn retry_in(&self, _count: u32, _error: &JobError) -> RetryIn {
-            RetryIn::After(Duration::from_secs(1_000_000))
-        }
-    }
-    let running = Running::start(&redis, Server::builder().register(Fails));
-    let retries = Api::new(&redis.operator()).retries();
-    let retried = tokio::time::timeout(DEADLINE, retries.retry_all()).await.expect("it ends").unwrap();
-    running.stop().await;
-    assert_eq!(retried, 300);
+        async { next.run(payload).await }
+    };
+    let client = redis.operator_builder().middleware(worker).build().unwrap();
+    assert_eq!(Api::new(&client).retries().retry_all().await.unwrap(), JOBS);
+    assert_eq!((redis.size("queue:q").await, redis.size("retry").await), (JOBS, JOBS));
 }
 
 #[tokio::test]

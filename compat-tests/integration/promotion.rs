@@ -76,7 +76,8 @@ async fn large_jobs_go_one_by_one_and_small_ones_before_them() {
     eventually("all are promoted", async || redis.size("queue:q").await == 206).await;
     running.stop().await;
     assert_eq!(redis.size("schedule").await, 0);
-    let script = "local sizes = {} for at = 0, 5 do sizes[at + 1] = #redis.call('LINDEX', KEYS[1], at) end return sizes";
+    let script =
+        "local sizes = {} for at = 0, 5 do sizes[at + 1] = #redis.call('LINDEX', KEYS[1], at) end return sizes";
     let sizes: Vec<usize> = redis.call("EVAL", &[script, "1", "queue:q"]).await;
     assert!(sizes.iter().all(|size| *size > 7 * MB), "the small ones were not kept waiting: {sizes:?}");
 }

@@ -99,7 +99,12 @@ impl Redis {
 
     /// A client with the rights of an operator.
     pub(crate) fn operator(&self) -> Client {
-        Client::builder().redis(self.as_user("operator")).build().unwrap()
+        self.operator_builder().build().unwrap()
+    }
+
+    /// The same, to which middleware is added.
+    pub(crate) fn operator_builder(&self) -> ferrokiq::client::ClientBuilder {
+        Client::builder().redis(self.as_user("operator"))
     }
 
     /// What the shipped users asked for and were refused, but for what is left out on purpose.

@@ -117,10 +117,8 @@ impl SortedSet {
     ///
     /// As [`size`](Self::size); the batches before are through.
     pub async fn depart(&self, departures: &[Departure]) -> Result<Moved> {
-        let promotions: Vec<_> = departures
-            .iter()
-            .map(|of| (&*of.bytes, Promotion::Push { queue: &of.queue, bytes: &of.pushed }))
-            .collect();
+        let promotions: Vec<_> =
+            departures.iter().map(|of| (&*of.bytes, Promotion::Push { queue: &of.queue, bytes: &of.pushed })).collect();
         self.promote(&promotions).await
     }
 
@@ -140,18 +138,13 @@ impl SortedSet {
             // A job that left its place while it was looked for is looked for again.
             for _ in 0..WALKS {
                 let missed = self.put_back_to(queue, departures, &wanted, &mut returns).await?;
-                wanted.retain(|at| returns[*at] == Return::Taken);
+                wanted.retain(|at| returns[*at] != Return::Back);
                 if !missed {
                     break;
                 }
             }
-        }
-        let rest: Vec<usize> = (0..returns.len()).filter(|at| returns[*at] == Return::Taken).collect();
-        let members: Vec<&[u8]> = rest.iter().map(|at| &*departures[*at].bytes).collect();
-        for (at, is_there) in rest.iter().zip(self.api.store.are_in_set(self.set, &members).await?) {
-            if is_there {
-                returns[*at] = Return::Stayed;
-            }
+            let unseen: Vec<_> = wanted.into_iter().map(|at| (at, None)).collect();
+            self.put_back_seen(queue, departures, &unseen, &mut returns).await?;
         }
         Ok(returns)
     }
@@ -168,34 +161,47 @@ impl SortedSet {
         for at in wanted {
             wanting.entry(departures[*at].pushed.as_bytes()).or_default().push(*at);
         }
-        let scores: Vec<String> = departures.iter().map(|departure| departure.score.to_string()).collect();
         let (mut missed, mut left) = (false, wanted.len());
         let mut walk = Walk::of(&self.api.queue(queue), WALK);
         while left > 0
             && let Some(page) = walk.next().await?
         {
-            let found: Vec<(usize, usize)> = page
-                .iter()
-                .filter_map(|seen| Some((wanting.get_mut(&*seen.bytes)?.pop()?, seen.place)))
-                .collect();
+            let found = page.iter().filter_map(|seen| Some((wanting.get_mut(&*seen.bytes)?.pop()?, Some(seen.place))));
+            let found: Vec<_> = found.collect();
             left -= found.len();
-            let jobs: Vec<Returning<'_>> = found
-                .iter()
-                .map(|(at, place)| Returning {
-                    pushed: departures[*at].pushed.as_bytes(),
-                    place: *place,
-                    bytes: &departures[*at].bytes,
-                    score: &scores[*at],
-                })
-                .collect();
-            for ((at, _), is_back) in found.iter().zip(self.api.store.put_back(self.set, queue, &jobs).await?) {
-                missed |= !is_back;
-                if is_back {
-                    returns[*at] = Return::Back;
-                }
-            }
+            self.put_back_seen(queue, departures, &found, returns).await?;
+            missed |= found.iter().any(|(at, _)| returns[*at] != Return::Back);
         }
         Ok(missed)
+    }
+
+    /// Puts back jobs, each by its place in the queue where it was seen there, and notes what became of each.
+    async fn put_back_seen(
+        &self,
+        queue: &str,
+        departures: &[Departure],
+        jobs: &[(usize, Option<usize>)],
+        returns: &mut [Return],
+    ) -> Result<()> {
+        let scores: Vec<String> = jobs.iter().map(|(at, _)| departures[*at].score.to_string()).collect();
+        let returning: Vec<Returning<'_>> = jobs
+            .iter()
+            .zip(&scores)
+            .map(|((at, place), score)| Returning {
+                pushed: departures[*at].pushed.as_bytes(),
+                place: *place,
+                bytes: &departures[*at].bytes,
+                score,
+            })
+            .collect();
+        for ((at, _), answer) in jobs.iter().zip(self.api.store.put_back(self.set, queue, &returning).await?) {
+            returns[*at] = match answer {
+                1 => Return::Back,
+                2 => Return::Stayed,
+                _ => Return::Taken,
+            };
+        }
+        Ok(())
     }
 
     /// Moves jobs to the dead set, with one script for a hundred or about 1 MB. Unlike Sidekiq, it does not trim the dead set: workers do, when

@@ -1,8 +1,6 @@
 //! Pages of queues and sets, and changes of jobs that were seen on one. A page is bounded by bytes; a change looks where the job was seen and
 //! walks through no list.
 
-use redis::Pipeline;
-
 use super::sets::{BUDGET, WaitingSet, batches};
 use super::{Store, keys, scripts};
 use crate::error::Result;
@@ -25,9 +23,9 @@ pub(crate) struct Seen {
 /// A job that goes from its queue back into a sorted set.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Returning<'a> {
-    /// Its bytes in the queue, and where it was seen there.
+    /// Its bytes in the queue, and where it was seen there, if it was.
     pub(crate) pushed: &'a [u8],
-    pub(crate) place: usize,
+    pub(crate) place: Option<usize>,
     /// Its bytes in the set, and its score.
     pub(crate) bytes: &'a [u8],
     pub(crate) score: &'a str,
@@ -64,20 +62,6 @@ impl Store {
         self.link.query("measure a set", redis::cmd("ZCOUNT").arg(set.key()).arg(from).arg(to)).await
     }
 
-    /// Which of some members are in a set.
-    pub(crate) async fn are_in_set(&self, set: WaitingSet, members: &[&[u8]]) -> Result<Vec<bool>> {
-        let mut found = Vec::with_capacity(members.len());
-        for batch in batches(members, |member| member.len()) {
-            let mut pipeline = Pipeline::with_capacity(batch.len());
-            for member in batch {
-                pipeline.cmd("ZSCORE").arg(set.key()).arg(*member);
-            }
-            let scores: Vec<Option<f64>> = self.link.pipe("look into a set", &pipeline).await?;
-            found.extend(scores.into_iter().map(|score| score.is_some()));
-        }
-        Ok(found)
-    }
-
     /// Deletes a job from a queue; whether it was where it was seen, or near.
     pub(crate) async fn delete_from_queue(&self, name: &str, place: usize, job: &[u8]) -> Result<bool> {
         let mut delete = scripts::DELETE_FROM_LIST.key(keys::queue(name));
@@ -90,16 +74,18 @@ impl Store {
         self.link.eval("rewrite a job", replace.arg(place).arg(job).arg(other)).await
     }
 
-    /// Moves jobs from a queue back into a set, those with most jobs behind them first. Of each, whether it was where it was seen, or near.
-    pub(crate) async fn put_back(&self, set: WaitingSet, queue: &str, jobs: &[Returning<'_>]) -> Result<Vec<bool>> {
+    /// Moves jobs from a queue back into a set, those with most jobs behind them first. Of each: 1 if it is back; else it was not where it was
+    /// seen, or near, and 2 if it is in the set already, 0 if it is not.
+    pub(crate) async fn put_back(&self, set: WaitingSet, queue: &str, jobs: &[Returning<'_>]) -> Result<Vec<u8>> {
         let mut back = Vec::with_capacity(jobs.len());
         for batch in batches(jobs, |job| job.pushed.len() + job.bytes.len()) {
             let mut put_back = scripts::PUT_BACK.key(set.key());
             put_back.key(keys::queue(queue));
             for Returning { pushed, place, bytes, score } in batch {
-                put_back.arg(*place).arg(*pushed).arg(*score).arg(*bytes);
+                let place = place.map_or(String::new(), |place| place.to_string());
+                put_back.arg(place).arg(*pushed).arg(*score).arg(*bytes);
             }
-            let answers: Vec<bool> = self.link.eval("put jobs back", &put_back).await?;
+            let answers: Vec<u8> = self.link.eval("put jobs back", &put_back).await?;
             back.extend(answers);
         }
         Ok(back)

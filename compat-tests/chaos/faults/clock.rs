@@ -43,11 +43,22 @@ pub(crate) async fn worker_clock(stage: &mut Stage) -> Result<(), Failure> {
         }
         stage.push(300, 5.0, 0).await?;
         stage.push(10, 1.0, 1).await?;
+        // The dead set is trimmed by the clock of Redis: whoever buries these deletes no other.
+        let _: usize = stage.redis.call("ZADD", &["dead", &now.to_string(), "dead job"]).await?;
         // Longer than a process counts as alive.
-        tokio::time::sleep(Duration::from_secs(4)).await;
+        for odd in 0..8 {
+            tokio::time::sleep(Duration::from_millis(500)).await;
+            let odd = format!("no payload {odd}");
+            let _: usize = stage.redis.call("ZADD", &["schedule", &now.to_string(), &odd]).await?;
+        }
         let waiting: usize = stage.redis.call("ZREM", &["schedule", &early]).await?;
         stage.expect(waiting == 1, || format!("with {how} a scheduled job ran half an hour early"));
         stage.settle(Duration::from_secs(30)).await?;
+        let dead: Vec<String> = stage.redis.call("ZRANGE", &["dead", "0", "-1"]).await?;
+        let odd = dead.iter().filter(|job| job.starts_with("no payload")).count();
+        let is_kept = dead.iter().any(|job| job == "dead job");
+        stage.expect(is_kept && odd == 8, || format!("with {how} dead jobs were deleted: {dead:?}"));
+        let _: usize = stage.redis.call("DEL", &["dead"]).await?;
         stage.workers[liar].signal("TERM")?;
         let status = stage.workers[liar].exit(Duration::from_secs(30)).await;
         stage.expect(status.is_some_and(|status| status.success()), || format!("with {how} it ended as {status:?}"));

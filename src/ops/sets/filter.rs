@@ -95,8 +95,11 @@ impl Term {
                 }) == *is
             }
             Self::Number { order, value } => {
-                let count =
-                    entry.record.payload().and_then(|payload| payload.retry_count()).map_or(0, |count| count.saturating_add(1));
+                let count = entry
+                    .record
+                    .payload()
+                    .and_then(|payload| payload.retry_count())
+                    .map_or(0, |count| count.saturating_add(1));
                 order.holds(count.cmp(value))
             }
             Self::Span { key, order, value } => {
