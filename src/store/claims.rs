@@ -98,9 +98,9 @@ impl Private {
         Self { identity: identity.to_owned(), index: keys::batches(identity), prefix: keys::batch_prefix(identity) }
     }
 
-    /// The key that exists while this process lives; each sign of life writes it.
-    pub(super) fn alive(&self) -> String {
-        keys::alive(&self.identity)
+    /// The key of the hash that each beat of this process writes.
+    pub(super) fn beats(&self) -> &str {
+        &self.identity
     }
 
     /// The private list of claim `number` for jobs of `queue`.

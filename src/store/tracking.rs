@@ -15,12 +15,12 @@ use crate::error::{Error, ErrorKind, Result};
 /// A connection with `CLIENT TRACKING ON`. Redis remembers every key that is read on it and reports the next change of each, once.
 /// It reports that a key which did not exist was created, too.
 ///
-/// It checks itself: it also reads the process's alive key, which every beat writes, so Redis must report that one regularly.
+/// It checks itself: it also reads the hash of the process, which every beat writes, so Redis must report that one regularly.
 pub(crate) struct TrackingWire {
     wire: Wire,
-    alive: String,
-    /// Whether Redis remembers the alive key.
-    alive_is_read: bool,
+    beats: String,
+    /// Whether Redis remembers the hash of the process.
+    beats_are_read: bool,
     /// Longest time between two reports.
     patience: Duration,
     /// When the next report must have arrived.
@@ -35,15 +35,15 @@ const COMMANDS: usize = 16;
 const MAX_KEYS: usize = 1_000;
 
 impl Store {
-    /// Opens a tracking connection for a process that writes its alive key more often than every `patience`.
+    /// Opens a tracking connection for a process that beats more often than every `patience`.
     ///
     /// Fails with a [refusal](super::is_refusal) where the server does not know `CLIENT TRACKING` or the user may not use it.
     pub(crate) async fn tracking(&self, private: &Private, patience: Duration) -> Result<TrackingWire> {
         let mut wire = self.link.dedicated(self.options().response_timeout).await?;
         wire.query::<()>("turn on tracking", cmd("CLIENT").arg("TRACKING").arg("ON")).await?;
         let due = Instant::now() + patience;
-        let alive = private.alive();
-        Ok(TrackingWire { wire, alive, alive_is_read: false, patience, due, proven: false, processes: 1 })
+        let beats = private.beats().to_owned();
+        Ok(TrackingWire { wire, beats, beats_are_read: false, patience, due, proven: false, processes: 1 })
     }
 }
 
@@ -58,7 +58,7 @@ impl TrackingWire {
         !self.proven && !self.wire.has_ended() && self.due <= Instant::now()
     }
 
-    /// Registered processes of ferrokiq, this one included, when the alive key was last read.
+    /// Registered processes of ferrokiq, this one included, when the hash was last read.
     pub(crate) fn processes(&self) -> usize {
         self.processes
     }
@@ -79,15 +79,15 @@ impl TrackingWire {
             if let Some(changed) = self.wire.invalidations.take() {
                 self.proven = true;
                 self.due = Instant::now() + self.patience;
-                self.alive_is_read &= !changed.all && !changed.keys.contains(&self.alive);
+                self.beats_are_read &= !changed.all && !changed.keys.contains(&self.beats);
                 return Ok(changed);
             }
-            if !self.alive_is_read {
+            if !self.beats_are_read {
                 let mut pipeline = Pipeline::with_capacity(2);
-                pipeline.cmd("EXISTS").arg(&self.alive).ignore();
+                pipeline.cmd("EXISTS").arg(&self.beats).ignore();
                 pipeline.cmd("SCARD").arg(keys::REGISTRY);
-                [self.processes] = self.wire.pipe("read the alive key", &pipeline).await?;
-                self.alive_is_read = true;
+                [self.processes] = self.wire.pipe("read the process", &pipeline).await?;
+                self.beats_are_read = true;
             }
             let lost = async {
                 match &self.wire.post {
@@ -99,7 +99,7 @@ impl TrackingWire {
                 () = self.wire.invalidations.arrived() => {}
                 () = lost => {}
                 () = tokio::time::sleep_until(self.due) => {
-                    return Err(Error::new(ErrorKind::Redis, "Redis did not report that the alive key was written"));
+                    return Err(Error::new(ErrorKind::Redis, "Redis did not report a beat"));
                 }
             }
         }

@@ -53,8 +53,8 @@ const GAP: (Duration, Duration) = (Duration::from_millis(1), Duration::from_mill
 const AGAIN: Duration = Duration::from_secs(1);
 /// Pause before tracking is tried again after Redis refused it: an administrator may have allowed it meanwhile.
 const REFUSED: Duration = Duration::from_secs(300);
-/// Beats that may pass without a report.
-const BEATS: u32 = 3;
+/// Longest time without a report: each beat is reported, every 10 s.
+const PATIENCE: Duration = Duration::from_secs(25);
 
 impl Watcher {
     /// Watches the queues at these places of the capsule.
@@ -89,9 +89,8 @@ impl Watcher {
     async fn watch(&mut self) {
         let mut failures = 0;
         loop {
-            let patience = self.source.liveness.period() * BEATS;
             let mut silent = false;
-            let error = match self.source.store.tracking(&self.source.private, patience).await {
+            let error = match self.source.store.tracking(&self.source.private, PATIENCE).await {
                 Ok(mut wire) => {
                     let Err(error) = self.follow(&mut wire).await;
                     silent = wire.is_silent();

@@ -109,7 +109,7 @@ struct Swept {
 async fn sweep(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
     let mut due = read(core, set, look).await?;
     let mut swept = Swept { first: due.first.map_or(0.0, |first| (due.now - first).max(0.0)), ..Swept::default() };
-    let limits = core.dead_limits(EpochSecs::now());
+    let limits = core.dead_limits();
     while !core.handle.is_quiet() {
         swept.passed += due.passed;
         look.from += due.passed;
@@ -143,7 +143,7 @@ async fn sweep(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
 }
 
 async fn read(core: &Core, set: WaitingSet, look: &Look) -> Result<Due> {
-    let due = core.store.due(set, look, core.dead_limits(EpochSecs::now())).await?;
+    let due = core.store.due(set, look, core.dead_limits()).await?;
     if due.buried > 0 {
         tracing::warn!(
             set = set.key(),
