@@ -85,10 +85,13 @@ async fn keep_due_jobs_of_a_queue_that_may_not_be_written() {
 /// A job that may not go where it belongs, for want of one command, stays in its private list until it may.
 async fn stays_until_allowed(builder: ServerBuilder, job: &str, command: &str, to: &str) {
     let redis = Redis::start().await;
+    let running = Running::start(&redis, builder);
+    // Without ZADD it could not register.
+    eventually("it is up", async || redis.call::<usize>("SCARD", &["ferrokiq:processes"]).await == 1).await;
     let_the_worker(&redis, &[&format!("-{command}")]).await;
     redis.call::<()>("LPUSH", &["queue:default", job]).await;
-    let running = Running::start(&redis, builder);
-    eventually("it may not go", async || was_refused(&redis, command)).await;
+    // A sign of life may be refused before the job was fetched.
+    eventually("it may not go", async || redis.private_jobs().await == 1 && was_refused(&redis, command)).await;
     assert_eq!((redis.private_jobs().await, redis.size(to).await), (1, 0));
     let_the_worker(&redis, &[&format!("+{command}")]).await;
     eventually("it goes", async || redis.size(to).await == 1).await;

@@ -27,27 +27,20 @@ impl Store {
         Ok(infos.into_iter().map(|info| info.unwrap_or_else(|_| Some(String::new()))).collect())
     }
 
-    /// Major versions of the Sidekiqs that work on this Redis, each once, the oldest first. Processes of ours and ones whose hash expired do not count.
+    /// Major versions of the Sidekiqs that work on this Redis, each once, the oldest first. Processes of ours and ones whose hash expired do
+    /// not count.
     pub(crate) async fn sidekiqs(&self) -> Result<Vec<u32>> {
-        self.majors_of(&self.processes().await?).await
-    }
-
-    async fn majors_of(&self, identities: &[String]) -> Result<Vec<u32>> {
-        let infos = self.process_infos(identities).await?;
+        let infos = self.process_infos(&self.processes().await?).await?;
         let mut majors: Vec<u32> = infos.iter().flatten().filter_map(|info| sidekiq_major(info)).collect();
         majors.sort_unstable();
         majors.dedup();
         Ok(majors)
     }
 
-    /// The same, and shares the answer with the other processes of ours, if there are any.
+    /// The same, and shares the answer with the other processes of ours.
     #[cfg(feature = "server")]
     async fn share_sidekiqs(&self) -> Result<Vec<u32>> {
-        let identities = self.processes().await?;
-        let majors = self.majors_of(&identities).await?;
-        if identities.len() < 2 {
-            return Ok(majors);
-        }
+        let majors = self.sidekiqs().await?;
         let mut set = cmd("SET");
         set.arg(keys::SIDEKIQS).arg(shared(&majors)).arg("PX").arg(SHARED_MILLIS);
         let () = self.link.query("share the versions of processes", &set).await?;
