@@ -24,7 +24,7 @@ const fn at_most(what: &'static str, figure: &'static str, over: &'static str, m
 /// Stands for one where a figure is not compared.
 pub(crate) const ALONE: &str = "";
 
-pub(crate) const GOALS: [Goal; 31] = [
+pub(crate) const GOALS: [Goal; 32] = [
     at_least(
         "no-op drain, reliable, 10 slots, to Sidekiq at 10 threads",
         "drain_noop.ferrokiq_reliable.10",
@@ -111,6 +111,12 @@ pub(crate) const GOALS: [Goal; 31] = [
         "latency_idle_p99_us.ferrokiq_reliable.10",
         "latency_idle_p99_us.sidekiq.10",
         1.0,
+    ),
+    at_most(
+        "push to start, idle, 1,000 queues, median, µs",
+        "latency_queues_p50_us.ferrokiq_reliable.1000",
+        ALONE,
+        2_000.0,
     ),
     at_most(
         "push to start, 5,000 jobs a second, median, to Ruby",

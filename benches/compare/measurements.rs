@@ -88,6 +88,12 @@ impl Measurement {
         &self.arguments[2]
     }
 
+    /// Queues of the worker.
+    pub(crate) fn queues(&self) -> &str {
+        let flag = self.arguments.iter().position(|argument| argument == "--queues");
+        flag.map_or("1", |at| &self.arguments[at + 1])
+    }
+
     /// The name of its first figure.
     pub(crate) fn title(&self) -> String {
         self.figures.first().map_or_else(String::new, |(_, workload)| self.key(workload))
@@ -112,6 +118,7 @@ impl Measurement {
 
 const LATENCY: [(&str, &str); 2] = [("p50_us", "latency_idle_p50_us"), ("p99_us", "latency_idle_p99_us")];
 const BUSY_LATENCY: [(&str, &str); 2] = [("p50_us", "latency_half_p50_us"), ("p99_us", "latency_half_p99_us")];
+const QUEUES_LATENCY: [(&str, &str); 2] = [("p50_us", "latency_queues_p50_us"), ("p99_us", "latency_queues_p99_us")];
 const IDLE: [(&str, &str); 2] = [("rss_kb", "rss_idle_kb"), ("commands_per_s", "idle_commands_per_s")];
 
 const FLEET: [(&str, &str); 6] = [
@@ -183,6 +190,8 @@ pub(crate) fn measurements(quick: bool) -> Vec<Measurement> {
         slots(Reliable, 50, "fail", 100_000, &[("per_s", "retry_storm")]),
         slots(Sidekiq, 10, "fail", 20_000, &[("per_s", "retry_storm")]),
         slots(Rusty, 10, "latency", 2_000, &LATENCY).pushed(200),
+        Measurement::new(Reliable, 1_000, "latency", 200, &QUEUES_LATENCY).with("--queues", 1_000).pushed(20),
+        Measurement::new(Sidekiq, 1_000, "latency", 200, &QUEUES_LATENCY).with("--queues", 1_000).pushed(20),
         slots(Reliable, 10, "latency", 25_000, &BUSY_LATENCY).pushed(5_000),
         slots(Sidekiq, 10, "latency", 25_000, &BUSY_LATENCY).pushed(5_000),
         slots(Reliable, 10, "idle", 0, &IDLE).once(),
@@ -192,6 +201,7 @@ pub(crate) fn measurements(quick: bool) -> Vec<Measurement> {
             .with("--queues", 8)
             .once(),
         Measurement::new(Reliable, "8_queues", "fleet", 0, &FLEET).with("--queues", 8).once(),
+        Measurement::new(Reliable, "1000_queues", "idle", 0, &IDLE[1..]).with("--queues", 1_000).once(),
         slots(Reliable, 100, "sleepers", 100, &[("rss_kb", "rss_sleeping_kb")]),
         slots(Reliable, 10_000, "sleepers", 10_000, &[("rss_kb", "rss_sleeping_kb")]),
     ]);

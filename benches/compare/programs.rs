@@ -64,7 +64,8 @@ impl Programs {
         let _producer = match one.pushed {
             Some(rate) => {
                 let mut produce = Command::new(&self.load);
-                produce.args(["produce", "--jobs", one.jobs(), "--rate", &rate.to_string()]).env("REDIS_URL", &url);
+                produce.args(["produce", "--jobs", one.jobs(), "--rate", &rate.to_string(), "--queues", one.queues()]);
+                produce.env("REDIS_URL", &url);
                 Some(Running(produce.spawn()?))
             }
             None => None,

@@ -61,6 +61,18 @@ pub(crate) async fn many_queues(stage: &mut Stage) -> Result<(), Failure> {
     }
     stage.start_all(1).await?;
     stage.settle(Duration::from_secs(60)).await?;
+    // While it is idle: one that looks at its queues now and then takes 250 ms for each of these.
+    let (began, jobs) = (Instant::now(), 20);
+    for number in (queues - jobs)..queues {
+        let (id, payload) = stage.job("Work", "[0,0]", "");
+        let _: usize = redis::cmd("LPUSH").arg(format!("queue:q{number}")).arg(payload).query_async(&mut redis).await?;
+        stage.accepted.push(id);
+        stage.wait_runs_of(stage.accepted.len() - 1, 1).await?;
+    }
+    let took = began.elapsed();
+    stage.expect(took < Duration::from_millis(2_500), || format!("{jobs} jobs, one after the other, took {took:?}"));
+    stage.remark(format!("{jobs} jobs, one after the other, took {took:?}"));
+    stage.settle(Duration::from_secs(60)).await?;
     stage.stop_all().await
 }
 

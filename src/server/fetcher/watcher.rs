@@ -46,7 +46,7 @@ pub(super) struct Watcher {
 
 /// How long each other process makes a process wait, on average half of it, before it reads a queue that changed; and how long all of
 /// them together at most.
-const SPREAD: (Duration, Duration) = (Duration::from_micros(50), Duration::from_millis(2));
+const SPREAD: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(2));
 /// Shortest time from one read to the next. It doubles with each read in vain, from the first to the second.
 const GAP: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
 /// Pause before filled and paused queues are read again: jobs that the fetcher claims are reported before.
