@@ -177,6 +177,7 @@ impl Job for LastWordJob {
         JobOptions::new().retry(0)
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the test looks for what it writes")]
     fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> OnExhausted {
         let (proof, jid, message) = (self.0.clone(), payload.jid().to_owned(), error.message().to_owned());
         let discard = message == "discard";

@@ -3,6 +3,7 @@
 //! The app owns `main`, the signals and the log; the server is told when to stop, and the app waits for it.
 
 #![expect(clippy::print_stdout, reason = "it is a program")]
+#![expect(clippy::disallowed_methods, reason = "it awaits what it spawns")]
 
 use ferrokiq::{Context, Job, JobResult, Server};
 

@@ -64,6 +64,7 @@ impl Job for CountPrimes {
     const CLASS: &'static str = "CountPrimesJob";
     type Args = (i64, usize);
 
+    #[expect(clippy::disallowed_methods, reason = "the job awaits it")]
     async fn perform(&self, cx: Context, (report_id, below): Self::Args) -> JobResult {
         let count = tokio::task::spawn_blocking(move || primes(below)).await?;
         let answer = Payload::try_new("RecordResultJob", &(report_id, format!("{count} primes"), "Rust"))?;

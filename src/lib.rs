@@ -30,6 +30,8 @@
 //! }
 //! ```
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "a test awaits what it spawns"))]
+
 #[cfg(feature = "active-job")]
 pub mod active_job;
 #[cfg(feature = "server")]
@@ -37,6 +39,8 @@ pub mod api;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
+#[cfg(feature = "server")]
+mod contain;
 pub mod error;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 #[doc(hidden)]

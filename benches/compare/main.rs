@@ -2,6 +2,7 @@
 //! Redis of its own.
 
 #![expect(clippy::print_stdout, reason = "its report is its purpose")]
+#![expect(clippy::disallowed_methods, reason = "it awaits what it spawns")]
 
 mod goals;
 mod measurements;

@@ -9,6 +9,7 @@ use serde_json::json;
 use crate::{Outcome, Setting, tell_rate};
 
 /// Each job awaited before the next; `concurrency` tasks do so.
+#[expect(clippy::disallowed_methods, reason = "it awaits them")]
 pub(crate) async fn one_by_one(setting: &Setting) -> Outcome {
     let client = Client::from_env()?;
     client.push(Payload::new("LoadJob", [])).await?;

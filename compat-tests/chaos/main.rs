@@ -2,6 +2,7 @@
 //! Redis and an accounting at the end: no job lost, none run twice without a reason.
 
 #![expect(clippy::print_stdout, reason = "its report is its purpose")]
+#![expect(clippy::disallowed_methods, reason = "it awaits what it spawns")]
 
 mod check;
 mod faults;

@@ -8,7 +8,7 @@ use ferrokiq::{Context, Job, JobResult, Server};
 use crate::support::{Redis, Running, eventually, nothing};
 
 /// An address that was free a moment ago.
-fn free() -> SocketAddr {
+pub(crate) fn free() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
 }
 
@@ -33,7 +33,7 @@ async fn get(to: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
 }
 
 /// Waits until this is answered.
-async fn until(to: SocketAddr, path: &str, status: u16, body: &str) {
+pub(crate) async fn until(to: SocketAddr, path: &str, status: u16, body: &str) {
     let expected = (status, format!("{body}\n"));
     eventually(&format!("{path} is {status} {body}"), async || get(to, path).await.is_ok_and(|said| said == expected))
         .await;
@@ -147,10 +147,29 @@ async fn stands_whatever_is_sent_to_it() {
     let mut long = b"GET /live HTTP/1.1\r\n".to_vec();
     long.extend((0..2_000).flat_map(|n| format!("x-{n}: y\r\n").into_bytes()));
     assert_eq!(status(&long).await.unwrap(), 431);
-    // Whoever connects and says nothing keeps nobody else from an answer, up to a bound; then for five seconds.
-    let idle: Vec<TcpStream> = (0..100).map(|_| TcpStream::connect(at).unwrap()).collect();
-    until(at, "/live", 200, "ok").await;
-    drop(idle);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn answers_probes_whoever_is_silent() {
+    let (redis, at) = (Redis::start().await, free());
+    let server = Running::start(&redis, Server::builder().register_fn("Nothing", nothing).health(at));
+    until(at, "/ready", 200, "ok").await;
+    for silent in [64, 200] {
+        let mut idle = Vec::new();
+        for _ in 0..silent {
+            let mut stream = TcpStream::connect(at).unwrap();
+            // Half of them begin a request and never end it.
+            if idle.len() % 2 == 0 {
+                stream.write_all(b"GET /live HT").unwrap();
+            }
+            idle.push(stream);
+        }
+        for probe in 0..10 {
+            let answered = tokio::time::timeout(Duration::from_secs(3), get(at, "/live")).await;
+            assert!(answered.is_ok_and(|said| said.is_ok_and(|(status, _)| status == 200)), "{probe} beside {silent}");
+        }
+    }
     server.stop().await;
 }
 

@@ -1,6 +1,7 @@
 //! A server and a client against a Redis of the test's own.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
+#![expect(clippy::disallowed_methods, reason = "a test awaits what it spawns")]
 
 mod access;
 mod ambiguity;
@@ -24,6 +25,7 @@ mod rights;
 mod runtimes;
 mod sentinel;
 mod support;
+mod survival;
 #[cfg(feature = "tool")]
 mod top;
 mod watching;

@@ -2,6 +2,7 @@
 //! `redis`. Where it must not, `compat-tests/accepted_differences.json` says so and why.
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
+#![expect(clippy::disallowed_methods, reason = "a test awaits what it spawns")]
 
 mod floats;
 #[path = "../jobs.rs"]

@@ -143,6 +143,7 @@ impl SortedScan {
         }
     }
 
+    #[expect(clippy::disallowed_methods, reason = "the next page awaits it")]
     fn fetch(&self, cursor: u64) -> Fetching {
         let (set, glob, count) = (self.set.clone(), self.glob.clone(), self.pace.count);
         Fetching(tokio::spawn(async move {

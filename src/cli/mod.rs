@@ -26,13 +26,14 @@ pub use logging::{LogFormat, Logging, init as init_logging};
 pub use probe::Probe;
 
 use crate::error::{Error, Result};
-use crate::server::{Server, ServerBuilder};
+use crate::server::{Server, ServerBuilder, Stopped};
 use args::{Command, Flags};
 use config_file::ConfigFile;
 use settings::Settings;
 
 /// Runs a worker process until it is told to stop, and returns its exit code: 0 after an orderly stop, 1 if it could not
-/// start, 75 if it stopped since it took more memory than `--max-rss` allows and wants to be started again.
+/// start, 70 if parts of it kept failing or jobs were left in private lists, 75 if it stopped since it took more memory than `--max-rss`
+/// allows and wants to be started again.
 ///
 /// Reads the command line, the environment and `config/sidekiq.yml` as `sidekiq` does. What they say goes before what the
 /// program said; a flag goes before the file, the file before the environment.
@@ -97,10 +98,17 @@ fn ask(probe: &Probe) -> ExitCode {
     }
 }
 
-/// The exit code of a process that was stopped in good order.
-fn exit_code(over_memory: bool) -> u8 {
-    if over_memory { OVER_MEMORY } else { 0 }
+/// The exit code of a process that was stopped.
+fn exit_code(stopped: &Stopped) -> u8 {
+    match stopped {
+        Stopped { over_memory: true, .. } => OVER_MEMORY,
+        Stopped { left_for_recovery: 1.., .. } | Stopped { failed: true, .. } => FAULT,
+        _ => 0,
+    }
 }
+
+/// `EX_SOFTWARE`: the process failed, or could not end in good order.
+const FAULT: u8 = 70;
 
 /// `EX_TEMPFAIL`: whoever started the process is asked to start it again.
 const OVER_MEMORY: u8 = 75;
@@ -123,9 +131,9 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<u8> {
     if stopped.cut_off > 0 {
         // A job that blocks its thread may go on, and would keep the runtime, and so the process, from ending.
         drop(logging);
-        std::process::exit(exit_code(stopped.over_memory).into());
+        std::process::exit(exit_code(&stopped).into());
     }
-    Ok(exit_code(stopped.over_memory))
+    Ok(exit_code(&stopped))
 }
 
 /// What went wrong and why, on stderr.

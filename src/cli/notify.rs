@@ -43,6 +43,7 @@ impl Supervisor {
     }
 
     /// Tells it what goes on until the process ends, from a thread that no job can hold up.
+    #[expect(clippy::disallowed_methods, reason = "without it systemd restarts the process")]
     pub(super) fn watch(self, vitals: Vitals) -> Result<()> {
         let runtime = Builder::new_current_thread()
             .enable_time()
@@ -89,7 +90,8 @@ fn address(name: &OsStr) -> std::io::Result<SocketAddr> {
 /// The process at one moment.
 #[derive(Clone, Copy, Debug)]
 struct Look {
-    live: bool,
+    /// Why it does not live, if it does not.
+    ill: Option<&'static str>,
     ready: bool,
     quiet: bool,
     stopping: bool,
@@ -102,7 +104,7 @@ impl Look {
     fn at(vitals: &Vitals) -> Self {
         let handle = vitals.handle();
         Self {
-            live: vitals.live().is_ok(),
+            ill: vitals.live().err(),
             ready: vitals.ready().is_ok(),
             quiet: handle.is_quiet(),
             stopping: handle.is_stopping(),
@@ -137,7 +139,7 @@ impl Told {
             news.push_str(&format!("STOPPING=1\nEXTEND_TIMEOUT_USEC={patience}\n"));
         }
         let is_due = watchdog.is_some_and(|watchdog| self.fed.is_none_or(|fed| fed.elapsed() >= watchdog / 2));
-        if look.live && is_due {
+        if look.ill.is_none() && is_due {
             self.fed = Some(std::time::Instant::now());
             news.push_str("WATCHDOG=1\n");
         }
@@ -156,8 +158,8 @@ fn status(look: &Look) -> String {
         format!("stopping, {busy} jobs run")
     } else if look.quiet {
         format!("quiet, {busy} jobs run")
-    } else if !look.live {
-        "jobs block every thread".to_owned()
+    } else if let Some(why) = look.ill {
+        why.to_owned()
     } else if !look.ready {
         "waiting for Redis".to_owned()
     } else {
@@ -169,14 +171,8 @@ fn status(look: &Look) -> String {
 mod tests {
     use super::*;
 
-    const WELL: Look = Look {
-        live: true,
-        ready: true,
-        quiet: false,
-        stopping: false,
-        busy: (3, 10),
-        timeout: Duration::from_secs(25),
-    };
+    const WELL: Look =
+        Look { ill: None, ready: true, quiet: false, stopping: false, busy: (3, 10), timeout: Duration::from_secs(25) };
 
     #[test]
     fn tells_each_thing_once_and_feeds_the_watchdog_only_while_alive() {
@@ -186,7 +182,10 @@ mod tests {
         assert_eq!(told.news(&WELL, None), "READY=1\nSTATUS=3 of 10 busy\n");
         assert_eq!(told.news(&WELL, None), "");
         assert_eq!(told.news(&WELL, soon), "WATCHDOG=1\n");
-        assert_eq!(told.news(&Look { live: false, ..WELL }, soon), "STATUS=jobs block every thread\n");
+        assert_eq!(
+            told.news(&Look { ill: Some("jobs block every thread"), ..WELL }, soon),
+            "STATUS=jobs block every thread\n"
+        );
         assert_eq!(told.news(&WELL, Some(Duration::from_secs(3_600))), "STATUS=3 of 10 busy\n");
         assert_eq!(told.news(&Look { quiet: true, ready: false, ..WELL }, None), "STATUS=quiet, 3 jobs run\n");
         let stopping = Look { quiet: true, stopping: true, ready: false, ..WELL };

@@ -1,6 +1,9 @@
+use std::time::Duration;
+
 use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use crate::contain::contained;
 use crate::error::{Error, Result};
 use crate::server::{Handle, Server};
 
@@ -18,6 +21,9 @@ const TSTP_TTIN: (i32, i32) = (20, 21);
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
 const TSTP_TTIN: (i32, i32) = (18, 21);
 
+/// After a panic of the thread for signals.
+const PAUSE: Duration = Duration::from_secs(1);
+
 impl Signals {
     pub(super) fn install() -> Result<Self> {
         let install =
@@ -31,38 +37,51 @@ impl Signals {
     }
 
     /// Does what they say on a thread of its own, which no job can block, and ends the process if the server does not stop in time.
-    pub(super) fn obey(self, server: &Server, flush_log: impl Fn() + Send + 'static) -> Result<()> {
+    #[expect(clippy::disallowed_methods, reason = "panics are contained, and it obeys again")]
+    pub(super) fn obey(mut self, server: &Server, flush_log: impl Fn() + Send + 'static) -> Result<()> {
         let (handle, last_resort) = (server.handle(), server.last_resort());
         let runtime = Builder::new_current_thread()
             .enable_all()
             .build()
             .map_err(|error| Error::config("the thread for signals has no runtime").because(error))?;
         let listen = move || {
-            runtime.block_on(async {
-                tokio::select! {
-                    // What runs stays in the private lists; another process puts it back.
-                    () = self.listen(handle) => {
-                        tracing::warn!("Told to stop a third time: gone");
+            loop {
+                let end = contained(|| {
+                    runtime.block_on(async {
+                        tokio::select! {
+                            // What runs stays in the private lists; another process puts it back.
+                            () = self.listen(&handle) => {
+                                tracing::warn!("Told to stop a third time: gone");
+                                130
+                            }
+                            stopped = last_resort.due() => {
+                                tracing::error!("the stop takes too long, as when jobs block every thread; the process ends");
+                                super::exit_code(&stopped).into()
+                            }
+                        }
+                    })
+                });
+                match end {
+                    Ok(code) => {
                         flush_log();
-                        std::process::exit(130);
+                        std::process::exit(code);
                     }
-                    over_memory = last_resort.due() => {
-                        tracing::error!("jobs block every thread and cannot be ended; what ran was put back, the process ends");
-                        flush_log();
-                        std::process::exit(super::exit_code(over_memory).into());
+                    Err(panic) => {
+                        tracing::error!(panic, "the thread for signals panicked; it goes on");
+                        std::thread::sleep(PAUSE);
                     }
                 }
-            });
+            }
         };
         std::thread::Builder::new()
             .name("ferrokiq-signals".to_owned())
             .spawn(listen)
-            .map(drop)
+            .map(|_: std::thread::JoinHandle<()>| ())
             .map_err(|error| Error::config("the thread for signals cannot be started").because(error))
     }
 
     /// Until it is told to stop a third time.
-    async fn listen(mut self, handle: Handle) {
+    async fn listen(&mut self, handle: &Handle) {
         loop {
             let told_to_stop = tokio::select! {
                 _ = self.term.recv() => true,
@@ -81,7 +100,7 @@ impl Signals {
                 return;
             }
             if told_to_stop {
-                stop(&handle);
+                stop(handle);
             }
         }
     }

@@ -59,6 +59,12 @@ impl JobError {
         Self::new(INTERRUPTED, "interrupted between two items")
     }
 
+    /// A job panicked with this message.
+    #[cfg(feature = "server")]
+    pub(crate) fn panicked(message: &str) -> Self {
+        Self::new("RuntimeError", format!("panicked: {message}"))
+    }
+
     /// Whether this is the end of a run that is to go on later.
     #[cfg(feature = "server")]
     pub(crate) fn is_interruption(&self) -> bool {

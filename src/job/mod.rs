@@ -209,7 +209,7 @@ pub trait Job: Send + Sync + 'static {
     }
 
     /// How long one run may take; none unless said. A run that takes longer is dropped at its next `await` and fails with
-    /// `Timeout::Error`. Ruby has no such thing.
+    /// `Timeout::Error`. More than the clock can count, [`Duration::MAX`] say, means none. Ruby has no such thing.
     fn timeout(&self) -> Option<Duration> {
         None
     }
@@ -219,8 +219,9 @@ pub trait Job: Send + Sync + 'static {
 
 /// A job that blocks its thread: computes for long, or talks through a library that is not async.
 ///
-/// As [`Job`], but `perform` runs on a thread of the runtime's blocking pool. It cannot be interrupted: a long one should
-/// look at [`Context::is_stopping`] now and then.
+/// As [`Job`], but `perform` runs on a thread of the server's own, one for each such job that runs, within the runtime: `Handle::current` works.
+/// It cannot be interrupted: a long one should look at [`Context::is_stopping`] now and then. Where the system refuses a thread, the job
+/// waits for one of the others; without any it fails with `ThreadError`.
 ///
 /// ```
 /// use ferrokiq::{BlockingJob, Context, JobResult};
@@ -269,7 +270,8 @@ pub trait BlockingJob: Send + Sync + 'static {
         OnExhausted::Bury
     }
 
-    /// As [`Job::timeout`], but the thread goes on: only the job's outcome is decided.
+    /// As [`Job::timeout`], from when the job has its thread. The thread goes on: only the job's outcome is decided, and another thread
+    /// takes its place. `/live` is 503 while more threads are lost so than the server has slots, or 256.
     fn timeout(&self) -> Option<Duration> {
         None
     }

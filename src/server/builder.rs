@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::job::{Args, BlockingJob, Context, IterableJob, Job, JobError, JobOptions, JobResult, StopSignal};
 use crate::payload::Payload;
 use crate::server::Server;
+use crate::server::blocking::BlockingPool;
 use crate::server::capsule::CapsuleBuilder;
 use crate::server::config::{Config, DEFAULT_CAPSULE, FetchMode, RemoteSignals, UnknownClasses, WireVersion};
 use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
@@ -24,10 +25,12 @@ use crate::server::metrics::Metrics;
 use crate::server::middleware::{AnyServerMiddleware, ServerMiddleware};
 use crate::server::outage::Outages;
 use crate::server::paused::Paused;
+use crate::server::progress::Progress;
 #[cfg(feature = "contract")]
 use crate::server::registry::Registry;
 use crate::server::registry::{Async, Blocking, Function, Registrations, Wrapping};
 use crate::server::stats::{Counters, WorkState};
+use crate::server::supervisor::Supervisor;
 use crate::server::telemetry::Telemetry;
 use crate::server::vitals::Pulse;
 use crate::store::registration::Registration;
@@ -40,6 +43,7 @@ use crate::time::Stamps;
 pub struct ServerBuilder {
     pub(crate) config: Config,
     registrations: Registrations,
+    blocking: BlockingPool,
     client_chain: Chain,
     server_chain: Vec<Arc<dyn AnyServerMiddleware>>,
     hooks: Hooks,
@@ -50,19 +54,19 @@ pub struct ServerBuilder {
 impl ServerBuilder {
     /// Runs payloads of class [`Job::CLASS`] by this job.
     pub fn register<J: Job>(mut self, job: J) -> Self {
-        self.registrations.add(J::CLASS, Arc::new(Async(job)));
+        self.registrations.add(J::CLASS, Arc::new(Async { job }));
         self
     }
 
-    /// Runs payloads of class [`BlockingJob::CLASS`] by this job, on the runtime's blocking threads.
+    /// Runs payloads of class [`BlockingJob::CLASS`] by this job, on threads of the server's own.
     pub fn register_blocking<J: BlockingJob>(mut self, job: J) -> Self {
-        self.registrations.add(J::CLASS, Arc::new(Blocking(job)));
+        self.registrations.add(J::CLASS, Arc::new(Blocking { job, pool: self.blocking.clone() }));
         self
     }
 
     /// Runs payloads of class [`IterableJob::CLASS`] by this job, item by item.
     pub fn register_iterable<J: IterableJob>(mut self, job: J) -> Self {
-        self.registrations.add(J::CLASS, Arc::new(Async(Iterating(job))));
+        self.registrations.add(J::CLASS, Arc::new(Async { job: Iterating(job) }));
         self
     }
 
@@ -107,7 +111,7 @@ impl ServerBuilder {
     /// # drop(server);
     /// ```
     pub fn register_wrapped<J: Job>(mut self, wrapping: &'static Wrapping, job: J) -> Self {
-        self.registrations.add_wrapped(wrapping, J::CLASS, Arc::new(Async(job)));
+        self.registrations.add_wrapped(wrapping, J::CLASS, Arc::new(Async { job }));
         self
     }
 
@@ -124,7 +128,7 @@ impl ServerBuilder {
     }
 
     /// Runs a function at a moment in the server's life; several for one moment run in order, in reverse order when going
-    /// down.
+    /// down. How long it may take: see [`Event`].
     pub fn on<Fut>(mut self, event: Event, hook: impl Fn() -> Fut + Send + Sync + 'static) -> Self
     where
         Fut: Future<Output = ()> + Send + 'static,
@@ -281,7 +285,7 @@ impl ServerBuilder {
         self
     }
 
-    /// How long a process counts as alive without a sign of life, 30 s unless said; a second at least.
+    /// How long a process counts as alive without a sign of life, 30 s unless said; a second at least, a day at most.
     ///
     /// A sign goes out every sixth of it. A process that could not give one for two thirds of it fetches nothing more, and the jobs of one
     /// that died are back in their queues after 52/30 of it, 59/30 if a second one dies just before it puts them back. All processes of a
@@ -301,7 +305,9 @@ impl ServerBuilder {
     /// Answers `GET /live`, `/ready` and `/metrics` at this address while the server runs; off unless said. The answers are plain, without
     /// secrets and for everybody who can reach the address: [`DEFAULT_HEALTH`](crate::server::DEFAULT_HEALTH), say, is for this machine only.
     ///
-    /// - `/live`: 200 while the runtimes move, 503 once they have not for 20 s. Redis has no part in it: to start a process anew would not
+    /// - `/live`: 200 while the process works, 503 with the reason on a line once a new process is needed: the runtimes have not moved for 20 s;
+    ///   loops of the server panicked five times within a minute; blocking jobs that were given up hold more threads than there are slots, or
+    ///   256; or jobs wait and slots are free, but none was taken for a minute. Redis has no part in it: to start a process anew would not
     ///   bring Redis back.
     /// - `/ready`: 200 while the server takes work, 503 with the reason on a line before its first beat, while Redis does not answer, and
     ///   once it was told to quiet or stop. It answers until the server has ended.
@@ -341,9 +347,12 @@ impl ServerBuilder {
         let stamps = Stamps::default();
         let (acknowledger, acknowledgements) = mpsc::unbounded_channel();
         let (identity, work) = (identity(), WorkState::default());
-        let registration = Arc::new(Registration::of(&identity));
+        let (registration, supervisor) = (Arc::new(Registration::of(&identity)), Supervisor::default());
         let core = Core {
-            settler: Settler::new(store.clone(), Arc::clone(&registration), acknowledger),
+            settler: Settler::new(store.clone(), Arc::clone(&registration), acknowledger, supervisor.clone()),
+            supervisor,
+            blocking: self.blocking,
+            progress: Progress::default(),
             identity,
             registration,
             registry,

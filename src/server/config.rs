@@ -116,6 +116,9 @@ pub struct Config {
 /// Where a worker listens for probes when it is told to and not told where: `127.0.0.1:7433`.
 pub const DEFAULT_HEALTH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7433);
 
+/// For longer nobody is to miss a process that died.
+const LONGEST_LIVENESS: Duration = Duration::from_secs(24 * 60 * 60);
+
 /// The capsule every server has.
 pub(crate) const DEFAULT_CAPSULE: &str = "default";
 
@@ -167,6 +170,9 @@ impl Config {
                 "liveness: {:?} is too short: a second at least, or processes that live are taken for dead",
                 self.liveness
             )));
+        }
+        if self.liveness > LONGEST_LIVENESS {
+            return Err(Error::config(format!("liveness: {:?} is too long: a day at most", self.liveness)));
         }
         let capsules: Vec<Capsule> = self
             .capsules

@@ -5,8 +5,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::client::Client;
+use crate::contain::contained;
 use crate::job::{JobError, StopSignal};
 use crate::payload::Payload;
+use crate::server::blocking::BlockingPool;
 use crate::server::config::Config;
 use crate::server::dialect::Dialect;
 use crate::server::events::Hooks;
@@ -18,8 +20,10 @@ use crate::server::metrics::Metrics;
 use crate::server::middleware::AnyServerMiddleware;
 use crate::server::outage::Outages;
 use crate::server::paused::Paused;
+use crate::server::progress::Progress;
 use crate::server::registry::Registry;
 use crate::server::stats::{Counters, WorkState};
+use crate::server::supervisor::Supervisor;
 use crate::server::telemetry::Telemetry;
 use crate::server::vitals::Pulse;
 use crate::store::Store;
@@ -61,6 +65,9 @@ pub(crate) struct Core {
     pub(crate) metrics: Metrics,
     pub(crate) telemetry: Telemetry,
     pub(crate) pulse: Pulse,
+    pub(crate) supervisor: Supervisor,
+    pub(crate) blocking: BlockingPool,
+    pub(crate) progress: Progress,
     pub(crate) work: WorkState,
     pub(crate) handle: Handle,
     pub(crate) paused: Paused,
@@ -109,8 +116,8 @@ impl Core {
 
 /// Runs a user's hook; a panic in it is logged and goes no further.
 fn guarded(what: &str, hook: impl FnOnce()) {
-    if std::panic::catch_unwind(std::panic::AssertUnwindSafe(hook)).is_err() {
-        tracing::error!("{what} panicked");
+    if let Err(panic) = contained(hook) {
+        tracing::error!(panic, "{what} panicked");
     }
 }
 

@@ -1,10 +1,20 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
+use tokio::time::Instant;
+
+use crate::contain::{Contained, contained};
 use crate::server::middleware::BoxFuture;
+use crate::server::supervisor::spawn;
 
-/// Moments in the life of a server.
+/// A moment in the life of a server.
+///
+/// The hooks of [`Quiet`](Self::Quiet), [`Shutdown`](Self::Shutdown) and [`Exit`](Self::Exit) get the
+/// [shutdown timeout](crate::ServerBuilder::timeout): together with the jobs, so in a stop what is left of it, but a quarter of a second each
+/// in any case. One that takes longer is logged and aborted at its next `await`. Startup hooks get all the time they want, as in Ruby; one
+/// that takes more than 10 s is logged. A heartbeat hook that still runs at the next beat is logged and not called again before it has ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum Event {
@@ -36,8 +46,18 @@ impl Hooks {
         self.0.entry(event).or_default().push(Arc::new(move || Box::pin(hook())));
     }
 
-    /// Runs the hooks one after the other: the last added first when going down, as Ruby does.
-    pub(crate) async fn fire(&self, event: Event) {
+    /// Whether nobody wants anything done then.
+    pub(crate) fn is_empty(&self, event: Event) -> bool {
+        !self.0.contains_key(&event)
+    }
+
+    /// Runs the hooks one after the other: the last added first when going down, as Ruby does. Each has until the deadline, or [`LEAST`] if
+    /// that is later; without a deadline they have no limit.
+    ///
+    /// # Cancel safety
+    ///
+    /// The hook that runs goes on, the others are not called.
+    pub(crate) async fn fire(&self, event: Event, deadline: Option<Instant>) {
         let Some(hooks) = self.0.get(&event) else { return };
         let down = matches!(event, Event::Quiet | Event::Shutdown | Event::Exit);
         let mut order: Vec<&Hook> = hooks.iter().collect();
@@ -45,11 +65,38 @@ impl Hooks {
             order.reverse();
         }
         for hook in order {
-            // A hook of its own task: a panic in it ends that task and nothing else.
-            if let Err(error) = tokio::spawn(hook()).await {
-                tracing::error!(?event, %error, "a lifecycle hook failed");
+            match contained(|| hook()) {
+                Ok(running) => run(event, running, deadline).await,
+                Err(panic) => tracing::error!(?event, panic, "a lifecycle hook panicked"),
             }
         }
+    }
+}
+
+/// What a hook gets in a stop even if nothing is left of the timeout.
+const LEAST: Duration = Duration::from_millis(250);
+/// A hook that takes longer is worth a line.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Runs a hook in a task of its own: it may block its thread, and is left behind then.
+async fn run(event: Event, running: BoxFuture<'static, ()>, deadline: Option<Instant>) {
+    let (mut task, began) = (spawn(Contained::new(running)), Instant::now());
+    let first = deadline.map_or(began + LONG, |deadline| deadline.max(began + LEAST));
+    let ended = match tokio::time::timeout_at(first, &mut task).await {
+        Ok(ended) => ended,
+        Err(_) if deadline.is_some() => {
+            task.abort();
+            return tracing::error!(?event, elapsed = ?began.elapsed(), "a lifecycle hook took too long; it was given up");
+        }
+        Err(_) => {
+            tracing::warn!(?event, "a lifecycle hook has run for 10 s; the server waits for it");
+            task.await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(panic)) => tracing::error!(?event, panic, "a lifecycle hook panicked"),
+        Err(error) => tracing::error!(?event, %error, "a lifecycle hook did not end"),
     }
 }
 

@@ -27,6 +27,9 @@ pub struct Stopped {
     pub cut_off: usize,
     /// Whether it stopped since it took more memory than [`max_rss`](crate::ServerBuilder::max_rss) allows.
     pub over_memory: bool,
+    /// Whether parts of the server, its fetcher say, had panicked five times within a minute when it was told to stop: `/live` was 503. Each
+    /// was started again each time; the log says which.
+    pub failed: bool,
 }
 
 /// How far down a server is; only ever goes forward.

@@ -1,23 +1,31 @@
 //! A listener for probes and for Prometheus: `GET /live`, `/ready` and `/metrics`, and not a word more of HTTP than that takes.
 //!
-//! One request for a connection, of 8 KiB at most, in 5 s at most; 32 connections at a time. It runs on the heartbeat's thread, which no
-//! job can hold up, and until that ends: a server that drains still answers.
+//! One request for a connection, of 8 KiB at most, whose head must be here within a second. Connections are always accepted; beyond
+//! 64 open ones each new one takes the place of the oldest that has sent the least. It runs on the heartbeat's thread, which no job can hold
+//! up, and until that ends: a server that drains still answers.
 
+use std::collections::VecDeque;
 use std::net::{SocketAddr, TcpListener};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::time::Duration;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
+use crate::contain::Contained;
 use crate::error::{Error, ErrorKind, Result};
+use crate::server::supervisor::{Part, spawn};
 use crate::server::telemetry::prometheus::CONTENT_TYPE;
 use crate::server::vitals::Vitals;
 
 const LONGEST_REQUEST: usize = 8 * 1_024;
-const PATIENCE: Duration = Duration::from_secs(5);
-const CONNECTIONS: usize = 32;
+/// Until the head of the request is here.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// Until the answer is written, and again until the other side has read it.
+const PATIENCE_TO_WRITE: Duration = Duration::from_secs(2);
+const CONNECTIONS: usize = 64;
 const PLAIN: &str = "text/plain; charset=utf-8";
 
 /// Takes the address, or says who must act.
@@ -30,49 +38,120 @@ pub(crate) fn bind(address: SocketAddr) -> Result<TcpListener> {
     bound.map_err(|error| Error::new(ErrorKind::Config, format!("health: cannot listen on {address}")).because(error))
 }
 
-/// Answers until the runtime ends.
-pub(crate) async fn serve(listener: TcpListener, vitals: Vitals) {
-    let listener = match tokio::net::TcpListener::from_std(listener) {
-        Ok(listener) => listener,
-        Err(error) => return tracing::error!(%error, "nobody listens for probes"),
-    };
-    let room = Arc::new(Semaphore::new(CONNECTIONS));
-    loop {
-        let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
-        match listener.accept().await {
-            Ok((stream, _)) => {
-                let vitals = vitals.clone();
-                tokio::spawn(async move {
-                    // Whoever is too slow, or gone, gets no answer.
-                    let _ = tokio::time::timeout(PATIENCE, answer(stream, &vitals)).await;
-                    drop(permit);
-                });
+/// Answers probes until its runtime ends.
+pub(crate) struct Listener {
+    listener: TcpListener,
+    vitals: Vitals,
+    open: Open,
+}
+
+impl Listener {
+    pub(crate) fn new(listener: TcpListener, vitals: Vitals) -> Self {
+        Self { listener, vitals, open: Open::default() }
+    }
+}
+
+impl Part for Listener {
+    fn name(&self) -> &'static str {
+        "health listener"
+    }
+
+    async fn run(&mut self) {
+        let listener = self.listener.try_clone().and_then(tokio::net::TcpListener::from_std);
+        let listener = match listener {
+            Ok(listener) => listener,
+            Err(error) => return tracing::error!(%error, "probes cannot be answered"),
+        };
+        loop {
+            match listener.accept().await {
+                Ok((stream, _)) => self.open.answer(stream, self.vitals.clone()),
+                // No more files, most likely: that passes.
+                Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
             }
-            // No more files, most likely: that passes.
-            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    }
+
+    fn may_end(&self) -> bool {
+        false
+    }
+}
+
+/// The open connections, oldest first.
+#[derive(Debug, Default)]
+struct Open(VecDeque<Connection>);
+
+#[derive(Debug)]
+struct Connection {
+    progress: Arc<AtomicU8>,
+    task: AbortHandle,
+}
+
+/// How far a connection is: nothing was read, something was, the head was.
+mod progress {
+    pub(super) const SILENT: u8 = 0;
+    pub(super) const READING: u8 = 1;
+    pub(super) const ANSWERING: u8 = 2;
+}
+
+impl Open {
+    fn answer(&mut self, stream: TcpStream, vitals: Vitals) {
+        self.make_room();
+        let progress = Arc::new(AtomicU8::new(progress::SILENT));
+        let answering = Contained::new(Box::pin(answer(stream, vitals, Arc::clone(&progress))));
+        let task = spawn(async move {
+            if let Err(panic) = answering.await {
+                tracing::error!(panic, "answering a probe panicked");
+            }
+        });
+        self.0.push_back(Connection { progress, task: task.abort_handle() });
+    }
+
+    /// Closes the oldest of those that are least far, if there are too many.
+    fn make_room(&mut self) {
+        self.0.retain(|connection| !connection.task.is_finished());
+        if self.0.len() < CONNECTIONS {
+            return;
+        }
+        let least_far = |(_, connection): &(usize, &Connection)| connection.progress.load(Ordering::Relaxed);
+        if let Some((at, _)) = self.0.iter().enumerate().min_by_key(least_far)
+            && let Some(connection) = self.0.remove(at)
+        {
+            connection.task.abort();
         }
     }
 }
 
-async fn answer(mut stream: TcpStream, vitals: &Vitals) -> std::io::Result<()> {
-    let response = match read_head(&mut stream).await? {
+/// One that is too slow, or gone, gets no answer.
+async fn answer(stream: TcpStream, vitals: Vitals, progress: Arc<AtomicU8>) {
+    let _ = try_to_answer(stream, &vitals, &progress).await;
+}
+
+async fn try_to_answer(mut stream: TcpStream, vitals: &Vitals, progress: &AtomicU8) -> std::io::Result<()> {
+    let response = match tokio::time::timeout(PATIENCE, read_head(&mut stream, progress)).await?? {
         Some(head) => respond(&head, vitals),
         None => Response::refusal(431, "Request Header Fields Too Large"),
     };
-    stream.write_all(&response.bytes()).await?;
-    stream.shutdown().await?;
+    progress.store(progress::ANSWERING, Ordering::Relaxed);
+    let write = async {
+        stream.write_all(&response.bytes()).await?;
+        stream.shutdown().await
+    };
+    tokio::time::timeout(PATIENCE_TO_WRITE, write).await??;
     // What was sent and not read would end the connection before the answer is read.
-    let mut rest = [0; 1_024];
-    for _ in 0..64 {
-        if stream.read(&mut rest).await? == 0 {
-            break;
+    let read_the_rest = async {
+        let mut rest = [0; 1_024];
+        for _ in 0..64 {
+            if stream.read(&mut rest).await? == 0 {
+                break;
+            }
         }
-    }
-    Ok(())
+        Ok(())
+    };
+    tokio::time::timeout(PATIENCE_TO_WRITE, read_the_rest).await?
 }
 
 /// Up to the empty line; `None` if there is too much of it.
-async fn read_head(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
+async fn read_head(stream: &mut TcpStream, progress: &AtomicU8) -> std::io::Result<Option<Vec<u8>>> {
     let mut head = Vec::with_capacity(512);
     loop {
         let mut piece = [0; 1_024];
@@ -80,6 +159,7 @@ async fn read_head(stream: &mut TcpStream) -> std::io::Result<Option<Vec<u8>>> {
         if read == 0 {
             return Err(std::io::ErrorKind::UnexpectedEof.into());
         }
+        progress.store(progress::READING, Ordering::Relaxed);
         let seen = head.len().saturating_sub(3);
         head.extend_from_slice(&piece[..read]);
         if let Some(end) = head[seen..].windows(4).position(|four| four == b"\r\n\r\n") {

@@ -1,13 +1,14 @@
 //! Shows the process to the world every ten seconds, on a thread of its own that no job can starve.
 
+use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle as RuntimeHandle};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::capsule::Capsule;
@@ -17,6 +18,7 @@ use crate::server::events::Event;
 use crate::server::info::info;
 use crate::server::os::{procline_of, rss_kb, set_procline};
 use crate::server::outage::Outage;
+use crate::server::supervisor::Part;
 #[cfg(feature = "metrics")]
 use crate::server::telemetry::publish;
 use crate::server::vitals::Vitals;
@@ -39,14 +41,21 @@ const SLOW: Duration = Duration::from_millis(50);
 /// The thread that beats.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
-    thread: JoinHandle<()>,
     stop: oneshot::Sender<()>,
+    /// Closed when the thread has ended.
+    ended: oneshot::Receiver<()>,
 }
+
+/// How long the thread may take to end: the last beat has five seconds.
+const PATIENCE: Duration = Duration::from_secs(7);
 
 impl Heartbeat {
     /// Starts beating, at once, and answers probes there.
-    pub(crate) fn start(core: Arc<Core>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
+    #[expect(clippy::disallowed_methods, reason = "the supervisor keeps what runs on the thread")]
+    pub(crate) async fn start(core: Arc<Core>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
         let (stop, stopped) = oneshot::channel();
+        let (starts, started) = oneshot::channel();
+        let (ends, ended) = oneshot::channel();
         let beater = Beater {
             info: info(&core, capsules),
             // Connections belong to the runtime that made them.
@@ -59,25 +68,35 @@ impl Heartbeat {
             signed: None,
             connections: 0,
             restored: true,
+            stopped,
+            fired: HashMap::new(),
             core,
         };
-        let thread = std::thread::Builder::new()
+        std::thread::Builder::new()
             .name("ferrokiq-heartbeat".to_owned())
-            .spawn(move || match Builder::new_current_thread().enable_all().build() {
-                Ok(runtime) => runtime.block_on(beater.run(stopped, listener)),
-                Err(error) => tracing::error!(%error, "the heartbeat has no runtime"),
+            .spawn(move || {
+                let runtime = Builder::new_current_thread().enable_all().build();
+                let outcome = runtime.as_ref().map(drop).map_err(|error| error.kind().into());
+                let _ = starts.send(outcome);
+                if let Ok(runtime) = runtime {
+                    runtime.block_on(beater.beat_until_stopped(listener));
+                }
+                drop(ends);
             })
             .map_err(|error| {
                 Error::new(ErrorKind::Config, "the heartbeat's thread cannot be started").because(error)
             })?;
-        Ok(Self { thread, stop })
+        let started: std::io::Result<()> = started.await.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
+        started.map_err(|error| Error::new(ErrorKind::Config, "the heartbeat has no runtime").because(error))?;
+        Ok(Self { stop, ended })
     }
 
     /// Flushes what was counted, takes the process off the Busy page and ends the thread.
     pub(crate) async fn stop(self) {
         let _ = self.stop.send(());
-        let thread = self.thread;
-        let _ = tokio::task::spawn_blocking(move || thread.join()).await;
+        if tokio::time::timeout(PATIENCE, self.ended).await.is_err() {
+            tracing::error!("the heartbeat's thread does not end; it is left behind");
+        }
     }
 }
 
@@ -99,13 +118,21 @@ struct Beater {
     connections: u64,
     /// Whether the private lists were compared with the holdings since Redis may last have come back with older data.
     restored: bool,
+    stopped: oneshot::Receiver<()>,
+    /// The hooks called last at each moment.
+    fired: HashMap<Event, JoinHandle<()>>,
 }
 
-impl Beater {
-    async fn run(mut self, mut stop: oneshot::Receiver<()>, listener: Option<TcpListener>) {
-        tokio::spawn(vitals::tick_for_heart(Arc::clone(&self.core)));
-        if let Some(listener) = listener {
-            tokio::spawn(health::serve(listener, Vitals::new(Arc::clone(&self.core))));
+impl Part for Beater {
+    fn name(&self) -> &'static str {
+        "heartbeat"
+    }
+
+    /// Until it is stopped.
+    async fn run(&mut self) {
+        if self.stopped.is_terminated() {
+            // Its last beat panicked.
+            return;
         }
         let mut beats = tokio::time::interval(PERIOD);
         let mut alive = tokio::time::interval(self.core.liveness.period());
@@ -129,10 +156,26 @@ impl Beater {
                     }
                     Err(error) => self.outage.note("heartbeat", &error),
                 },
-                _ = &mut stop => break,
+                _ = &mut self.stopped => break,
             }
         }
         self.last().await;
+    }
+
+    fn may_end(&self) -> bool {
+        self.stopped.is_terminated()
+    }
+}
+
+impl Beater {
+    /// All of what the thread does.
+    async fn beat_until_stopped(self, listener: Option<TcpListener>) {
+        let (core, supervisor) = (Arc::clone(&self.core), self.core.supervisor.clone());
+        supervisor.spawn(vitals::Ticks::of_heart(Arc::clone(&core)));
+        if let Some(listener) = listener {
+            supervisor.spawn(health::Listener::new(listener, Vitals::new(core)));
+        }
+        supervisor.keep(self).await;
     }
 
     /// Gives a sign of life. Returns whether Redis took it and has the private lists of this process.
@@ -268,6 +311,7 @@ impl Beater {
             for queue in self.store.queue_states(telemetry.queue_names()).await? {
                 telemetry.saw(&queue, now);
             }
+            Vitals::new(Arc::clone(&self.core)).look_at_progress();
         }
         Ok(())
     }
@@ -317,9 +361,17 @@ impl Beater {
         }
     }
 
-    fn fire(&self, event: Event) {
+    /// Calls the hooks of a moment on the runtime of the user's code, unless those of the last time still run.
+    #[expect(clippy::disallowed_methods, reason = "hooks contain their panics")]
+    fn fire(&mut self, event: Event) {
+        if self.core.hooks.is_empty(event) {
+            return;
+        }
+        if self.fired.get(&event).is_some_and(|hooks| !hooks.is_finished()) {
+            return tracing::warn!(?event, "a lifecycle hook still runs since the last beat; it is not called again");
+        }
         let core = Arc::clone(&self.core);
-        self.app.spawn(async move { core.hooks.fire(event).await });
+        self.fired.insert(event, self.app.spawn(async move { core.hooks.fire(event, None).await }));
     }
 
     async fn last(&mut self) {

@@ -75,6 +75,7 @@ impl Intake {
         let wake = {
             let mut state = self.state();
             let before = state.ready.len();
+            batches.iter().for_each(|batch| batch.deliver());
             state.ready.extend(batches.iter().flat_map(Batch::units));
             let bytes: usize = batches.iter().map(|batch| batch.bytes()).sum();
             state.bytes_per_job = bytes / (state.ready.len() - before).max(1);

@@ -13,13 +13,17 @@ use crate::server::capsule::Capsule;
 use crate::server::config::{FetchMode, WireVersion};
 use crate::server::core::Core;
 use crate::server::events::Event;
-use crate::server::fetcher::{Acknowledger, Batch, Settler};
+use crate::server::fetcher::{Acknowledger, Batch, Settler, UnitOfWork};
 use crate::server::handle::Stopped;
 use crate::server::heartbeat::Heartbeat;
 use crate::server::manager::Manager;
+use crate::server::poller::Poller;
+use crate::server::reconcile::{self, Reconciliation};
+use crate::server::recovery::Recovery;
+use crate::server::supervisor::spawn;
 #[cfg(feature = "metrics")]
 use crate::server::telemetry::publish;
-use crate::server::{health, poller, reconcile, recovery, vitals};
+use crate::server::{health, vitals};
 use crate::store::claims::Private;
 
 /// The parts of a running server.
@@ -27,7 +31,7 @@ pub(crate) struct Launcher {
     core: Arc<Core>,
     heartbeat: Heartbeat,
     managers: Vec<Manager>,
-    /// The poller and the search for dead processes: both end when the server is quieted.
+    /// The poller, the search for dead processes and the reconciliation: all end when the server is quieted.
     helpers: Vec<JoinHandle<()>>,
     acknowledger: JoinHandle<()>,
     /// Shows that the runtime moves.
@@ -56,17 +60,21 @@ impl Launcher {
         let sent = std::time::Instant::now();
         core.store.register(&core.registration, core.liveness.span(), false).await?;
         core.liveness.seen(sent);
-        core.hooks.fire(Event::Startup).await;
+        tokio::select! {
+            () = core.hooks.fire(Event::Startup, None) => {}
+            () = too_late_to_start(&core) => tracing::warn!("a startup hook still runs; the server stops all the same"),
+        }
         #[cfg(feature = "metrics")]
         publish::describe();
         let listener = core.config.health.map(health::bind).transpose()?;
-        let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules, listener)?;
+        let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules, listener).await?;
         let quieted = Arc::clone(&core);
-        let quiet_teller = tokio::spawn(async move {
+        let quiet_teller = spawn(async move {
             quieted.handle.quieted().await;
-            quieted.hooks.fire(Event::Quiet).await;
+            quieted.hooks.fire(Event::Quiet, Some(after(quieted.config.timeout))).await;
         });
-        let ticker = tokio::spawn(vitals::tick_for_jobs(Arc::clone(&core)));
+        let supervisor = &core.supervisor;
+        let ticker = supervisor.spawn(vitals::Ticks::of_jobs(Arc::clone(&core)));
         let private = Private::of(&core.identity);
         let acknowledger = Acknowledger::new(
             core.store.clone(),
@@ -75,12 +83,13 @@ impl Launcher {
             acknowledgements,
             core.settler.unacknowledged().clone(),
             core.outages.clone(),
+            supervisor.clone(),
         );
-        let acknowledger = tokio::spawn(acknowledger.run());
-        let mut helpers = vec![tokio::spawn(poller::run(Arc::clone(&core)))];
+        let acknowledger = supervisor.spawn(acknowledger);
+        let mut helpers = vec![supervisor.spawn(Poller(Arc::clone(&core)))];
         if core.config.fetch == FetchMode::Reliable {
-            helpers.push(tokio::spawn(recovery::run(Arc::clone(&core))));
-            helpers.push(tokio::spawn(reconcile::run(Arc::clone(&core))));
+            helpers.push(supervisor.spawn(Recovery(Arc::clone(&core))));
+            helpers.push(supervisor.spawn(Reconciliation(Arc::clone(&core))));
         }
         let numbers = Arc::new(AtomicU64::new(0));
         let managers = capsules
@@ -90,19 +99,19 @@ impl Launcher {
         Ok(Self { core, heartbeat, managers, helpers, acknowledger, ticker, quiet_teller })
     }
 
-    /// 1. quiet: nothing more is fetched or promoted
+    /// Returns within the timeout and some ten seconds, whatever hooks and jobs do.
+    ///
+    /// 1. quiet: nothing more is fetched or promoted; hooks run beside the rest
     /// 2. wait for the jobs that run, up to the timeout
     /// 3. put back those that still run, then abort them
     /// 4. acknowledge what is done
     /// 5. leave the registry, then the Busy page
     pub(crate) async fn stop(self) -> Stopped {
         let Self { core, heartbeat, mut managers, helpers, acknowledger, ticker, quiet_teller } = self;
+        let (deadline, failing) = (after(core.config.timeout), core.supervisor.is_failing());
         core.handle.quiet();
         core.stop.trigger();
-        let _ = quiet_teller.await;
-        core.hooks.fire(Event::Shutdown).await;
-
-        let deadline = Instant::now() + core.config.timeout;
+        let mut hooks = spawn(shutdown_hooks(Arc::clone(&core), quiet_teller, deadline));
         let running = tokio::select! {
             running = drain(&mut managers, deadline) => running,
             () = core.handle.now() => managers.len(),
@@ -114,20 +123,54 @@ impl Launcher {
         for manager in managers {
             cut_off += manager.abort().await;
         }
+        let patience = after(Duration::from_secs(5));
         for helper in helpers {
-            // Both look at the handle between two steps; a step is one round trip or two.
+            // Each looks at the handle between two steps; a step is one round trip or two.
             let abort = helper.abort_handle();
-            if tokio::time::timeout(Duration::from_secs(5), helper).await.is_err() {
+            if tokio::time::timeout_at(patience, helper).await.is_err() {
                 abort.abort();
             }
         }
         let left_for_recovery = if core.config.fetch == FetchMode::Reliable { leave(&core).await } else { 0 };
-        core.hooks.fire(Event::Exit).await;
+        tokio::select! {
+            _ = &mut hooks => {}
+            () = core.handle.now() => hooks.abort(),
+        }
+        core.hooks.fire(Event::Exit, Some(deadline)).await;
         heartbeat.stop().await;
         acknowledger.abort();
         ticker.abort();
-        Stopped { left_for_recovery, cut_off, over_memory: core.over_memory.load(Ordering::Relaxed) }
+        core.blocking.close();
+        Stopped {
+            left_for_recovery,
+            cut_off,
+            over_memory: core.over_memory.load(Ordering::Relaxed),
+            failed: failing || core.supervisor.is_failing(),
+        }
     }
+}
+
+/// So long from now; in practice never if the clock cannot count so far.
+fn after(span: Duration) -> Instant {
+    let now = Instant::now();
+    now.checked_add(span).unwrap_or_else(|| now + Duration::from_secs(10 * 365 * 24 * 60 * 60))
+}
+
+/// Resolves once a stop was asked for and its timeout is over.
+async fn too_late_to_start(core: &Core) {
+    core.handle.stopping().await;
+    tokio::select! {
+        () = tokio::time::sleep(core.config.timeout) => {}
+        () = core.handle.now() => {}
+    }
+}
+
+/// The hooks of a stop that may run while jobs do: those of quiet, if they still run, and then those of shutdown.
+async fn shutdown_hooks(core: Arc<Core>, mut quiet_hooks: JoinHandle<()>, deadline: Instant) {
+    if tokio::time::timeout_at(deadline, &mut quiet_hooks).await.is_err() {
+        quiet_hooks.abort();
+    }
+    core.hooks.fire(Event::Shutdown, Some(deadline)).await;
 }
 
 async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {
@@ -142,24 +185,27 @@ async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {
 pub(crate) async fn put_back(core: &Core, settler: &Settler) {
     let running = core.work.running();
     tracing::warn!(jobs = running.len(), "Terminating busy jobs: they go back to their queues");
-    let mut units: Vec<_> = running.into_iter().map(|(_, work)| work.unit).collect();
+    let moved = requeue(settler, running.into_iter().map(|(_, work)| work.unit).collect()).await;
+    core.telemetry.requeued.add(moved);
+    // Counted as Sidekiq counts jobs it interrupts.
+    for _ in 0..moved {
+        core.counters.processed();
+        core.counters.failed();
+    }
+}
+
+/// Puts jobs back in their order, in five attempts at most; returns how many went back.
+pub(crate) async fn requeue(settler: &Settler, mut units: Vec<UnitOfWork>) -> usize {
     // What lies in one private list goes back in one script.
-    units.sort_by_key(|unit| Arc::as_ptr(unit.batch()) as usize);
+    units.sort_by_key(|unit| (Arc::as_ptr(unit.batch()) as usize, unit.place()));
     for _ in 0..5 {
         match settler.requeue(&units).await {
-            Ok(moved) => {
-                core.telemetry.requeued.add(moved);
-                // Counted as Sidekiq counts jobs it interrupts.
-                for _ in 0..moved {
-                    core.counters.processed();
-                    core.counters.failed();
-                }
-                return;
-            }
+            Ok(moved) => return moved,
             Err(error) => tracing::error!(%error, "putting jobs back failed"),
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
+    0
 }
 
 /// Leaves the registry once nothing is held any more; returns how many jobs are held all the same.
@@ -167,7 +213,7 @@ async fn leave(core: &Core) -> usize {
     let mut held = 0;
     let patience = Instant::now() + Duration::from_secs(5);
     // What a command moved whose answer never came.
-    if let Err(error) = reconcile::put_back_all_strangers(core).await {
+    if let Err(error) = reconcile::put_back_all_strangers(core, &core.store).await {
         tracing::error!(%error, "looking through the private lists failed");
     }
     while Instant::now() < patience {

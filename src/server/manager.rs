@@ -9,6 +9,7 @@ use crate::server::core::Core;
 use crate::server::fetcher::{Fetcher, Source, UnitOfWork};
 use crate::server::intake::{self, Intake};
 use crate::server::processor::Processor;
+use crate::server::supervisor::Part;
 use crate::store::claims::Private;
 
 /// The processors of one capsule and the loop that brings them jobs.
@@ -27,8 +28,9 @@ impl Manager {
         let intake = Arc::new(Intake::new(capsule.concurrency(), core.settler.unacknowledged().clone()));
         let mut processors = JoinSet::new();
         for _ in 0..capsule.concurrency() {
-            processors.spawn(Processor::new(Arc::clone(core), Arc::clone(&intake)).run());
+            core.supervisor.spawn_in(&mut processors, Processor::new(Arc::clone(core), Arc::clone(&intake)));
         }
+        core.progress.watch(&intake, capsule.weights().iter().map(|(queue, _)| queue.clone()).collect());
         let source = Source {
             store: core.store.clone(),
             private,
@@ -40,9 +42,10 @@ impl Manager {
             isolation: Arc::clone(&core.isolation),
             liveness: Arc::clone(&core.liveness),
             registration: Arc::clone(&core.registration),
+            supervisor: core.supervisor.clone(),
             numbers,
         };
-        let fetching = tokio::spawn(fetch(Arc::clone(core), source));
+        let fetching = core.supervisor.spawn(Fetching::new(Arc::clone(core), source));
         Self { fetching, processors }
     }
 
@@ -77,9 +80,45 @@ impl Manager {
 }
 
 /// Brings jobs until the server is quieted.
-async fn fetch(core: Arc<Core>, source: Source) {
-    let (intake, handle) = (Arc::clone(&source.intake), source.handle.clone());
-    let mut fetcher = Fetcher::new(core.config.fetch, source);
+struct Fetching {
+    core: Arc<Core>,
+    intake: Arc<Intake>,
+    /// Outlives a panic: a claim whose answer was lost is asked for again. `None` once it is closed.
+    fetcher: Option<Fetcher>,
+}
+
+impl Fetching {
+    fn new(core: Arc<Core>, source: Source) -> Self {
+        let intake = Arc::clone(&source.intake);
+        let fetcher = Some(Fetcher::new(core.config.fetch, source));
+        Self { core, intake, fetcher }
+    }
+}
+
+impl Part for Fetching {
+    fn name(&self) -> &'static str {
+        "fetcher"
+    }
+
+    async fn run(&mut self) {
+        let Self { core, intake, fetcher } = self;
+        if let Some(fetcher) = fetcher {
+            fetch(core, intake, fetcher).await;
+        }
+        intake.close();
+        if let Some(fetcher) = fetcher.take() {
+            fetcher.close().await;
+        }
+        give_back(core, &intake.take_ready()).await;
+    }
+
+    fn may_end(&self) -> bool {
+        self.core.handle.is_quiet()
+    }
+}
+
+async fn fetch(core: &Core, intake: &Intake, fetcher: &mut Fetcher) {
+    let handle = &core.handle;
     let mut outage = core.outages.part();
     let mut round_trip = Duration::from_micros(100);
     while !handle.is_quiet() {
@@ -91,14 +130,14 @@ async fn fetch(core: Arc<Core>, source: Source) {
         }
         let want = intake.wanted(round_trip);
         if want == 0 {
-            wait_for_room(&core, &intake).await;
+            wait_for_room(core, intake).await;
             continue;
         }
         let asked = Instant::now();
         match fetcher.retrieve_work(want).await {
             Ok(batches) if batches.is_empty() => outage.over(),
             Ok(batches) if handle.is_quiet() => {
-                give_back(&core, &batches.iter().flat_map(|batch| batch.units()).collect::<Vec<_>>()).await;
+                give_back(core, &batches.iter().flat_map(|batch| batch.units()).collect::<Vec<_>>()).await;
             }
             Ok(batches) => {
                 round_trip = asked.elapsed().min(Duration::from_millis(50));
@@ -117,9 +156,6 @@ async fn fetch(core: Arc<Core>, source: Source) {
             }
         }
     }
-    intake.close();
-    fetcher.close().await;
-    give_back(&core, &intake.take_ready()).await;
 }
 
 /// Waits until a processor is free. Jobs that were fetched ahead and lie still meanwhile go back: another process may be

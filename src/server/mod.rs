@@ -1,10 +1,11 @@
 //! The working half: fetches jobs, runs them, and leaves Redis as Sidekiq would.
 //!
-//! Floors, from the ground: `counter facade identity liveness stats metrics` / `capsule config handle events outage middleware registry` / `retry
-//! fetcher intake isolation telemetry` / `core` / `admission info poller recovery vitals` / `health reconcile` / `heartbeat processor` /
+//! Floors, from the ground: `counter facade identity liveness supervisor blocking stats metrics` / `capsule config handle events outage middleware registry` / `retry
+//! fetcher intake isolation telemetry` / `progress` / `core` / `admission info poller recovery vitals` / `health reconcile` / `heartbeat processor` /
 //! `manager` / `launcher` / `last_resort builder`.
 
 mod admission;
+mod blocking;
 mod builder;
 mod capsule;
 mod config;
@@ -38,11 +39,16 @@ mod pace;
 mod paused;
 mod poller;
 mod processor;
+mod progress;
 mod reconcile;
 mod recovery;
 mod registry;
 pub(crate) mod retry;
 mod stats;
+mod supervisor;
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod survival;
 pub(crate) mod telemetry;
 pub(crate) mod vitals;
 

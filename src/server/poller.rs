@@ -5,24 +5,42 @@ mod sweep;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::contain::Contained;
 use crate::payload::{Payload, is_routable_queue};
 use crate::server::core::Core;
+use crate::server::supervisor::Part;
 use crate::store::is_refusal;
 use crate::store::sets::{Promotion, WaitingSet};
 use crate::time::EpochSecs;
 use sweep::Sweeper;
 
 /// Looks at both sets at random intervals, so that all processes together look as often as one should.
-pub(crate) async fn run(core: Arc<Core>) {
+pub(crate) struct Poller(pub(crate) Arc<Core>);
+
+impl Part for Poller {
+    fn name(&self) -> &'static str {
+        "poller"
+    }
+
+    async fn run(&mut self) {
+        run(&self.0).await;
+    }
+
+    fn may_end(&self) -> bool {
+        self.0.handle.is_quiet()
+    }
+}
+
+async fn run(core: &Core) {
     let mut outage = core.outages.part();
     let configured = core.config.poll_interval_average.is_some();
     // Processes of one deploy start together; they should not look together.
     let head_start = if configured { Duration::ZERO } else { Duration::from_secs(10) };
     let first = head_start + Duration::from_secs(5).mul_f64(rand::random());
-    if !pause(&core, first).await {
+    if !pause(core, first).await {
         return;
     }
-    let mut sweepers = [WaitingSet::Retry, WaitingSet::Schedule].map(|set| Sweeper::new(&core, set));
+    let mut sweepers = [WaitingSet::Retry, WaitingSet::Schedule].map(|set| Sweeper::new(core, set));
     let mut is_clean = false;
     loop {
         if !is_clean {
@@ -40,9 +58,9 @@ pub(crate) async fn run(core: Arc<Core>) {
             }
         }
         for sweeper in &mut sweepers {
-            sweeper.run(&core).await;
+            sweeper.run(core).await;
         }
-        if !pause(&core, interval(&core).await).await {
+        if !pause(core, interval(core).await).await {
             return;
         }
     }
@@ -67,7 +85,8 @@ async fn interval(core: &Core) -> Duration {
 
 /// A few processes look at half to one and a half of the average; many at anything up to twice of it. `dice` is below 1.
 fn spread(average: Duration, processes: usize, dice: f64) -> Duration {
-    average.mul_f64(if processes < 10 { dice + 0.5 } else { dice * 2.0 })
+    let factor = if processes < 10 { dice + 0.5 } else { dice * 2.0 };
+    Duration::try_from_secs_f64(average.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
 /// Where one member goes.
@@ -94,15 +113,23 @@ async fn plan(core: &Core, member: &[u8], now: EpochSecs) -> Plan {
         return Plan::Bury;
     };
     if core.client.has_middleware() {
-        match core.client.through_middleware(payload.clone()).await {
-            Ok(Some(changed)) => payload = changed,
+        // Code of the user's: the poller must survive it.
+        match Contained::new(Box::pin(core.client.through_middleware(payload.clone()))).await {
+            Ok(Ok(Some(changed))) => payload = changed,
             // Ruby would lose the job here: it has left the set already. A middleware may refuse a job before it was
             // accepted, not afterwards.
-            Ok(None) => {
+            Ok(Ok(None)) => {
                 tracing::warn!(jid = payload.jid(), "a middleware stopped a due job; it is enqueued all the same")
             }
-            Err(error) => {
+            Ok(Err(error)) => {
                 tracing::error!(jid = payload.jid(), %error, "a middleware failed on a due job; it is enqueued all the same");
+            }
+            Err(panic) => {
+                tracing::error!(
+                    jid = payload.jid(),
+                    panic,
+                    "a middleware panicked on a due job; it is enqueued all the same"
+                );
             }
         }
     }

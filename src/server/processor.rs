@@ -6,13 +6,10 @@
 //! 4. judge a failure: retry, dead, or neither
 //! 5. settle: tell Redis, count, run the hooks
 
-use std::any::Any;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Poll, ready};
 use std::time::{Duration, Instant};
 
+use crate::contain::{Contained, contained, discard};
 use crate::job::{Context, JobError, JobResult, Run};
 use crate::payload::{Malformed, Payload, is_routable_queue};
 use crate::server::admission::Admitted;
@@ -26,6 +23,7 @@ use crate::server::middleware::{BoxFuture, Next, Performs};
 use crate::server::registry::Registered;
 use crate::server::retry::{Bench, Hooks, Verdict, judge};
 use crate::server::stats::WorkSlot;
+use crate::server::supervisor::Part;
 use crate::time::EpochSecs;
 
 /// Runs the jobs of one slot of a capsule, one after the other.
@@ -33,31 +31,45 @@ pub(crate) struct Processor {
     core: Arc<Core>,
     intake: Arc<Intake>,
     slot: Arc<WorkSlot>,
+    /// The job it has. One that is left here by a panic of ours has failed.
+    unit: Option<UnitOfWork>,
+    /// Jobs finished since it last came for one.
+    finished: u64,
+    /// The message of the last panic.
+    panic: String,
 }
 
 impl Processor {
     pub(crate) fn new(core: Arc<Core>, intake: Arc<Intake>) -> Self {
         let slot = core.work.add();
-        Self { core, intake, slot }
+        Self { core, intake, slot, unit: None, finished: 0, panic: String::new() }
     }
 
-    /// Until the intake is closed and empty.
-    pub(crate) async fn run(self) {
-        let mut finished = 0;
-        while let Some(unit) = self.intake.next(finished).await {
-            finished = 1;
-            if self.core.isolation.is_alert() {
-                Box::pin(self.run_if_admitted(&unit)).await;
-                continue;
-            }
-            if self.begin(&unit) {
-                self.process(&unit).await;
-            } else {
-                Box::pin(self.core.leave_to_others(&unit)).await;
-            }
-            self.slot.end();
-            tokio::task::consume_budget().await;
+    /// Runs the job it has.
+    async fn run_unit(&self) {
+        let Some(unit) = &self.unit else { return };
+        if self.core.isolation.is_alert() {
+            return Box::pin(self.run_if_admitted(unit)).await;
         }
+        if self.begin(unit) {
+            self.process(unit).await;
+        } else {
+            Box::pin(self.core.leave_to_others(unit)).await;
+        }
+        self.slot.end();
+    }
+
+    /// A panic of ours, not of the job's, ended the processor while it had this job: the job fails, so it is retried as any other.
+    async fn fail_after_panic(&self, unit: &UnitOfWork) {
+        let error = JobError::panicked(&self.panic);
+        match self.decode(unit) {
+            Ok(payload) => {
+                let registered = self.core.registry.of(&payload).unwrap_or_default();
+                self.fail(unit, &error, registered).await;
+            }
+            Err(malformed) => self.bury_unreadable(unit, &malformed).await,
+        }
+        self.slot.end();
     }
 
     /// While there are jobs that may kill the process, one of those runs alone.
@@ -84,7 +96,10 @@ impl Processor {
             Err(malformed) => return Box::pin(self.bury_unreadable(unit, &malformed)).await,
         };
         self.core.dialect.hear_job(&payload);
-        let registered = self.core.registry.of(&payload);
+        let registered = match self.core.registry.of(&payload) {
+            Ok(registered) => registered,
+            Err(error) => return Box::pin(self.fail(unit, &error, None)).await,
+        };
         match &self.core.config.unknown_classes {
             UnknownClasses::Fail => {}
             UnknownClasses::Requeue if registered.is_none() => return Box::pin(self.leave_for_others(unit)).await,
@@ -109,8 +124,15 @@ impl Processor {
                 self.core.settler.acknowledge(unit);
                 self.core.counters.processed();
             }
-            Err(error) if error.is_interruption() => Box::pin(self.run_again(unit)).await,
-            Err(error) => Box::pin(self.fail(unit, &error, registered)).await,
+            Err(error) => {
+                if error.is_interruption() {
+                    Box::pin(self.run_again(unit)).await;
+                } else {
+                    Box::pin(self.fail(unit, &error, registered)).await;
+                }
+                // What it was made from is a value of the user's.
+                discard("a job's error", error);
+            }
         }
     }
 
@@ -124,8 +146,16 @@ impl Processor {
 
     async fn perform(&self, unit: &UnitOfWork, payload: Payload, registered: &Registered) -> JobResult {
         let class = Metered::class(&payload, registered, &self.core);
-        let timeout = registered.job.timeout();
-        let deadline = timeout.map(|timeout| Instant::now() + timeout);
+        let outcome = self.run_job(unit, payload, registered).await;
+        class.count(&outcome);
+        outcome
+    }
+
+    async fn run_job(&self, unit: &UnitOfWork, payload: Payload, registered: &Registered) -> JobResult {
+        let timeout = contained(|| registered.job.timeout()).map_err(|panic| JobError::panicked(&panic))?;
+        let _thread = if registered.job.blocks() { Some(Box::pin(self.core.blocking.reserve()).await?) } else { None };
+        // One that the clock cannot count to never comes.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let run = Run {
             queue: Arc::clone(unit.queue()),
             client: self.core.client.clone(),
@@ -140,7 +170,7 @@ impl Processor {
         } else {
             Box::pin(Next::new(Arc::clone(&self.core.middleware), job).run(cx))
         };
-        let run = Unwinding(run);
+        let run = Contained::new(run);
         let outcome = match timeout {
             None => run.await,
             Some(timeout) => match tokio::time::timeout(timeout, run).await {
@@ -148,9 +178,7 @@ impl Processor {
                 Err(_) => Ok(Err(timed_out(timeout))),
             },
         };
-        let outcome = outcome.unwrap_or_else(|panic| Err(panicked(&*panic)));
-        class.count(&outcome);
-        outcome
+        outcome.unwrap_or_else(|panic| Err(JobError::panicked(&panic)))
     }
 
     /// An iterable job stopped between two items: to the end of its queue. Counted as Ruby counts it.
@@ -183,10 +211,10 @@ impl Processor {
             self.core.telemetry.unknown.failed();
         }
         let hooks = registered.map(|registered| &*registered.job as &dyn Hooks);
-        let judged = catch_unwind(AssertUnwindSafe(|| judge(payload.clone(), error, hooks, &bench, &mut rand::rng())));
-        let verdict = judged.unwrap_or_else(|_| {
+        let judged = contained(|| judge(payload.clone(), error, hooks, &bench, &mut rand::rng()));
+        let verdict = judged.unwrap_or_else(|panic| {
             // Ruby reports a hook that raises and goes on with the default.
-            tracing::error!(class = payload.class(), "a retry hook panicked; the default applies");
+            tracing::error!(class = payload.class(), panic, "a retry hook panicked; the default applies");
             judge(payload, error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut rand::rng())
         });
         let counters = counters.as_deref().unwrap_or(&self.core.telemetry.unknown);
@@ -246,6 +274,34 @@ impl Processor {
     }
 }
 
+impl Part for Processor {
+    fn name(&self) -> &'static str {
+        "processor"
+    }
+
+    /// Until the intake is closed.
+    async fn run(&mut self) {
+        if let Some(unit) = self.unit.take() {
+            Box::pin(self.fail_after_panic(&unit)).await;
+        }
+        while let Some(unit) = self.intake.next(std::mem::take(&mut self.finished)).await {
+            self.unit = Some(unit);
+            self.finished = 1;
+            self.run_unit().await;
+            self.unit = None;
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    fn may_end(&self) -> bool {
+        self.core.handle.is_quiet()
+    }
+
+    fn panicked(&mut self, message: &str) {
+        message.clone_into(&mut self.panic);
+    }
+}
+
 /// Counts a run under the name the Metrics page shows.
 struct Metered {
     counters: Arc<ClassCounters>,
@@ -287,24 +343,4 @@ impl Hooks for Hookless {
 
 fn timed_out(timeout: Duration) -> JobError {
     JobError::new("Timeout::Error", format!("execution expired after {timeout:?}"))
-}
-
-fn panicked(panic: &(dyn Any + Send)) -> JobError {
-    let said = panic.downcast_ref::<&str>().copied().or_else(|| panic.downcast_ref::<String>().map(String::as_str));
-    JobError::new("RuntimeError", format!("panicked: {}", said.unwrap_or("(no message)")))
-}
-
-/// A future whose panic is its output.
-struct Unwinding<T>(BoxFuture<'static, T>);
-
-impl<T> Future for Unwinding<T> {
-    type Output = std::thread::Result<T>;
-
-    fn poll(mut self: Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> Poll<Self::Output> {
-        let inner = &mut self.0;
-        match catch_unwind(AssertUnwindSafe(|| inner.as_mut().poll(cx))) {
-            Ok(poll) => Poll::Ready(Ok(ready!(poll))),
-            Err(panic) => Poll::Ready(Err(panic)),
-        }
-    }
 }

@@ -1,7 +1,8 @@
 //! Holds the private lists of this process against what it knows, in both directions.
 //!
-//! A list that this process does not know, twice in a row, is the outcome of a command whose answer was lost: its jobs go back. A batch
-//! whose list Redis lost is written anew: its jobs run on, and must not be lost if the process dies.
+//! A list that this process does not know, twice in a row, is the outcome of a command whose answer was lost, or of a fetcher that panicked
+//! with the jobs in hand: its jobs go back. A batch whose list Redis lost is written anew: its jobs run on, and must not be lost if the
+//! process dies.
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -10,6 +11,7 @@ use crate::error::Result;
 use crate::server::core::Core;
 use crate::server::fetcher::{Batch, UnitOfWork};
 use crate::server::recovery;
+use crate::server::supervisor::Part;
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
 
@@ -17,14 +19,30 @@ use crate::store::claims::{Acknowledgement, Private};
 const WINDOW: usize = 100;
 
 /// Looks now and then until the server is quieted.
-pub(crate) async fn run(core: Arc<Core>) {
+pub(crate) struct Reconciliation(pub(crate) Arc<Core>);
+
+impl Part for Reconciliation {
+    fn name(&self) -> &'static str {
+        "reconciliation"
+    }
+
+    async fn run(&mut self) {
+        run(&self.0).await;
+    }
+
+    fn may_end(&self) -> bool {
+        self.0.handle.is_quiet()
+    }
+}
+
+async fn run(core: &Core) {
     let (mut outage, mut strangers) = (core.outages.part(), HashSet::new());
     loop {
         tokio::select! {
             () = tokio::time::sleep(core.liveness.span() / 2) => {}
             () = core.handle.quieted() => return,
         }
-        match put_back_strangers(&core, &strangers).await {
+        match put_back_strangers(core, &core.store, &strangers).await {
             Ok(now) => {
                 strangers = now;
                 outage.over();
@@ -36,11 +54,11 @@ pub(crate) async fn run(core: Arc<Core>) {
 
 /// Puts back the jobs of lists that are unknown and were `strangers` before; returns those that are unknown for the first time. An answer
 /// that is still on its way has long arrived by the second look.
-async fn put_back_strangers(core: &Core, strangers: &HashSet<String>) -> Result<HashSet<String>> {
+async fn put_back_strangers(core: &Core, store: &Store, strangers: &HashSet<String>) -> Result<HashSet<String>> {
     let mut unknown = HashSet::new();
-    let mut lists = core.store.private_lists(&core.identity).await?;
+    let mut lists = store.private_lists(&core.identity).await?;
     lists.retain(|(list, _)| !core.holdings.has(list));
-    let lengths = core.store.private_lengths(&lists.iter().map(|(list, _)| list.as_str()).collect::<Vec<_>>()).await?;
+    let lengths = store.private_lengths(&lists.iter().map(|(list, _)| list.as_str()).collect::<Vec<_>>()).await?;
     for ((list, queue), length) in lists.into_iter().zip(lengths) {
         if length == 0 {
             continue;
@@ -50,10 +68,11 @@ async fn put_back_strangers(core: &Core, strangers: &HashSet<String>) -> Result<
             continue;
         }
         if list == Store::convicts(&core.identity, &queue) {
-            recovery::bury_convicts(core, &core.identity, &list).await?;
+            recovery::bury_convicts(core, store, &core.identity, &list).await?;
             continue;
         }
-        let back = put_back(core, &list, &queue).await?;
+        let back = put_back(store, &list, &queue).await?;
+        core.holdings.forget(&list);
         core.telemetry.requeued.add(back);
         tracing::warn!(queue, jobs = back, "put back jobs that were fetched for nobody: an answer of Redis was lost");
     }
@@ -61,13 +80,13 @@ async fn put_back_strangers(core: &Core, strangers: &HashSet<String>) -> Result<
 }
 
 /// Moves the jobs of a private list back to their queue, some at a time; returns how many.
-async fn put_back(core: &Core, list: &str, queue: &str) -> Result<usize> {
+async fn put_back(store: &Store, list: &str, queue: &str) -> Result<usize> {
     let mut moved = 0;
     loop {
         // The newest go back first, so that the oldest end up next.
-        let jobs = core.store.newest_private_jobs(list, WINDOW).await?;
+        let jobs = store.newest_private_jobs(list, WINDOW).await?;
         let jobs: Vec<&[u8]> = jobs.iter().map(Vec::as_slice).collect();
-        let back = core.store.requeue(list, queue, &jobs).await?;
+        let back = store.requeue(list, queue, &jobs).await?;
         moved += back;
         if back == 0 {
             return Ok(moved);
@@ -76,9 +95,9 @@ async fn put_back(core: &Core, list: &str, queue: &str) -> Result<usize> {
 }
 
 /// Puts back the jobs of every unknown list: nothing is on its way any more.
-pub(crate) async fn put_back_all_strangers(core: &Core) -> Result<()> {
-    let strangers = put_back_strangers(core, &HashSet::new()).await?;
-    put_back_strangers(core, &strangers).await.map(drop)
+pub(crate) async fn put_back_all_strangers(core: &Core, store: &Store) -> Result<()> {
+    let strangers = put_back_strangers(core, store, &HashSet::new()).await?;
+    put_back_strangers(core, store, &strangers).await.map(drop)
 }
 
 /// Compares the private lists of this process with what it holds, after Redis may have come back with older data: a restart from a snapshot, a

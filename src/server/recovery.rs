@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::error::Result;
 use crate::server::core::Core;
+use crate::server::supervisor::Part;
 use crate::store::Store;
 use crate::store::claims::Moved;
 use crate::time::EpochSecs;
@@ -14,12 +15,28 @@ const BATCH: usize = 100;
 const POISON: u64 = 3;
 
 /// Looks for dead processes until the server is quieted.
-pub(crate) async fn run(core: Arc<Core>) {
+pub(crate) struct Recovery(pub(crate) Arc<Core>);
+
+impl Part for Recovery {
+    fn name(&self) -> &'static str {
+        "recovery"
+    }
+
+    async fn run(&mut self) {
+        run(&self.0).await;
+    }
+
+    fn may_end(&self) -> bool {
+        self.0.handle.is_quiet()
+    }
+}
+
+async fn run(core: &Core) {
     let mut outage = core.outages.part();
     loop {
         // A process that is not steady may not judge others: it leaves the turn to another.
         if core.liveness.is_steady() {
-            match recover(&core).await {
+            match recover(core).await {
                 Ok(()) => outage.over(),
                 Err(error) => outage.note("looking for dead processes failed", &error),
             }
@@ -43,7 +60,7 @@ async fn recover(core: &Core) -> Result<()> {
             if *list != convicts {
                 recovered += put_back(core, &identity, list, queue).await?;
             }
-            convicted += bury_convicts(core, &identity, &convicts).await?;
+            convicted += bury_convicts(core, &core.store, &identity, &convicts).await?;
         }
         if !lists.is_empty() {
             let looked_at: Vec<String> = lists.into_iter().map(|(list, _)| list).collect();
@@ -69,14 +86,14 @@ async fn put_back(core: &Core, identity: &str, list: &str, queue: &str) -> Resul
 }
 
 /// Moves the convicted jobs of a process to the dead set.
-pub(crate) async fn bury_convicts(core: &Core, identity: &str, convicts: &str) -> Result<usize> {
+pub(crate) async fn bury_convicts(core: &Core, store: &Store, identity: &str, convicts: &str) -> Result<usize> {
     let mut buried = 0;
     loop {
-        let jobs = core.store.private_jobs(convicts, BATCH).await?;
+        let jobs = store.private_jobs(convicts, BATCH).await?;
         for job in &jobs {
             let now = EpochSecs::now();
             let bytes = convicted(job, core, now);
-            let moved = core.store.bury(identity, convicts, job, &bytes, core.dead_limits()).await?;
+            let moved = store.bury(identity, convicts, job, &bytes, core.dead_limits()).await?;
             buried += usize::from(moved == Moved::Yes);
             core.telemetry.convicted.add(usize::from(moved == Moved::Yes));
         }

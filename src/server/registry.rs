@@ -3,15 +3,16 @@
 use std::collections::HashMap;
 use std::fmt;
 use std::marker::PhantomData;
-use std::panic::resume_unwind;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::contain::{contained, discard};
 use crate::error::{Error, Result};
 #[cfg(feature = "contract")]
 use crate::job::ArgsSchema;
 use crate::job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, OnExhausted, RetryIn};
 use crate::payload::{Payload, Retry};
+use crate::server::blocking::{BlockingPool, Failure};
 use crate::server::metrics::{ClassCounters, Metrics};
 use crate::server::middleware::{BoxFuture, Performs};
 use crate::server::retry::Hooks;
@@ -19,6 +20,9 @@ use crate::server::retry::Hooks;
 /// A job whose type is forgotten.
 pub(crate) trait AnyJob: Performs + Hooks + Send + Sync {
     fn timeout(&self) -> Option<Duration>;
+
+    /// Whether it needs a thread of the [`BlockingPool`].
+    fn blocks(&self) -> bool;
 
     /// What jobs of this class are pushed with.
     #[cfg(feature = "contract")]
@@ -103,12 +107,16 @@ impl Registry {
     }
 
     /// The job a payload is for: of its class, or of the class inside if that is a wrapper.
-    pub(crate) fn of(&self, payload: &Payload) -> Option<&Registered> {
+    ///
+    /// # Errors
+    ///
+    /// [`Wrapping::inner`] panicked.
+    pub(crate) fn of(&self, payload: &Payload) -> std::result::Result<Option<&Registered>, JobError> {
         match self.wrapping(payload) {
-            None => self.plain.get(constant(payload.class())),
+            None => Ok(self.plain.get(constant(payload.class()))),
             Some((wrapping, classes)) => {
-                let class = (wrapping.inner)(payload)?;
-                classes.get(constant(&class))
+                let class = contained(|| (wrapping.inner)(payload)).map_err(|panic| JobError::panicked(&panic))?;
+                Ok(class.and_then(|class| classes.get(constant(&class))))
             }
         }
     }
@@ -116,7 +124,9 @@ impl Registry {
     /// What a payload fails with that is for no job known here.
     pub(crate) fn unknown(&self, payload: &Payload) -> JobError {
         match self.wrapping(payload) {
-            Some((wrapping, _)) => (wrapping.unknown)(payload),
+            Some((wrapping, _)) => {
+                contained(|| (wrapping.unknown)(payload)).unwrap_or_else(|panic| JobError::panicked(&panic))
+            }
             None => JobError::new("NameError", format!("uninitialized constant {}", payload.display_class())),
         }
     }
@@ -134,6 +144,16 @@ impl Registry {
 
     pub(crate) fn len(&self) -> usize {
         self.plain.len() + self.wrapped.iter().map(|(_, classes)| classes.len()).sum::<usize>()
+    }
+}
+
+impl Drop for Registry {
+    /// Jobs are code of users: one that panics when it is dropped must not take the end of the server with it.
+    fn drop(&mut self) {
+        let wrapped = self.wrapped.drain(..).flat_map(|(_, classes)| classes);
+        for (_, registered) in self.plain.drain().chain(wrapped) {
+            discard("a job's class", registered);
+        }
     }
 }
 
@@ -160,22 +180,26 @@ fn decode<A: Args>(payload: &Payload) -> std::result::Result<A, JobError> {
 
 /// What a wrapper around a job asks the job itself.
 macro_rules! by_value {
-    ($wrapper:ident, $kind:ident) => {
+    ($wrapper:ident, $kind:ident, $blocks:literal) => {
         impl<J: $kind> Hooks for $wrapper<J> {
             fn default_retry(&self) -> Retry {
                 J::options().retry_option()
             }
             fn retry_in(&self, count: u32, error: &JobError) -> RetryIn {
-                self.0.retry_in(count, error)
+                self.job.retry_in(count, error)
             }
             fn retries_exhausted(&self, payload: &Payload, error: &JobError) -> OnExhausted {
-                self.0.retries_exhausted(payload, error)
+                self.job.retries_exhausted(payload, error)
             }
         }
 
         impl<J: $kind> AnyJob for $wrapper<J> {
             fn timeout(&self) -> Option<Duration> {
-                self.0.timeout()
+                self.job.timeout()
+            }
+
+            fn blocks(&self) -> bool {
+                $blocks
             }
 
             #[cfg(feature = "contract")]
@@ -197,36 +221,42 @@ macro_rules! by_value {
 }
 
 /// A [`Job`] by value.
-pub(crate) struct Async<J>(pub(crate) J);
+pub(crate) struct Async<J> {
+    pub(crate) job: J,
+}
 
 impl<J: Job> Performs for Async<J> {
     fn perform(self: Arc<Self>, cx: Context) -> BoxFuture<'static, JobResult> {
         Box::pin(async move {
             let args = decode(cx.payload())?;
-            self.0.perform(cx, args).await
+            self.job.perform(cx, args).await
         })
     }
 }
 
-by_value!(Async, Job);
+by_value!(Async, Job, false);
 
-/// A [`BlockingJob`] by value. It runs on the runtime's pool of blocking threads, never on the reactor.
-pub(crate) struct Blocking<J>(pub(crate) J);
+/// A [`BlockingJob`] by value. It runs on a thread of the server's pool, never on the reactor.
+pub(crate) struct Blocking<J> {
+    pub(crate) job: J,
+    pub(crate) pool: BlockingPool,
+}
 
 impl<J: BlockingJob> Performs for Blocking<J> {
     fn perform(self: Arc<Self>, cx: Context) -> BoxFuture<'static, JobResult> {
         Box::pin(async move {
             let args = decode(cx.payload())?;
-            match tokio::task::spawn_blocking(move || self.0.perform(cx, args)).await {
+            let (pool, jid) = (self.pool.clone(), cx.jid().to_owned());
+            match pool.run(jid, move || self.job.perform(cx, args)).await {
                 Ok(outcome) => outcome,
-                Err(error) if error.is_panic() => resume_unwind(error.into_panic()),
-                Err(_) => Err(JobError::new("RuntimeError", "the runtime is shutting down")),
+                Err(Failure::Panicked(panic)) => Err(JobError::panicked(&panic)),
+                Err(Failure::NoThread(error)) => Err(error),
             }
         })
     }
 }
 
-by_value!(Blocking, BlockingJob);
+by_value!(Blocking, BlockingJob, true);
 
 /// An async function.
 pub(crate) struct Function<F, A> {
@@ -275,6 +305,10 @@ where
 {
     fn timeout(&self) -> Option<Duration> {
         None
+    }
+
+    fn blocks(&self) -> bool {
+        false
     }
 
     #[cfg(feature = "contract")]

@@ -5,11 +5,14 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::server::core::Core;
+use crate::server::supervisor::Part;
 
 /// Without a sign of the two runtimes for so long, the process counts as hung.
 const HUNG: Duration = Duration::from_secs(20);
 /// Between two signs.
 const PERIOD: Duration = Duration::from_secs(1);
+/// Threads that abandoned jobs may block, or as many as there are slots if those are fewer: beyond it only a new process helps.
+const MOST_LOST: usize = 256;
 
 /// When the runtimes of a server last moved. Redis has no part in this: to start a process anew brings Redis back no sooner.
 #[derive(Debug)]
@@ -49,22 +52,42 @@ impl Pulse {
     }
 }
 
-/// Gives signs of the runtime that runs jobs.
-pub(crate) async fn tick_for_jobs(core: Arc<Core>) {
-    tick(|| core.pulse.sign(&core.pulse.jobs)).await;
+/// Gives signs of the runtime it runs on.
+pub(crate) struct Ticks {
+    core: Arc<Core>,
+    name: &'static str,
+    of: fn(&Pulse) -> &AtomicU64,
 }
 
-/// Gives signs of the heartbeat's runtime.
-pub(crate) async fn tick_for_heart(core: Arc<Core>) {
-    tick(|| core.pulse.sign(&core.pulse.heart)).await;
+impl Ticks {
+    /// For the runtime that runs jobs.
+    pub(crate) fn of_jobs(core: Arc<Core>) -> Self {
+        Self { core, name: "pulse of the jobs", of: |pulse| &pulse.jobs }
+    }
+
+    /// For the heartbeat's runtime.
+    pub(crate) fn of_heart(core: Arc<Core>) -> Self {
+        Self { core, name: "pulse of the heartbeat", of: |pulse| &pulse.heart }
+    }
 }
 
-async fn tick(sign: impl Fn()) {
-    let mut ticks = tokio::time::interval(PERIOD);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        sign();
+impl Part for Ticks {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Until its runtime ends.
+    async fn run(&mut self) {
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            self.core.pulse.sign((self.of)(&self.core.pulse));
+        }
+    }
+
+    fn may_end(&self) -> bool {
+        false
     }
 }
 
@@ -86,7 +109,29 @@ impl Vitals {
         if pulse.is_hung(&pulse.heart) {
             return Err("the heartbeat hangs");
         }
+        if self.0.supervisor.is_failing() {
+            return Err("parts of the server fail again and again");
+        }
+        if self.0.blocking.threads().1 > self.0.telemetry.concurrency.min(MOST_LOST) {
+            return Err("jobs that were given up block too many threads");
+        }
+        if self.0.progress.is_stuck() && self.takes_jobs() {
+            return Err("jobs wait, slots are free, and none is taken");
+        }
         Ok(())
+    }
+
+    /// Whether nothing keeps it from fetching.
+    fn takes_jobs(&self) -> bool {
+        let core = &self.0;
+        !core.handle.is_quiet() && core.outages.is_online() && !core.liveness.is_silent() && !core.isolation.is_alert()
+    }
+
+    /// Looks whether the capsules take the jobs that wait; on every beat, after the sizes of the queues were read.
+    pub(crate) fn look_at_progress(&self) {
+        let core = &self.0;
+        let waits = |queue: &str| core.telemetry.waits(queue) && !core.paused.contains(queue);
+        core.progress.look(self.takes_jobs(), waits);
     }
 
     /// Whether it takes work; why not if it does not.

@@ -135,8 +135,7 @@ impl Connector {
                     let progress = stream.progress();
                     let made = MultiplexedConnection::new_with_config(info.redis_settings(), stream, config);
                     let (connection, driver) = within(self.options.connect_timeout, made).await??;
-                    // It ends with the last handle of the connection.
-                    tokio::spawn(driver);
+                    start(driver);
                     (connection, Some(progress))
                 }
                 None => {
@@ -166,6 +165,13 @@ impl Drop for EndsWith {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Release);
     }
+}
+
+/// Runs the driver of a connection. It ends with the last handle of the connection; if it ends before, every command fails and another
+/// connection is made.
+#[expect(clippy::disallowed_methods, reason = "commands notice its end")]
+fn start(driver: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(driver);
 }
 
 async fn within<T>(span: Duration, made: impl Future<Output = T>) -> std::io::Result<T> {

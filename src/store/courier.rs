@@ -15,6 +15,7 @@ use super::claims::{Acknowledgement, Private};
 use super::link::Link;
 use super::meter::Meter;
 use super::wire::{Request, Wire};
+use crate::contain::Contained;
 use crate::error::Result;
 
 /// Is told what became of jobs on their way.
@@ -24,6 +25,9 @@ pub(crate) trait Tally: Send + Sync + 'static {
 
     /// So many that were handed over may not have arrived.
     fn taken_back(&self, jobs: u64);
+
+    /// The attempt to connect panicked.
+    fn panicked(&self, message: &str);
 }
 
 /// Carries acknowledgements on a connection of their own.
@@ -35,7 +39,7 @@ pub(crate) struct Courier {
     link: Link,
     tally: Arc<dyn Tally>,
     line: Option<Line>,
-    connecting: Option<JoinHandle<Result<Line>>>,
+    connecting: Option<JoinHandle<std::result::Result<Result<Line>, String>>>,
     /// No connection is tried before.
     not_before: Instant,
 }
@@ -111,18 +115,28 @@ impl Courier {
         }
         match self.connecting.take_if(|connecting| connecting.is_finished()) {
             Some(connected) => match connected.await {
-                Ok(Ok(line)) => self.line = Some(line),
-                Ok(Err(error)) => {
+                Ok(Ok(Ok(line))) => self.line = Some(line),
+                Ok(Ok(Err(error))) => {
                     tracing::debug!(%error, "no connection for acknowledgements; they go with everything else");
                     self.not_before = Instant::now() + PAUSE;
                 }
+                Ok(Err(panic)) => {
+                    self.tally.panicked(&panic);
+                    self.not_before = Instant::now() + PAUSE;
+                }
+                // The runtime is on its way down.
                 Err(_) => {}
             },
             None if self.connecting.is_none() && Instant::now() >= self.not_before => {
-                self.connecting = Some(tokio::spawn(Line::open(self.link.clone(), Arc::clone(&self.tally))));
+                self.connecting = Some(self.start_connecting());
             }
             None => {}
         }
+    }
+
+    #[expect(clippy::disallowed_methods, reason = "the next `connect` looks how it ended")]
+    fn start_connecting(&self) -> JoinHandle<std::result::Result<Result<Line>, String>> {
+        tokio::spawn(Contained::new(Box::pin(Line::open(self.link.clone(), Arc::clone(&self.tally)))))
     }
 }
 
@@ -206,6 +220,8 @@ mod tests {
         fn taken_back(&self, jobs: u64) {
             self.0.fetch_sub(jobs.cast_signed(), Ordering::Relaxed);
         }
+
+        fn panicked(&self, _: &str) {}
     }
 
     fn parcels(of: &[(u64, u64)]) -> (Parcels, Count) {

@@ -131,6 +131,7 @@ impl Primary {
 
 impl Connector {
     /// Starts to listen for switches, unless somebody does.
+    #[expect(clippy::disallowed_methods, reason = "the next connection starts it again")]
     pub(super) fn listen(self: &Arc<Self>, primary: &Primary) {
         let mut listener = primary.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if listener.as_ref().is_none_or(JoinHandle::is_finished) {

@@ -50,6 +50,7 @@ impl Stream {
 }
 
 /// The first of the addresses of a host that answers.
+#[expect(clippy::disallowed_methods, reason = "each attempt is awaited")]
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut attempts = JoinSet::new();
     for address in tokio::net::lookup_host((host, port)).await? {

@@ -121,8 +121,9 @@ impl<'a> Tally<'a> {
             return Judgement::Fails(JobError::new("JSON::ParserError", "this is no job payload"));
         };
         match self.registry.of(payload) {
-            None => Judgement::Unknown,
-            Some(registered) => registered.job.check(payload).map_or_else(Judgement::Fails, |()| Judgement::Fits),
+            Err(error) => Judgement::Fails(error),
+            Ok(None) => Judgement::Unknown,
+            Ok(Some(registered)) => registered.job.check(payload).map_or_else(Judgement::Fails, |()| Judgement::Fits),
         }
     }
 

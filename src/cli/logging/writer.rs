@@ -44,6 +44,7 @@ const FLUSH: Duration = Duration::from_secs(2);
 
 impl Buffer {
     /// Starts the thread that writes to `out`.
+    #[expect(clippy::disallowed_methods, reason = "it only writes, and a failure to write is ignored")]
     pub(super) fn over(out: impl Write + Send + 'static) -> std::io::Result<Self> {
         let state = Mutex::new(State::default());
         let buffer = Self(Arc::new(Shared { state, filled: Condvar::new(), written: Condvar::new() }));

@@ -11,6 +11,7 @@ pub(crate) struct Interrupt(Arc<AtomicBool>);
 
 impl Interrupt {
     /// From now on the first Ctrl-C is only noted; the second ends the process.
+    #[expect(clippy::disallowed_methods, reason = "nothing in it panics")]
     pub(crate) fn watch(&self) {
         let noted = Arc::clone(&self.0);
         tokio::spawn(async move {

@@ -118,6 +118,7 @@ impl Screen {
     }
 
     /// Unless a reading is under way.
+    #[expect(clippy::disallowed_methods, reason = "the loop awaits it")]
     fn load(&mut self) {
         if self.loading.is_none() {
             self.loading = Some(tokio::spawn(loader::load(self.api.clone(), self.state.request())));
@@ -133,6 +134,7 @@ impl Screen {
     }
 
     /// One after the other.
+    #[expect(clippy::disallowed_methods, reason = "the loop awaits it")]
     fn act(&mut self) {
         if self.acting.is_none()
             && let Some(command) = self.todo.pop_front()
@@ -159,6 +161,7 @@ async fn of<T>(running: &mut Option<JoinHandle<T>>) -> Result<T, JoinError> {
 }
 
 /// Keys and sizes, read by a thread of its own, since a terminal is read by waiting. It ends with the process.
+#[expect(clippy::disallowed_methods, reason = "the loop notices its end: no more events come")]
 fn events() -> UnboundedReceiver<Event> {
     let (sender, receiver) = unbounded_channel();
     std::thread::spawn(move || {

@@ -1,4 +1,5 @@
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -7,10 +8,11 @@ use tokio::time::Instant;
 
 use super::unacknowledged::{MARGIN, Unacknowledged};
 use super::{Batch, Holdings, UnitOfWork};
-use crate::server::outage::{Outage, Outages};
+use crate::server::outage::Outages;
+use crate::server::supervisor::{Part, Supervisor};
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
-use crate::store::courier::{Carrying, Courier};
+use crate::store::courier::{Carrying, Courier, Tally};
 
 /// How long a job that is done may wait for those before it, before it is taken out of the private list by itself.
 const PATIENCE: Duration = Duration::from_millis(5);
@@ -41,11 +43,14 @@ pub(crate) struct Acknowledger {
     /// When jobs that others keep waiting are searched for.
     due: Instant,
     outages: Outages,
-    /// Round trips under way; each says how long it took.
-    telling: JoinSet<Duration>,
+    /// Round trips under way.
+    telling: JoinSet<()>,
+    /// What is about to go out; kept here so that a panic does not lose it.
+    pending: Option<Done>,
     courier: Courier,
-    /// Whether they take long.
-    long: bool,
+    supervisor: Supervisor,
+    /// Whether the last one took long.
+    long: Arc<AtomicBool>,
 }
 
 impl Acknowledger {
@@ -57,8 +62,9 @@ impl Acknowledger {
         inbox: mpsc::UnboundedReceiver<Arc<Batch>>,
         unacknowledged: Unacknowledged,
         outages: Outages,
+        supervisor: Supervisor,
     ) -> Self {
-        let courier = store.courier(unacknowledged.clone());
+        let courier = store.courier(Counts { unacknowledged: unacknowledged.clone(), supervisor: supervisor.clone() });
         Self {
             store,
             private,
@@ -70,20 +76,23 @@ impl Acknowledger {
             due: Instant::now(),
             outages,
             telling: JoinSet::new(),
+            pending: None,
             courier,
-            long: false,
+            supervisor,
+            long: Arc::default(),
         }
     }
 
     /// Runs until every sender is gone and everything is acknowledged.
-    pub(crate) async fn run(mut self) {
+    async fn acknowledge_all(&mut self) {
+        if let Some(done) = self.pending.take() {
+            self.tell(done, None);
+        }
         let mut batches = Vec::with_capacity(BATCHES);
         loop {
             let at_once = self.at_once();
             tokio::select! {
-                Some(told) = self.telling.join_next() => {
-                    self.long = told.is_ok_and(|took| took > LONG);
-                }
+                Some(_) = self.telling.join_next() => {}
                 count = self.inbox.recv_many(&mut batches, BATCHES), if self.telling.len() < at_once => {
                     if count == 0 {
                         break;
@@ -102,7 +111,7 @@ impl Acknowledger {
     /// How many round trips may be under way.
     fn at_once(&self) -> usize {
         let usual = if self.courier.counts() { AT_ONCE } else { AT_ONCE_ANSWERED };
-        if self.long { usual * 4 } else { usual }
+        if self.long.load(Ordering::Relaxed) { usual * 4 } else { usual }
     }
 
     fn sort(&mut self, batches: &mut Vec<Arc<Batch>>) {
@@ -139,32 +148,17 @@ impl Acknowledger {
             held_up.clear();
         }
         let single: Vec<UnitOfWork> = held_up.into_iter().flat_map(Batch::done).collect();
-        let done = Done { closed: std::mem::take(&mut self.closed), trims, single };
+        let mut done = Done { closed: std::mem::take(&mut self.closed), trims, single, expected: 0, jobs: 0 };
         if !done.is_empty() {
-            let (store, private, unacknowledged) =
-                (self.store.clone(), self.private.clone(), self.unacknowledged.clone());
-            let (holdings, mut outage) = (self.holdings.clone(), self.outages.part());
             // A connection more is worth it only where jobs are so quick that they wait for their acknowledgement.
-            let quick = self.courier.counts() || unacknowledged.count() >= MARGIN / 2;
-            let (expected, jobs) = (done.lists_with_jobs(), done.mark());
-            let carrying = if quick { self.courier.carry(&private, &done.what(), jobs).await } else { None };
-            self.telling.spawn(async move {
-                let began = Instant::now();
-                let told = match carrying {
-                    Some(Carrying::Over(told)) => told,
-                    Some(Carrying::Going(carrying)) => carrying.await,
-                    None => None,
-                };
-                match told {
-                    Some(there) => compare(there, expected),
-                    None => {
-                        done.tell(&store, &private, expected, &mut outage).await;
-                        unacknowledged.acknowledged(jobs);
-                    }
-                }
-                done.closed.iter().for_each(|batch| holdings.remove(batch));
-                began.elapsed()
-            });
+            let quick = self.courier.counts() || self.unacknowledged.count() >= MARGIN / 2;
+            done.expected = done.lists_with_jobs();
+            done.jobs = done.mark();
+            let done = self.pending.insert(done);
+            let carrying = if quick { self.courier.carry(&self.private, &done.what(), done.jobs).await } else { None };
+            if let Some(done) = self.pending.take() {
+                self.tell(done, carrying);
+            }
         }
         if due {
             self.due = Instant::now() + PATIENCE;
@@ -173,13 +167,113 @@ impl Acknowledger {
     }
 }
 
+impl Acknowledger {
+    /// One more round trip.
+    fn tell(&mut self, done: Done, carrying: Option<Carrying>) {
+        let telling = Telling {
+            done,
+            carrying,
+            store: self.store.clone(),
+            private: self.private.clone(),
+            holdings: self.holdings.clone(),
+            unacknowledged: self.unacknowledged.clone(),
+            outages: self.outages.clone(),
+            began: Instant::now(),
+            long: Arc::clone(&self.long),
+        };
+        self.supervisor.spawn_in(&mut self.telling, telling);
+    }
+}
+
+impl Part for Acknowledger {
+    fn name(&self) -> &'static str {
+        "acknowledger"
+    }
+
+    /// What it knows of batches outlives a panic. That an acknowledgement goes out twice changes nothing in Redis.
+    async fn run(&mut self) {
+        self.acknowledge_all().await;
+    }
+
+    fn may_end(&self) -> bool {
+        self.inbox.is_closed()
+    }
+}
+
+/// Counts what the courier hands over.
+struct Counts {
+    unacknowledged: Unacknowledged,
+    supervisor: Supervisor,
+}
+
+impl Tally for Counts {
+    fn handed_over(&self, jobs: u64) {
+        self.unacknowledged.acknowledged(jobs);
+    }
+
+    fn taken_back(&self, jobs: u64) {
+        self.unacknowledged.take_back(jobs);
+    }
+
+    fn panicked(&self, message: &str) {
+        self.supervisor.note("courier's connection", message);
+    }
+}
+
+/// One round trip: until Redis has answered, whatever happens on the way.
+struct Telling {
+    done: Done,
+    /// The same on the courier's connection, the first time.
+    carrying: Option<Carrying>,
+    store: Store,
+    private: Private,
+    holdings: Holdings,
+    unacknowledged: Unacknowledged,
+    outages: Outages,
+    began: Instant,
+    long: Arc<AtomicBool>,
+}
+
+impl Part for Telling {
+    fn name(&self) -> &'static str {
+        "acknowledgement"
+    }
+
+    async fn run(&mut self) {
+        let Self { done, store, private, holdings, unacknowledged, outages, .. } = self;
+        let told = match self.carrying.take() {
+            Some(Carrying::Over(told)) => told,
+            Some(Carrying::Going(carrying)) => carrying.await,
+            None => None,
+        };
+        match told {
+            Some(there) => compare(there, done.expected),
+            None => {
+                done.tell(store, private, outages).await;
+                unacknowledged.acknowledged(std::mem::take(&mut done.jobs));
+            }
+        }
+        done.closed.iter().for_each(|batch| holdings.remove(batch));
+        self.long.store(self.began.elapsed() > LONG, Ordering::Relaxed);
+    }
+
+    fn may_end(&self) -> bool {
+        true
+    }
+}
+
 /// Jobs that one round trip takes out of their private lists.
+#[derive(Debug)]
 struct Done {
     /// Batches of which all jobs are done.
     closed: Vec<Arc<Batch>>,
     /// Batches of which all are done but the newest so many.
     trims: Vec<(Arc<Batch>, usize)>,
     single: Vec<UnitOfWork>,
+    /// Of the lists that go as a whole, how many still hold jobs.
+    expected: usize,
+    /// How many jobs it acknowledges.
+    jobs: u64,
 }
 
 impl Done {
@@ -187,7 +281,7 @@ impl Done {
         self.closed.is_empty() && self.trims.is_empty() && self.single.is_empty()
     }
 
-    /// How many of the lists that go as a whole still hold jobs.
+    /// How many of the lists that go as a whole still hold jobs now.
     fn lists_with_jobs(&self) -> usize {
         self.closed.iter().filter(|batch| batch.done().next().is_some()).count()
     }
@@ -202,8 +296,8 @@ impl Done {
 
     /// Until Redis has answered; while it is away, what is done stays in the private lists, and in memory. Several may be under way and
     /// overtake each other: a list that was trimmed further, or is gone, stays as it is.
-    async fn tell(&self, store: &Store, private: &Private, expected: usize, outage: &mut Outage) {
-        let what = self.what();
+    async fn tell(&self, store: &Store, private: &Private, outages: &Outages) {
+        let (what, mut outage) = (self.what(), outages.part());
         let mut sure = true;
         let there = loop {
             match store.acknowledge(private, &what).await {
@@ -217,7 +311,7 @@ impl Done {
         };
         outage.over();
         if sure {
-            compare(there, expected);
+            compare(there, self.expected);
         }
     }
 

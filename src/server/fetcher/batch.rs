@@ -28,6 +28,8 @@ pub(crate) struct Batch {
     ended: AtomicBool,
     /// What its payloads count for in the memory of their capsule.
     portion: OnceLock<Portion>,
+    /// Whether its jobs went into an intake.
+    delivered: AtomicBool,
 }
 
 struct Held {
@@ -82,7 +84,18 @@ impl Batch {
             watched: AtomicBool::new(false),
             ended: AtomicBool::new(false),
             portion: OnceLock::new(),
+            delivered: AtomicBool::new(false),
         })
+    }
+
+    /// Its jobs go into an intake: from here on a processor, or the stop, sees to them.
+    pub(crate) fn deliver(&self) {
+        self.delivered.store(true, Ordering::Release);
+    }
+
+    /// Whether [`deliver`](Self::deliver) was called. If not, and for long, the fetcher panicked with it in hand.
+    pub(super) fn is_delivered(&self) -> bool {
+        self.delivered.load(Ordering::Acquire)
     }
 
     /// Its private list.
@@ -247,6 +260,17 @@ impl UnitOfWork {
 
     fn turn(&self, from: u8, to: u8) -> bool {
         self.state().compare_exchange(from, to, Ordering::AcqRel, Ordering::Acquire).is_ok()
+    }
+
+    /// Whether it is not done, and nobody moves it.
+    #[cfg(feature = "cli")]
+    pub(crate) fn is_held(&self) -> bool {
+        self.state().load(Ordering::Acquire) == HELD
+    }
+
+    /// Its place among the jobs that were fetched together.
+    pub(crate) fn place(&self) -> usize {
+        self.at
     }
 
     /// Marks it done. `None` if it was given up before; else whether it was the last open one of its batch.

@@ -20,9 +20,14 @@ impl Holdings {
         self.batches().remove(batch.list());
     }
 
-    /// Whether a private list is known.
+    /// Whether the jobs of a private list are known and were delivered.
     pub(crate) fn has(&self, list: &str) -> bool {
-        self.batches().contains_key(list)
+        self.batches().get(list).is_some_and(|batch| batch.is_delivered())
+    }
+
+    /// The jobs of this list went back to their queue, and were never delivered.
+    pub(crate) fn forget(&self, list: &str) {
+        self.batches().remove(list);
     }
 
     pub(crate) fn all(&self) -> Vec<Arc<Batch>> {

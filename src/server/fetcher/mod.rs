@@ -35,6 +35,7 @@ use crate::server::intake::Intake;
 use crate::server::isolation::Isolation;
 use crate::server::liveness::Liveness;
 use crate::server::paused::Paused;
+use crate::server::supervisor::Supervisor;
 use crate::store::Store;
 use crate::store::claims::{ConnectionId, Private};
 use crate::store::registration::Registration;
@@ -59,6 +60,7 @@ pub(crate) struct Source {
     pub(crate) isolation: Arc<Isolation>,
     pub(crate) liveness: Arc<Liveness>,
     pub(crate) registration: Arc<Registration>,
+    pub(crate) supervisor: Supervisor,
     /// Numbers the private lists of this process.
     pub(crate) numbers: Arc<std::sync::atomic::AtomicU64>,
 }

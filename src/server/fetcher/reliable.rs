@@ -9,6 +9,7 @@ use super::idle::Idle;
 use super::watcher::Watcher;
 use super::{Batch, Source};
 use crate::error::{Error, ErrorKind, Result};
+use crate::server::supervisor::Part;
 use crate::store::claims::BlockingWire;
 use crate::store::{backoff, is_refusal, queue_key};
 
@@ -170,7 +171,7 @@ impl Reliable {
                     list: None,
                     unsure: false,
                 };
-                self.waiters.spawn(waiter.run());
+                self.source.supervisor.spawn_in(&mut self.waiters, waiter);
             }
             let watched: Vec<Arc<str>> = self.queues[waited_for..].iter().map(|(_, key)| key.as_str().into()).collect();
             if !watched.is_empty() {
@@ -215,8 +216,13 @@ struct Waiter {
     unsure: bool,
 }
 
-impl Waiter {
-    async fn run(mut self) {
+impl Part for Waiter {
+    fn name(&self) -> &'static str {
+        "waiter"
+    }
+
+    /// Until the server is quieted.
+    async fn run(&mut self) {
         let mut wire = None;
         let mut failures = 0;
         while self.may_wait().await {
@@ -244,6 +250,18 @@ impl Waiter {
         }
     }
 
+    fn may_end(&self) -> bool {
+        self.source.handle.is_quiet()
+    }
+
+    /// What its command still does ends up in `list`, which is read first.
+    fn panicked(&mut self, _message: &str) {
+        self.unsure = true;
+        self.idle.answered(self.number);
+    }
+}
+
+impl Waiter {
     /// Until the capsule is idle and has a free slot; then nobody else claims from the queue. `false` when the server was quieted.
     async fn may_wait(&self) -> bool {
         loop {

@@ -5,6 +5,7 @@ use tokio::sync::oneshot;
 
 use super::UnitOfWork;
 use crate::error::{Error, ErrorKind, Result};
+use crate::server::supervisor::{Part, Supervisor};
 use crate::store::claims::Moved;
 use crate::store::registration::Registration;
 use crate::store::settle::{Leaving, To};
@@ -15,7 +16,7 @@ use crate::store::{Store, is_wrong_type};
 /// Each waits for its answer. One script for many costs Redis and this process half of what one for each does; several on their way let both
 /// work at the same time.
 #[derive(Clone, Debug)]
-pub(super) struct Retrier(Arc<Shared>);
+pub(super) struct Retrier(Arc<Shared>, Supervisor);
 
 #[derive(Debug)]
 struct Shared {
@@ -48,8 +49,14 @@ const BYTES: usize = 256 * 1_024;
 
 impl Retrier {
     /// For jobs of the process with this registration.
-    pub(super) fn new(store: Store, registration: Arc<Registration>) -> Self {
-        Self(Arc::new(Shared { store, registration, state: Mutex::default() }))
+    pub(super) fn new(store: Store, registration: Arc<Registration>, supervisor: Supervisor) -> Self {
+        Self(Arc::new(Shared { store, registration, state: Mutex::default() }), supervisor)
+    }
+
+    /// The same through other connections.
+    #[cfg(feature = "cli")]
+    pub(super) fn over(&self, store: Store) -> Self {
+        Self::new(store, Arc::clone(&self.0.registration), self.1.clone())
     }
 
     /// Moves a job out of its private list into `retry`, as these bytes, due in `delay` seconds. Safe to repeat after silence.
@@ -61,11 +68,28 @@ impl Retrier {
         let (answer, answered) = oneshot::channel();
         let waiting = Waiting { unit: unit.clone(), bytes: bytes.to_vec(), delay, answer };
         if self.0.line_up(waiting) {
-            tokio::spawn(Arc::clone(&self.0).carry());
+            drop(self.1.spawn(Carrier(Arc::clone(&self.0))));
         }
         answered
             .await
             .unwrap_or_else(|_| Err(Error::new(ErrorKind::Ambiguous, "nobody knows whether the job is retried")))
+    }
+}
+
+/// Sends what waits until nothing does. A panic costs the jobs at hand their answer; each asks again.
+struct Carrier(Arc<Shared>);
+
+impl Part for Carrier {
+    fn name(&self) -> &'static str {
+        "retrier"
+    }
+
+    async fn run(&mut self) {
+        self.0.carry().await;
+    }
+
+    fn may_end(&self) -> bool {
+        true
     }
 }
 
@@ -84,7 +108,7 @@ impl Shared {
     }
 
     /// Until nobody waits.
-    async fn carry(self: Arc<Self>) {
+    async fn carry(&self) {
         while let Some(jobs) = self.next() {
             match self.send(&jobs).await {
                 Err(error) if jobs.len() > 1 && is_wrong_type(&error) => {

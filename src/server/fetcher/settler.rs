@@ -5,6 +5,7 @@ use tokio::sync::mpsc;
 use super::retrier::Retrier;
 use super::{Batch, Unacknowledged, UnitOfWork};
 use crate::error::{Error, ErrorKind, Result};
+use crate::server::supervisor::Supervisor;
 use crate::store::Store;
 use crate::store::claims::Moved;
 use crate::store::registration::Registration;
@@ -59,15 +60,16 @@ impl Settler {
         store: Store,
         registration: Arc<Registration>,
         acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
+        supervisor: Supervisor,
     ) -> Self {
-        let retrier = Retrier::new(store.clone(), Arc::clone(&registration));
+        let retrier = Retrier::new(store.clone(), Arc::clone(&registration), supervisor);
         Self { store, registration, acknowledger, unacknowledged: Unacknowledged::default(), retrier }
     }
 
     /// The same through other connections.
     #[cfg(feature = "cli")]
     pub(crate) fn over(&self, store: Store) -> Self {
-        let retrier = Retrier::new(store.clone(), Arc::clone(&self.registration));
+        let retrier = self.retrier.over(store.clone());
         Self { store, retrier, ..self.clone() }
     }
 

@@ -3,8 +3,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Notify;
 
-use crate::store::courier::Tally;
-
 /// Jobs of this process that are done while their private lists still have them: should the process die now, they run twice.
 ///
 /// Their number is bounded: no processor takes a further job while there are too many. After a `kill -9` at most [`MARGIN`] jobs
@@ -50,6 +48,11 @@ impl Unacknowledged {
         }
     }
 
+    /// Of those that Redis knows of, so many it may not.
+    pub(super) fn take_back(&self, jobs: u64) {
+        self.0.acknowledged.fetch_sub(jobs, Ordering::AcqRel);
+    }
+
     /// Waits until there is enough to acknowledge. Cancel safe.
     pub(super) async fn due(&self) {
         self.0.due.notified().await;
@@ -69,15 +72,5 @@ impl Unacknowledged {
     /// Whoever waits next may look, too.
     pub(crate) fn pass_on(&self) {
         self.0.freed.notify_one();
-    }
-}
-
-impl Tally for Unacknowledged {
-    fn handed_over(&self, jobs: u64) {
-        self.acknowledged(jobs);
-    }
-
-    fn taken_back(&self, jobs: u64) {
-        self.0.acknowledged.fetch_sub(jobs, Ordering::AcqRel);
     }
 }

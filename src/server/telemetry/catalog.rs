@@ -66,6 +66,9 @@ catalog! {
     CONCURRENCY = "ferrokiq_concurrency" Gauge "Jobs that may run at the same time";
     QUIET = "ferrokiq_quiet" Gauge "1 once nothing more is fetched";
     RSS = "ferrokiq_memory_bytes" Gauge "Memory of the process";
+    RESTARTS = "ferrokiq_task_restarts_total" Counter "Loops of the server that panicked or ended too early and were started again";
+    THREADS = "ferrokiq_blocking_threads" Gauge "Threads for blocking jobs";
+    ABANDONED = "ferrokiq_blocking_threads_abandoned" Gauge "Threads that still run a job that timed out or was aborted";
     REDIS_UP = "ferrokiq_redis_up" Gauge "1 while Redis answers";
     REDIS_RTT = "ferrokiq_redis_rtt_seconds" Gauge "Round trip to Redis, at the last beat";
     REDIS_OUTAGES = "ferrokiq_redis_outages_total" Counter "Times that Redis was away";

@@ -76,6 +76,11 @@ impl Telemetry {
         }
     }
 
+    /// Whether jobs waited in a queue when it was last looked at.
+    pub(crate) fn waits(&self, queue: &str) -> bool {
+        self.queue(queue).is_some_and(|queue| queue.size.value() > 0.0)
+    }
+
     /// The names of all queues.
     pub(crate) fn queue_names(&self) -> Vec<String> {
         self.queues.iter().map(|(name, _)| name.clone()).collect()

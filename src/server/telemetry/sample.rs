@@ -66,6 +66,7 @@ pub(crate) fn sample(core: &Core, show: &mut dyn FnMut(&'static Metric, Option<&
     count(&catalog::UNREADABLE, &telemetry.unreadable);
     count(&catalog::RECOVERED, &telemetry.recovered);
     count(&catalog::CONVICTED, &telemetry.convicted);
+    count(&catalog::RESTARTS, core.supervisor.restarts());
 
     let sets = [("retry", &telemetry.retry), ("schedule", &telemetry.schedule)];
     let mut by_set = |metric: &'static Metric, value: fn(&OfSet) -> Value<'_>| {
@@ -89,6 +90,9 @@ pub(crate) fn sample(core: &Core, show: &mut dyn FnMut(&'static Metric, Option<&
     level(&catalog::CONCURRENCY, telemetry.concurrency as f64);
     level(&catalog::QUIET, f64::from(u8::from(core.handle.is_quiet())));
     level(&catalog::RSS, rss_kb() as f64 * 1_024.0);
+    let (threads, abandoned) = core.blocking.threads();
+    level(&catalog::THREADS, threads as f64);
+    level(&catalog::ABANDONED, abandoned as f64);
     level(&catalog::REDIS_UP, f64::from(u8::from(core.outages.is_online())));
     level(&catalog::REDIS_RTT, telemetry.redis_rtt.value());
     show(&catalog::REDIS_OUTAGES, None, Value::Count(core.outages.count()));

@@ -1,0 +1,93 @@
+//! Each part of a running server panics once: it is started again, and no job is lost.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use crate::api::Api;
+use crate::server::vitals::Vitals;
+use crate::testing::Redis;
+use crate::{Context, Job, JobResult, Server};
+
+/// Ends well, or fails; notes the ids of those that ended well.
+struct Either(Arc<Mutex<BTreeSet<String>>>);
+
+impl Job for Either {
+    const CLASS: &'static str = "Either";
+    type Args = (bool,);
+
+    async fn perform(&self, cx: Context, (well,): (bool,)) -> JobResult {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        if !well {
+            return Err("it was told to".into());
+        }
+        self.0.lock().unwrap().insert(cx.jid().to_owned());
+        Ok(())
+    }
+}
+
+const PARTS: [&str; 13] = [
+    "acknowledgement",
+    "acknowledger",
+    "fetcher",
+    "health listener",
+    "heartbeat",
+    "poller",
+    "processor",
+    "pulse of the heartbeat",
+    "pulse of the jobs",
+    "reconciliation",
+    "recovery",
+    "retrier",
+    "waiter",
+];
+
+async fn until(what: &str, mut met: impl AsyncFnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    while !met().await {
+        assert!(Instant::now() < deadline, "{what}: not within 20 s");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn every_part_survives_a_panic_and_no_job_is_lost() {
+    let (redis, done) = (Redis::start().unwrap(), Arc::default());
+    let server = Server::builder()
+        .register(Either(Arc::clone(&done)))
+        .redis(redis.options().unwrap())
+        .concurrency(3)
+        .liveness(Duration::from_secs(1))
+        .poll_interval_average(Duration::from_millis(10))
+        .health("127.0.0.1:0".parse().unwrap())
+        .build()
+        .unwrap();
+    let (core, client, handle) = (Arc::clone(&server.core), server.client(), server.handle());
+    let retries = Api::new(&client).retries();
+    let running = tokio::spawn(server.run(std::future::pending()));
+    // A job that is done, or waits for its retry.
+    let accounted = async || retries.size().await.unwrap() + done.lock().unwrap().len();
+    let mut pushed = 0;
+    let mut push = async || {
+        Either::perform_bulk(&client, [true, false, true, false].map(|well| (well,))).await.unwrap();
+        pushed += 4;
+        pushed
+    };
+    let all = push().await;
+    until("the first jobs ran", async || accounted().await == all).await;
+    until("every part runs", async || core.supervisor.failpoints().parts() == PARTS).await;
+    assert_eq!(Vitals::new(Arc::clone(&core)).live(), Ok(()));
+
+    for (part, faults) in PARTS.into_iter().zip(1..) {
+        let all = push().await;
+        until("some job runs", async || core.work.busy() > 0 || accounted().await == all).await;
+        core.supervisor.failpoints().panic(part);
+        let all = push().await;
+        until(part, async || core.supervisor.restarts().total() == faults && accounted().await == all).await;
+    }
+    assert_eq!(Vitals::new(Arc::clone(&core)).live(), Err("parts of the server fail again and again"));
+    handle.stop();
+    let stopped = running.await.unwrap().unwrap();
+    assert_eq!((stopped.left_for_recovery, stopped.cut_off, stopped.failed), (0, 0, true));
+    assert_eq!(core.store.private_lists(&core.identity).await.unwrap(), []);
+}
