@@ -21,6 +21,7 @@ struct Fleet {
 }
 
 impl Fleet {
+    #[expect(clippy::disallowed_methods, reason = "stop awaits them")]
     fn start(setting: &Setting, processes: usize) -> Result<Self, Box<dyn std::error::Error>> {
         let redis = RedisServer::start()?;
         let (mut servers, mut handles) = (JoinSet::new(), Vec::with_capacity(processes));

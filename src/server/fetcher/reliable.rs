@@ -177,7 +177,7 @@ impl Reliable {
             if !watched.is_empty() {
                 let places = waited_for..self.queues.len();
                 let watcher = Watcher::new(self.source.clone(), Arc::clone(&self.idle), places, watched);
-                self.waiters.spawn(watcher.run());
+                self.source.supervisor.spawn_in(&mut self.waiters, watcher);
             }
         }
         self.idle.wait.store(true, Ordering::SeqCst);

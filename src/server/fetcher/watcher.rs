@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::Source;
 use super::idle::Idle;
 use crate::error::{Error, RedisFault, Result};
+use crate::server::supervisor::Part;
 use crate::store::tracking::TrackingWire;
 use crate::store::{backoff, is_refusal};
 
@@ -56,6 +57,25 @@ const REFUSED: Duration = Duration::from_secs(300);
 /// Longest time without a report: each beat is reported, every 10 s.
 const PATIENCE: Duration = Duration::from_secs(25);
 
+impl Part for Watcher {
+    fn name(&self) -> &'static str {
+        "watcher"
+    }
+
+    /// Runs until the server is quieted, and ends at once then: nothing here takes a job.
+    async fn run(&mut self) {
+        let handle = self.source.handle.clone();
+        tokio::select! {
+            () = self.watch() => {}
+            () = handle.quieted() => {}
+        }
+    }
+
+    fn may_end(&self) -> bool {
+        self.source.handle.is_quiet()
+    }
+}
+
 impl Watcher {
     /// Watches the queues at these places of the capsule.
     pub(super) fn new(source: Source, idle: Arc<Idle>, places: Range<usize>, keys: Vec<Arc<str>>) -> Self {
@@ -74,15 +94,6 @@ impl Watcher {
             filled_read: now,
             in_vain: 0,
             complained: false,
-        }
-    }
-
-    /// Runs until the server is quieted, and ends at once then: nothing here takes a job.
-    pub(super) async fn run(mut self) {
-        let handle = self.source.handle.clone();
-        tokio::select! {
-            () = self.watch() => {}
-            () = handle.quieted() => {}
         }
     }
 
