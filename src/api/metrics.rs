@@ -75,9 +75,9 @@ impl Totals {
 
     fn add(&mut self, metric: &str, value: u64) {
         match metric {
-            "p" => self.processed += value,
-            "f" => self.failed += value,
-            "ms" => self.ms += value,
+            "p" => self.processed = self.processed.saturating_add(value),
+            "f" => self.failed = self.failed.saturating_add(value),
+            "ms" => self.ms = self.ms.saturating_add(value),
             _ => {}
         }
     }

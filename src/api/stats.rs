@@ -84,7 +84,7 @@ pub(super) async fn read(store: &Store) -> Result<Stats> {
     let totals = store.totals().await?;
     let queues = queues(store).await?;
     let hashes = store.process_hashes(&store.processes().await?).await?;
-    let busy = hashes.iter().filter_map(|hash| hash.get("busy")?.parse::<usize>().ok()).sum();
+    let busy = hashes.iter().filter_map(|hash| hash.get("busy")?.parse().ok()).fold(0, usize::saturating_add);
     let default = queues.iter().find(|queue| queue.name == "default");
     Ok(Stats {
         processed: totals.processed,
