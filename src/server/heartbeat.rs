@@ -67,6 +67,7 @@ impl Heartbeat {
             alive_outage: core.outages.part(),
             signed: None,
             connections: 0,
+            partial: false,
             restored: true,
             stopped,
             fired: HashMap::new(),
@@ -116,6 +117,8 @@ struct Beater {
     signed: Option<Sign>,
     /// How many connections there had been by then.
     connections: u64,
+    /// Whether Redis ever refused part of the statistics: it is logged once.
+    partial: bool,
     /// Whether the private lists were compared with the holdings since Redis may last have come back with older data.
     restored: bool,
     stopped: oneshot::Receiver<()>,
@@ -229,7 +232,11 @@ impl Beater {
     }
 
     async fn beat(&mut self) -> Result<()> {
-        self.flush_counters().await?;
+        if let Some(signal) = self.store.take_signal(&self.core.identity).await? {
+            self.obey(&signal);
+        }
+        let counted = self.core.counters.flush(&self.store).await;
+        self.allow_partial(counted)?;
         let work = self.core.work.as_json();
         self.show_procline(work.len());
         self.store.write_work(&self.core.identity, &work, self.core.dialect.shows_work_to_6()).await?;
@@ -248,12 +255,12 @@ impl Beater {
             quiet: self.core.handle.is_quiet(),
             rss_kb,
         };
-        let (known, signal) = self.store.beat(&beat).await?;
-        if !known {
+        if !self.store.beat(&beat).await? {
             self.fire(Event::Heartbeat);
         }
         self.fire(Event::Beat);
-        self.flush_metrics().await?;
+        let written = self.flush_metrics().await;
+        self.allow_partial(written)?;
         self.look_around().await?;
         self.look_at_queues().await?;
         #[cfg(feature = "metrics")]
@@ -263,23 +270,21 @@ impl Beater {
             self.core.judge_eviction(&self.store).await;
         }
         self.core.paused.set(self.store.paused_queues().await?);
-        if let Some(signal) = signal {
-            self.obey(&signal);
-        }
         Ok(())
     }
 
-    async fn flush_counters(&self) -> Result<()> {
-        let counted = self.core.counters.take();
-        if counted == (0, 0) {
-            return Ok(());
+    /// Passes on the outcome of writing statistics, unless Redis wrote part of them: a key of the wrong type is logged once, and the beat
+    /// goes on.
+    fn allow_partial(&mut self, written: Result<()>) -> Result<()> {
+        let Err(error) = written else { return Ok(()) };
+        if error.kind() != ErrorKind::Partial {
+            return Err(error);
         }
-        let flushed = self.store.count(counted.0, counted.1, Utc::from(EpochSecs::now())).await;
-        // After silence the counts may be there already: better too few than twice.
-        if flushed.as_ref().is_err_and(|error| !error.is_ambiguous()) {
-            self.core.counters.put_back(counted);
+        if !std::mem::replace(&mut self.partial, true) {
+            let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::error!(%error, why, "some statistics are not counted");
         }
-        flushed
+        Ok(())
     }
 
     async fn flush_metrics(&self) -> Result<()> {
@@ -376,8 +381,10 @@ impl Beater {
 
     async fn last(&mut self) {
         let flushed = tokio::time::timeout(Duration::from_secs(5), async {
-            self.flush_counters().await?;
-            self.flush_metrics().await?;
+            let counted = self.core.counters.flush(&self.store).await;
+            self.allow_partial(counted)?;
+            let written = self.flush_metrics().await;
+            self.allow_partial(written)?;
             self.store.clear_heartbeat(&self.core.identity).await
         });
         match flushed.await {

@@ -6,8 +6,10 @@ use std::time::Instant;
 
 use serde::Serialize;
 
+use crate::error::{ErrorKind, Result};
 use crate::server::fetcher::UnitOfWork;
-use crate::time::EpochSecs;
+use crate::store::Store;
+use crate::time::{EpochSecs, Utc};
 
 /// Jobs this process has run.
 #[derive(Debug, Default)]
@@ -31,15 +33,29 @@ impl Counters {
         self.flushed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// Adds what was counted since the last flush to the statistics in Redis. Each count is added at most once; it is kept for the next
+    /// flush only if Redis certainly did not add it.
+    pub(crate) async fn flush(&self, store: &Store) -> Result<()> {
+        let counted = self.take();
+        if counted == (0, 0) {
+            return Ok(());
+        }
+        let flushed = store.count(counted.0, counted.1, Utc::from(EpochSecs::now())).await;
+        if flushed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Redis) {
+            self.put_back(counted);
+        }
+        flushed
+    }
+
     /// Processed and failed since the last time.
-    pub(crate) fn take(&self) -> (u64, u64) {
+    fn take(&self) -> (u64, u64) {
         let now = (self.processed.load(Ordering::Relaxed), self.failed.load(Ordering::Relaxed));
         let before = std::mem::replace(&mut *self.flushed(), now);
         (now.0 - before.0, now.1 - before.1)
     }
 
-    /// A flush failed: count them the next time.
-    pub(crate) fn put_back(&self, (processed, failed): (u64, u64)) {
+    /// Redis did not add them: count them the next time.
+    fn put_back(&self, (processed, failed): (u64, u64)) {
         let mut flushed = self.flushed();
         *flushed = (flushed.0 - processed, flushed.1 - failed);
     }
@@ -168,6 +184,43 @@ mod tests {
         assert!(shown[0].1.starts_with(r#"{"queue":"critical","payload":"{\"class\":\"A\"}","run_at":"#));
         slot.end();
         assert!(state.running().is_empty());
+    }
+
+    #[cfg(all(unix, feature = "testing"))]
+    #[tokio::test]
+    async fn a_flush_adds_each_count_at_most_once() {
+        use crate::testing::Redis;
+        use crate::testing::refusing::{Fault, Refusing, Which};
+        use ErrorKind::{Ambiguous, Partial, Redis as Refused};
+
+        // The commands of a flush: MULTI, INCRBY, INCRBY, EXPIRE for `processed`, the same for `failed`, EXEC.
+        const PROCESSED: usize = 1;
+        const FAILED: usize = 4;
+        const EXEC: usize = 7;
+        let redis = Redis::start().unwrap();
+        let near = redis.dir().join("proxy.sock");
+        let proxy = Refusing::start(&near, &redis.dir().join("redis.sock")).unwrap();
+        let store = Store::new(format!("unix://{}", near.display()).parse().unwrap());
+        let counters = Counters::default();
+        for (fault, kind, total) in [
+            (Some((PROCESSED, Fault::Refuse("OOM"))), Some(Refused), (0, 0)),
+            (None, None, (2, 2)),
+            (Some((FAILED, Fault::Refuse("WRONGTYPE"))), Some(Partial), (3, 2)),
+            (Some((FAILED, Fault::Refuse("WRONGTYPE"))), Some(Partial), (4, 2)),
+            (Some((EXEC, Fault::LoseAnswer)), Some(Ambiguous), (5, 3)),
+            (None, None, (6, 4)),
+        ] {
+            counters.processed();
+            counters.failed();
+            proxy.plan(fault.map(|(at, fault)| (Which::Number(at), fault)));
+            let flushed = counters.flush(&store).await;
+            assert_eq!(flushed.err().map(|error| error.kind()), kind, "{fault:?}");
+            let totals = store.totals().await.unwrap();
+            assert_eq!((totals.processed, totals.failed), total, "{fault:?}");
+        }
+        proxy.plan(None);
+        counters.flush(&store).await.unwrap();
+        assert_eq!(proxy.seen(), [] as [String; 0], "nothing is left to count");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! What a beat writes: statistics, the work set, the process hash; and the signals it reads.
+//! What a beat writes: statistics, the work set, the process hash; and the signals it takes.
 
 use std::time::{Duration, Instant};
 
@@ -24,10 +24,12 @@ pub(crate) struct Beat<'a> {
 }
 
 impl Store {
-    /// Adds to the counters of all time and of the day.
+    /// Adds to the counters of all time and of the day: to all of them, unless one holds another type
+    /// ([`ErrorKind::Partial`](crate::ErrorKind::Partial)).
     pub(crate) async fn count(&self, processed: u64, failed: u64, now: Utc) -> Result<()> {
         let day = format!("{:04}-{:02}-{:02}", now.year, now.month, now.day);
         let mut pipeline = Pipeline::with_capacity(6);
+        pipeline.atomic();
         for (name, count) in [("processed", processed), ("failed", failed)] {
             let of_day = format!("stat:{name}:{day}");
             pipeline.cmd("INCRBY").arg(format!("stat:{name}")).arg(count).ignore();
@@ -66,9 +68,14 @@ impl Store {
         Ok(asked.elapsed())
     }
 
-    /// Shows the process to the world. Returns whether its hash was still there, and at most one signal.
-    pub(crate) async fn beat(&self, beat: &Beat<'_>) -> Result<(bool, Option<String>)> {
-        let mut pipeline = Pipeline::with_capacity(5);
+    /// Takes the oldest signal that the Web UI left for a process. Not part of the beat: a refused part of that must not lose it.
+    pub(crate) async fn take_signal(&self, identity: &str) -> Result<Option<String>> {
+        self.link.query("take a signal", cmd("RPOP").arg(keys::signals(identity))).await
+    }
+
+    /// Shows the process to the world. Returns whether its hash was still there.
+    pub(crate) async fn beat(&self, beat: &Beat<'_>) -> Result<bool> {
+        let mut pipeline = Pipeline::with_capacity(4);
         pipeline.atomic();
         pipeline.cmd("SADD").arg(keys::PROCESSES).arg(beat.identity).ignore();
         pipeline.cmd("EXISTS").arg(beat.identity);
@@ -91,8 +98,8 @@ impl Store {
             .arg(beat.rss_kb)
             .ignore();
         pipeline.cmd("EXPIRE").arg(beat.identity).arg(keys::PROCESS_TTL).ignore();
-        pipeline.cmd("RPOP").arg(keys::signals(beat.identity));
-        self.link.pipe("heartbeat", &pipeline).await
+        let (known,): (bool,) = self.link.pipe("heartbeat", &pipeline).await?;
+        Ok(known)
     }
 
     /// Takes the process off the Busy page; its hash is left to expire, as Ruby does.

@@ -56,15 +56,29 @@ impl MetricsForm {
     }
 }
 
+/// Classes whose metrics go in one transaction: some 800 commands, less than a millisecond of Redis.
+const CLASSES: usize = 100;
+
 impl Store {
-    /// Adds to the metrics of this minute, in the forms that are read.
+    /// Adds to the metrics of this minute, in the forms that are read: once, and all of them unless one holds another type
+    /// ([`ErrorKind::Partial`](crate::ErrorKind::Partial)).
+    ///
+    /// After an error the metrics of some hundred classes may be written and the others not.
     pub(crate) async fn write_metrics(
         &self,
         metrics: &[(&str, ClassMetrics)],
         forms: &[MetricsForm],
         now: Utc,
     ) -> Result<()> {
+        for some in metrics.chunks(CLASSES) {
+            self.write_metrics_of(some, forms, now).await?;
+        }
+        Ok(())
+    }
+
+    async fn write_metrics_of(&self, metrics: &[(&str, ClassMetrics)], forms: &[MetricsForm], now: Utc) -> Result<()> {
         let mut pipeline = Pipeline::new();
+        pipeline.atomic();
         for form in forms {
             for (class, of_class) in metrics.iter().filter(|(_, of_class)| of_class.histogram.iter().any(|n| *n > 0)) {
                 let key = form.histogram(class, now);

@@ -36,6 +36,9 @@ mod fake;
 mod inline;
 #[cfg(unix)]
 mod redis;
+#[cfg(test)]
+#[cfg(all(unix, feature = "server"))]
+pub(crate) mod refusing;
 mod runners;
 
 pub use enqueued::{Enqueued, EnqueuedJob};
