@@ -220,15 +220,22 @@ impl BlockingWire {
         self.id.map(ConnectionId)
     }
 
-    /// Waits for a job of `queue` and moves it into `list`, which is put on the index first. Tells of suspects, too.
+    /// Adds a private list to the index of its process. Only then may a job be moved into it: a recovery finds no other lists.
+    pub(crate) async fn index(&mut self, private: &Private, list: &str) -> Result<()> {
+        self.wire.query("index a private list", cmd("SADD").arg(&private.index).arg(list)).await
+    }
+
+    /// Waits for a job of `queue` and moves it into `list`, which must be on the index. Adds `list` and the `next` one to the index before:
+    /// without an error `next` is on it. Tells of suspects, too.
     pub(crate) async fn move_one(
         &mut self,
         private: &Private,
         queue_key: &str,
         list: &str,
+        next: &str,
     ) -> Result<(Option<Vec<u8>>, Vec<String>)> {
         let mut pipeline = Pipeline::with_capacity(3);
-        pipeline.cmd("SADD").arg(&private.index).arg(list).ignore();
+        pipeline.cmd("SADD").arg(&private.index).arg(list).arg(next).ignore();
         pipeline.cmd("BLMOVE").arg(queue_key).arg(list).arg("RIGHT").arg("LEFT").arg(BLOCK.as_secs());
         pipeline.cmd("SMEMBERS").arg(keys::SUSPECTS);
         self.wire.pipe("wait for a job", &pipeline).await

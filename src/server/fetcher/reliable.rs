@@ -169,6 +169,7 @@ impl Reliable {
                     queue: Arc::clone(name),
                     key: key.clone(),
                     list: None,
+                    next: None,
                     unsure: false,
                 };
                 self.source.supervisor.spawn_in(&mut self.waiters, waiter);
@@ -212,6 +213,8 @@ struct Waiter {
     key: String,
     /// A private list that is on the index and, as far as is known, empty.
     list: Option<String>,
+    /// The private list after that one. Redis confirms that it is on the index with the answer for that one.
+    next: Option<String>,
     /// Whether the last command failed: it may have moved a job into `list` all the same.
     unsure: bool,
 }
@@ -303,12 +306,21 @@ impl Waiter {
                 return Ok(());
             }
         }
-        let list = self.list.get_or_insert_with(|| private.list(numbers.fetch_add(1, Ordering::Relaxed), &self.queue));
+        let new_list = || private.list(numbers.fetch_add(1, Ordering::Relaxed), &self.queue);
+        let list = match &self.list {
+            Some(list) => list,
+            None => {
+                let list = new_list();
+                wire.index(private, &list).await?;
+                &*self.list.insert(list)
+            }
+        };
+        let next = self.next.get_or_insert_with(new_list);
         let id = wire.id();
-        let (job, suspects) = self.source.until_quiet(id, wire.move_one(private, &self.key, list)).await?;
+        let (job, suspects) = self.source.until_quiet(id, wire.move_one(private, &self.key, list, next)).await?;
         if let Some(job) = job {
             self.source.isolation.learn(suspects);
-            let list = self.list.take().unwrap_or_default();
+            let list = std::mem::replace(&mut self.list, self.next.take()).unwrap_or_default();
             self.deliver(epoch, list, vec![job]);
         }
         Ok(())
@@ -326,5 +338,43 @@ impl Waiter {
             () = tokio::time::sleep(pause) => {}
             () = self.source.handle.quieted() => {}
         }
+    }
+}
+
+#[cfg(test)]
+#[cfg(all(unix, feature = "testing"))]
+mod tests {
+    use super::*;
+    use crate::Server;
+    use crate::testing::Redis;
+    use crate::testing::refusing::{Fault, Refusing, Which};
+
+    async fn until(proxy: &Refusing, command: &str, times: usize) {
+        let seen = || proxy.seen().iter().filter(|name| *name == command).count();
+        let waiting = async {
+            while seen() < times {
+                tokio::time::sleep(Duration::from_millis(2)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(20), waiting).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn no_job_is_waited_for_with_a_list_that_no_recovery_would_find() {
+        let redis = Redis::start().unwrap();
+        let near = redis.dir().join("proxy.sock");
+        let proxy = Refusing::start(&near, &redis.dir().join("redis.sock")).unwrap();
+        proxy.plan(Some((Which::Named("SADD"), Fault::Refuse("READONLY"))));
+        let options = format!("unix://{}", near.display()).parse().unwrap();
+        let server = Server::builder().redis(options).build().unwrap();
+        let handle = server.handle();
+        let running = tokio::spawn(server.run(std::future::pending()));
+        // One is the heartbeat's.
+        until(&proxy, "SADD", 3).await;
+        assert!(!proxy.seen().iter().any(|name| name == "BLMOVE"), "{:?}", proxy.seen());
+        proxy.plan(None);
+        until(&proxy, "BLMOVE", 1).await;
+        handle.stop();
+        running.await.unwrap().unwrap();
     }
 }
