@@ -7,6 +7,9 @@ mod connect;
 mod credentials;
 mod deploy;
 mod error;
+#[cfg(test)]
+#[cfg(all(unix, feature = "server", feature = "testing"))]
+mod exchanges;
 #[cfg(feature = "server")]
 mod invalidations;
 mod keys;
