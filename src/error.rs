@@ -46,6 +46,9 @@ pub enum ErrorKind {
     /// Redis did not answer in time: the command may or may not have been applied. [`Error::jid`] names the job,
     /// where one was being pushed, so that the caller can look for it before pushing again.
     Ambiguous,
+    /// Redis applied some commands of several and refused the others; [`source`](StdError::source) names what it refused. Never the
+    /// outcome of a push.
+    Partial,
     /// The push was applied, but fewer replicas than asked for [confirmed](Error::replicas) it in time: the job will run, unless
     /// the primary is lost before its replicas catch up. Pushing again makes a second job, except of a client that is
     /// [idempotent](crate::Client::idempotent).
@@ -165,7 +168,7 @@ impl Error {
 
     /// Whether Redis is to blame, answered or not.
     pub fn is_redis(&self) -> bool {
-        matches!(self.0.kind, ErrorKind::Redis | ErrorKind::Ambiguous | ErrorKind::Unconfirmed)
+        matches!(self.0.kind, ErrorKind::Redis | ErrorKind::Ambiguous | ErrorKind::Partial | ErrorKind::Unconfirmed)
     }
 
     /// Whether the command may have been applied although no answer came.

@@ -144,7 +144,8 @@ impl Queue {
     ///
     /// # Errors
     ///
-    /// As [`size`](Self::size).
+    /// As [`size`](Self::size); [`ErrorKind::Partial`](crate::ErrorKind::Partial) if `queues` holds another type than a set: the jobs are
+    /// deleted, the name is not.
     pub async fn clear(&self) -> Result<()> {
         self.store.clear_queue(&self.name).await
     }

@@ -11,7 +11,8 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Redis`](crate::ErrorKind::Redis), as every command. Asking twice is harmless.
+    /// [`ErrorKind::Redis`](crate::ErrorKind::Redis), as every command; [`ErrorKind::Partial`](crate::ErrorKind::Partial) if Redis refused
+    /// only part of it. Asking twice is harmless.
     pub async fn cancel(&self, jid: &Jid) -> Result<EpochSecs> {
         let now = EpochSecs::now().secs();
         let at = match &self.0.sink {

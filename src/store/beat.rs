@@ -107,7 +107,7 @@ impl Store {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("SREM").arg(keys::PROCESSES).arg(identity).ignore();
         pipeline.cmd("UNLINK").arg(keys::work(identity)).arg(keys::work_of_6(identity)).ignore();
-        self.link.pipe("clear the heartbeat", &pipeline).await
+        self.link.pipe_repeatable("clear the heartbeat", &pipeline).await
     }
 
     /// How many processes there are, for the pace of the pollers.

@@ -23,7 +23,7 @@ impl Store {
             pipeline.cmd("HGET").arg(identity).arg("info");
         }
         pipeline.ignore_errors();
-        let infos: Vec<RedisResult<Option<String>>> = self.link.pipe("read process infos", &pipeline).await?;
+        let infos: Vec<RedisResult<Option<String>>> = self.link.read("read process infos", &pipeline).await?;
         Ok(infos.into_iter().map(|info| info.unwrap_or_else(|_| Some(String::new()))).collect())
     }
 

@@ -53,7 +53,7 @@ impl Store {
             pipeline.cmd("HGETALL").arg(identity);
         }
         pipeline.ignore_errors();
-        let hashes: Vec<RedisResult<HashMap<String, String>>> = self.link.pipe("look at processes", &pipeline).await?;
+        let hashes: Vec<RedisResult<HashMap<String, String>>> = self.link.read("look at processes", &pipeline).await?;
         Ok(identities.into_iter().zip(hashes.into_iter().map(RedisResult::ok)).collect())
     }
 
@@ -73,7 +73,7 @@ impl Store {
             pipeline.cmd("TYPE").arg(key);
         }
         pipeline.ignore_errors();
-        let kinds: Vec<RedisResult<String>> = self.link.pipe("look at keys", &pipeline).await?;
+        let kinds: Vec<RedisResult<String>> = self.link.read("look at keys", &pipeline).await?;
         Ok(kinds.into_iter().map(RedisResult::ok).collect())
     }
 
@@ -104,7 +104,7 @@ impl Store {
     pub(crate) async fn registered_and_fenced(&self) -> Result<(HashSet<String>, HashSet<String>)> {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("SMEMBERS").arg(keys::REGISTRY).cmd("ZRANGE").arg(keys::FENCED).arg(0).arg(-1);
-        self.link.pipe("list workers", &pipeline).await
+        self.link.read("list workers", &pipeline).await
     }
 
     /// Which processes count as alive, by the clock of Redis.
@@ -117,7 +117,7 @@ impl Store {
         for identity in identities {
             pipeline.cmd("ZSCORE").arg(keys::ALIVE).arg(identity);
         }
-        let until: Vec<Option<f64>> = self.link.pipe("look for processes", &pipeline).await?;
+        let until: Vec<Option<f64>> = self.link.read("look for processes", &pipeline).await?;
         Ok(until.into_iter().map(|until| until.is_some_and(|until| until > now * 1e3)).collect())
     }
 
@@ -131,7 +131,7 @@ impl Store {
             pipeline.cmd("LLEN").arg(list);
         }
         pipeline.ignore_errors();
-        let lengths: Vec<RedisResult<usize>> = self.link.pipe("measure lists", &pipeline).await?;
+        let lengths: Vec<RedisResult<usize>> = self.link.read("measure lists", &pipeline).await?;
         Ok(lengths.into_iter().map(RedisResult::unwrap_or_default).collect())
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use redis::{Value, cmd};
 use tokio::sync::Semaphore;
 
+use super::applied::Applied;
 use super::error::failed;
 use super::link::{Again, Link};
 use super::wire::{Request, Wire};
@@ -34,26 +35,44 @@ impl Default for Confirmed {
 }
 
 impl Confirmed {
-    /// Sends a request, then waits for replicas. [`ErrorKind::Unconfirmed`] if it was applied and too few have it in time.
-    pub(super) async fn run(&self, link: &Link, doing: &str, request: Request<'_>, replicas: Replicas) -> Result<()> {
+    /// Sends a request, then waits for replicas: also where Redis applied only part of it. Returns how the waiting ended,
+    /// [`ErrorKind::Unconfirmed`] if too few have it in time; and what Redis refused.
+    pub(super) async fn run(
+        &self,
+        link: &Link,
+        doing: &str,
+        request: Request<'_>,
+        replicas: Replicas,
+    ) -> (Result<()>, Option<Error>) {
         let _turn = self.turns.acquire().await;
-        let mut wire = self.send(link, doing, request).await?;
+        let (mut wire, refused) = match self.send(link, doing, request).await {
+            Ok(sent) => sent,
+            Err(error) => return (Err(error), None),
+        };
+        let waited = self.wait(link, doing, &mut wire, replicas).await;
+        let answered = waited.as_ref().err().is_none_or(|error| error.replicas().is_some());
+        if answered && refused.is_none() {
+            self.give_back(wire);
+        }
+        (waited, refused)
+    }
+
+    /// Waits for the replicas of a server to have what was sent on this connection.
+    async fn wait(&self, link: &Link, doing: &str, wire: &mut Wire, replicas: Replicas) -> Result<()> {
         let Replicas { count, within } = replicas;
         // Without a time Redis would wait for ever.
         let millis = within.as_millis().max(1);
         wire.set_patience(within + link.options().response_timeout);
         let wait = cmd("WAIT").arg(count).arg(u64::try_from(millis).unwrap_or(u64::MAX)).take();
         match wire.send::<usize>(Request::Command(&wait)).await {
-            Ok(confirmed) => {
-                self.give_back(wire);
-                if confirmed >= count { Ok(()) } else { Err(unconfirmed(doing, Some(confirmed), replicas)) }
-            }
+            Ok(confirmed) if confirmed >= count => Ok(()),
+            Ok(confirmed) => Err(unconfirmed(doing, Some(confirmed), replicas)),
             Err(error) => Err(unconfirmed(doing, None, replicas).because(error)),
         }
     }
 
-    /// The connection a request was applied on.
-    async fn send(&self, link: &Link, doing: &str, request: Request<'_>) -> Result<Wire> {
+    /// The connection a request was applied on, and what Redis refused of it.
+    async fn send(&self, link: &Link, doing: &str, request: Request<'_>) -> Result<(Wire, Option<Error>)> {
         let (patience, mut again) = (link.options().response_timeout, Again::default());
         loop {
             let mut wire = match self.take() {
@@ -61,12 +80,17 @@ impl Confirmed {
                 None => link.dedicated(patience).await?,
             };
             wire.set_patience(patience);
-            match wire.send::<Value>(request).await {
-                Ok(_) => return Ok(wire),
-                // The connection is not used again: it is rare, and who knows.
-                Err(error) if again.is_worth_it(&error) => {}
-                Err(error) => return Err(failed(doing, error)),
+            let error = match wire.send::<Value>(request).await {
+                Ok(_) => return Ok((wire, None)),
+                Err(error) => error,
+            };
+            // The connection is not used again: it is rare, and who knows.
+            if again.is_worth_it(request, &error) {
+                continue;
             }
+            let applied = request.applied(&error);
+            let error = failed(doing, applied, error);
+            return if applied == Applied::Part { Ok((wire, Some(error))) } else { Err(error) };
         }
     }
 

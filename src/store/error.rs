@@ -2,18 +2,20 @@ use std::fmt;
 
 use redis::RedisError;
 
+use super::applied::Applied;
 #[cfg(feature = "server")]
 use super::refusal::redis_error;
 use super::refusal::{Refusal, without_quotations};
 use crate::error::{Error, ErrorKind, RedisFault};
 
-/// A failed command as the crate's error. `doing` says what was tried, and never holds a payload.
-pub(super) fn failed(doing: &str, error: RedisError) -> Error {
-    // An answer, even a refusal, is certain; silence, and an answer that cannot be read, are not. A connection that could not
-    // be made sent nothing.
-    let unsure = error.is_io_error() && !error.is_connection_refusal() || error.kind() == redis::ErrorKind::Parse;
-    let kind = if unsure { ErrorKind::Ambiguous } else { ErrorKind::Redis };
-    Error::new(kind, format!("{doing} failed")).with_fault(fault(&error)).because(Refusal(error))
+/// A failed request as the crate's error. `doing` says what was tried, and never holds a payload.
+pub(super) fn failed(doing: &str, applied: Applied, error: RedisError) -> Error {
+    let (kind, how) = match applied {
+        Applied::Nothing => (ErrorKind::Redis, "failed"),
+        Applied::Part => (ErrorKind::Partial, "was done only in part"),
+        Applied::Unknown => (ErrorKind::Ambiguous, "failed"),
+    };
+    Error::new(kind, format!("{doing} {how}")).with_fault(fault(&error)).because(Refusal(error))
 }
 
 /// What stands in the way: of several refusals, the one that has to be mended first.

@@ -90,7 +90,7 @@ impl Store {
         for list in lists {
             pipeline.cmd("LLEN").arg(*list);
         }
-        self.link.pipe("measure private lists", &pipeline).await
+        self.link.read("measure private lists", &pipeline).await
     }
 
     /// Leaves the registry unless private lists still hold jobs; returns how many they hold.
@@ -181,7 +181,7 @@ impl Store {
         let mut pipeline = Pipeline::with_capacity(2);
         pipeline.cmd("SREM").arg(keys::SUSPECTS).arg(fingerprint).ignore();
         pipeline.cmd("UNLINK").arg(keys::poison(fingerprint)).ignore();
-        self.link.pipe("acquit a job", &pipeline).await
+        self.link.pipe_repeatable("acquit a job", &pipeline).await
     }
 
     /// Writes a private list anew that Redis forgot, with these jobs, oldest first. `false` if it is there.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use redis::{Pipeline, cmd};
 
 use super::sets::{BUDGET, WaitingSet};
+use super::applied::Applied;
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
@@ -47,7 +48,7 @@ impl Store {
             for name in names {
                 pipeline.cmd("LLEN").arg(keys::queue(name)).cmd("SISMEMBER").arg(keys::PAUSED).arg(name);
             }
-            let answers: Vec<usize> = self.link.pipe("look at queues", &pipeline).await?;
+            let answers: Vec<usize> = self.link.read("look at queues", &pipeline).await?;
             let oldest = self.next_jobs(names).await?;
             states.extend(names.iter().zip(answers.chunks_exact(2)).zip(oldest).map(|((name, answers), oldest)| {
                 QueueState { name: name.clone(), size: answers[0], oldest, paused: answers[1] != 0 }
@@ -100,7 +101,7 @@ impl Store {
         pipeline.cmd("ZCARD").arg(keys::SCHEDULE).cmd("ZCARD").arg(keys::RETRY).cmd("ZCARD").arg(keys::DEAD);
         pipeline.cmd("SCARD").arg(keys::PROCESSES);
         let (processed, failed, scheduled, retry, dead, processes): (Option<u64>, Option<u64>, _, _, _, _) =
-            self.link.pipe("read statistics", &pipeline).await?;
+            self.link.read("read statistics", &pipeline).await?;
         let (processed, failed) = (processed.unwrap_or(0), failed.unwrap_or(0));
         Ok(Totals { processed, failed, scheduled, retry, dead, processes })
     }
@@ -186,7 +187,7 @@ impl Store {
         for identity in identities {
             pipeline.cmd("HGETALL").arg(identity);
         }
-        self.link.pipe("look at processes", &pipeline).await
+        self.link.read("look at processes", &pipeline).await
     }
 
     /// Busy jobs of processes: tid to JSON.
@@ -198,7 +199,7 @@ impl Store {
         for identity in identities {
             pipeline.cmd("HGETALL").arg(keys::work(identity));
         }
-        self.link.pipe("look at work", &pipeline).await
+        self.link.read("look at work", &pipeline).await
     }
 
     /// Leaves a signal for a process, taken with its next beat.

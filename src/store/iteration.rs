@@ -58,7 +58,7 @@ impl Store {
         }
         pipeline.cmd("HGET").arg(&key).arg("cancelled");
         pipeline.cmd("EXPIRE").arg(&key).arg(keys::ITERATION_TTL).arg("NX").ignore();
-        let (at,): (i64,) = self.link.pipe("cancel an iteration", &pipeline).await?;
+        let (at,): (i64,) = self.link.pipe_repeatable("cancel an iteration", &pipeline).await?;
         Ok(at)
     }
 }
@@ -81,7 +81,7 @@ impl Store {
         for jid in jids {
             pipeline.cmd("HGETALL").arg(keys::iteration(jid));
         }
-        let found: Vec<HashMap<String, String>> = self.link.pipe("read iterations", &pipeline).await?;
+        let found: Vec<HashMap<String, String>> = self.link.read("read iterations", &pipeline).await?;
         Ok(found.iter().map(|fields| (!fields.is_empty()).then(|| Iteration::read(fields))).collect())
     }
 

@@ -133,9 +133,20 @@ impl Link {
         self.run(doing, Request::Command(command)).await
     }
 
-    /// Runs a pipeline.
+    /// Runs a pipeline. [`ErrorKind::Partial`](crate::ErrorKind::Partial) if Redis applied only some of its commands.
+    #[cfg(feature = "server")]
     pub(super) async fn pipe<T: FromRedisValue>(&self, doing: &str, pipeline: &Pipeline) -> Result<T> {
         self.run(doing, Request::Pipeline(pipeline)).await
+    }
+
+    /// Runs a pipeline of commands that only read.
+    pub(super) async fn read<T: FromRedisValue>(&self, doing: &str, pipeline: &Pipeline) -> Result<T> {
+        self.run(doing, Request::Reads(pipeline)).await
+    }
+
+    /// Runs a pipeline whose commands change nothing when they are applied a second time.
+    pub(super) async fn pipe_repeatable<T: FromRedisValue>(&self, doing: &str, pipeline: &Pipeline) -> Result<T> {
+        self.run(doing, Request::Repeatable(pipeline)).await
     }
 
     /// Runs a script, loading it where it is not known.
@@ -154,14 +165,14 @@ impl Link {
                 Err(error) => error,
             };
             self.suspect(&wire, &error);
-            if !again.is_worth_it(&error) {
-                return Err(failed(doing, error));
+            if !again.is_worth_it(request, &error) {
+                return Err(failed(doing, request.applied(&error), error));
             }
         }
     }
 }
 
-/// Whether to send once more what was not done: once on a new connection where a failover is going on, or where the one at hand was
+/// Whether to send a request once more that [may be](Request::may_be_repeated): once on a new connection where a failover is going on, or where the one at hand was
 /// given up before anything was sent; and a few times where a script was forgotten between its loading and its call.
 #[derive(Default)]
 pub(super) struct Again {
@@ -170,7 +181,10 @@ pub(super) struct Again {
 }
 
 impl Again {
-    pub(super) fn is_worth_it(&mut self, error: &RedisError) -> bool {
+    pub(super) fn is_worth_it(&mut self, request: Request<'_>, error: &RedisError) -> bool {
+        if !request.may_be_repeated(error) {
+            return false;
+        }
         if is_failover(error) || error.is_connection_refusal() {
             return !std::mem::replace(&mut self.moved, true);
         }

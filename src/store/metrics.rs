@@ -114,7 +114,7 @@ impl Store {
         for key in keys {
             pipeline.cmd("HGETALL").arg(key);
         }
-        self.link.pipe("read metrics", &pipeline).await
+        self.link.read("read metrics", &pipeline).await
     }
 
     /// The `fields` of many keys.
@@ -126,7 +126,7 @@ impl Store {
         for key in keys {
             pipeline.cmd("HMGET").arg(key).arg(fields);
         }
-        self.link.pipe("read metrics", &pipeline).await
+        self.link.read("read metrics", &pipeline).await
     }
 
     /// Histograms.
@@ -141,7 +141,7 @@ impl Store {
                 bitfield.arg("GET").arg("u16").arg(format!("#{bucket}"));
             }
         }
-        self.link.pipe("read histograms", &pipeline).await
+        self.link.read("read histograms", &pipeline).await
     }
 
     /// Marks of deploys of days, each `20261123`: pairs of minute and label.
@@ -153,6 +153,6 @@ impl Store {
         for day in days {
             pipeline.cmd("HGETALL").arg(keys::marks(day));
         }
-        self.link.pipe("read marks", &pipeline).await
+        self.link.read("read marks", &pipeline).await
     }
 }

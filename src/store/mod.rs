@@ -1,5 +1,6 @@
 //! The only room that speaks Redis: connections, keys and scripts. Knows bytes, not jobs or policy.
 
+mod applied;
 mod backoff;
 mod census;
 mod confirm;

@@ -3,10 +3,9 @@
 use redis::{Pipeline, cmd};
 
 use super::confirm::Replicas;
-use super::refusal::redis_error;
 use super::wire::Request;
 use super::{Store, backoff, keys, scripts};
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, RedisFault, Result};
 
 /// How often a push that may be repeated is sent, at most.
 const TRIES: u32 = 4;
@@ -14,25 +13,36 @@ const TRIES: u32 = 4;
 impl Store {
     /// Pushes encoded jobs, grouped by queue, all or none. First given is first to run.
     ///
-    /// One queue goes as `SADD` + `LPUSH`, as Sidekiq does it, so that a producer needs no right to run scripts.
+    /// One queue goes as `SADD` + `LPUSH`, as Sidekiq does it, so that a producer needs no right to run scripts. Its jobs are pushed if
+    /// Redis applied `LPUSH`, whatever became of `SADD`.
     pub(crate) async fn push(&self, queues: &[(&str, Vec<String>)], replicas: Option<Replicas>) -> Result<()> {
         if let [(queue, jobs)] = queues {
             let mut pipeline = Pipeline::with_capacity(2);
             pipeline.cmd("SADD").arg(keys::QUEUES).arg(*queue).ignore();
             pipeline.cmd("LPUSH").arg(keys::queue(queue)).arg(jobs).ignore();
-            return match self.produce("push", Request::Pipeline(&pipeline), replicas).await {
-                Err(error) if only_the_first_failed(&error) => {
-                    tracing::warn!(%error, "a job was pushed, but its queue could not be put on the list of queues");
-                    Ok(())
-                }
-                answer => answer,
-            };
+            let (pushed, refused) = self.produce("push", Request::LastCounts(&pipeline), replicas).await;
+            if let Some(refused) = refused {
+                self.name_queue(queue, refused).await;
+            }
+            return pushed;
         }
         let mut push = scripts::PUSH.key(keys::QUEUES);
         for (queue, jobs) in queues {
             push.key(keys::queue(queue)).arg(*queue).arg(jobs.len()).arg(jobs);
         }
-        self.produce("push", Request::Script(&push), replicas).await
+        self.produce("push", Request::Script(&push), replicas).await.0
+    }
+
+    /// Adds a queue to the set of queue names after a push that added a job but not the name. Workers find the job without it.
+    async fn name_queue(&self, queue: &str, mut refused: Error) {
+        if refused.redis_fault() == Some(RedisFault::Unwilling) {
+            match self.link.query("name a queue", cmd("SADD").arg(keys::QUEUES).arg(queue)).await {
+                Ok(()) => return,
+                Err(error) => refused = error,
+            }
+        }
+        let why = std::error::Error::source(&refused).map(ToString::to_string).unwrap_or_default();
+        tracing::warn!(queue, why, "a job was pushed, but its queue could not be added to the set of queue names");
     }
 
     /// As [`push`](Self::push), but a jid that was pushed so within an hour is passed over: after silence the same is sent again.
@@ -61,7 +71,7 @@ impl Store {
         for (score, job) in entries {
             zadd.arg(score).arg(job);
         }
-        self.produce("schedule", Request::Command(&zadd), replicas).await
+        self.produce("schedule", Request::Command(&zadd), replicas).await.0
     }
 
     /// As [`schedule`](Self::schedule), once as [`push_once`](Self::push_once).
@@ -79,10 +89,19 @@ impl Store {
         self.insist("schedule", Request::Script(&schedule), replicas).await
     }
 
-    async fn produce(&self, doing: &str, request: Request<'_>, replicas: Option<Replicas>) -> Result<()> {
-        match replicas {
-            Some(replicas) => self.confirmed.run(&self.link, doing, request, replicas).await,
-            None => self.link.run(doing, request).await,
+    /// Sends a request. Returns whether it was done, and what Redis refused of one that was done [all the same](Request::LastCounts).
+    async fn produce(
+        &self,
+        doing: &str,
+        request: Request<'_>,
+        replicas: Option<Replicas>,
+    ) -> (Result<()>, Option<Error>) {
+        if let Some(replicas) = replicas {
+            return self.confirmed.run(&self.link, doing, request, replicas).await;
+        }
+        match self.link.run(doing, request).await {
+            Err(error) if error.kind() == ErrorKind::Partial => (Ok(()), Some(error)),
+            done => (done, None),
         }
     }
 
@@ -93,21 +112,12 @@ impl Store {
             if tried > 0 {
                 tokio::time::sleep(backoff(tried)).await;
             }
-            match self.produce(doing, request, replicas).await {
+            match self.produce(doing, request, replicas).await.0 {
                 Err(error) if error.is_ambiguous() => silence = Some(error),
-                Err(error) if error.kind() == crate::ErrorKind::Redis && silence.is_some() => {}
+                Err(error) if error.kind() == ErrorKind::Redis && silence.is_some() => {}
                 answer => return answer,
             }
         }
         silence.map_or(Ok(()), Err)
     }
-}
-
-/// Whether Redis refused the first command of a pipeline and did the rest. What it says to a new connection is no such refusal: that
-/// has another type.
-fn only_the_first_failed(error: &Error) -> bool {
-    redis_error(error)
-        .filter(|error| !error.is_io_error())
-        .and_then(|error| error.clone().into_server_errors())
-        .is_some_and(|refusals| refusals.iter().all(|(at, _)| *at == 0))
 }

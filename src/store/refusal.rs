@@ -4,6 +4,7 @@ use std::fmt;
 
 use redis::RedisError;
 
+#[cfg(feature = "server")]
 use crate::error::Error;
 
 /// An error of the client library, without what a server quoted: one that does not know a command repeats its arguments, a
@@ -26,6 +27,7 @@ impl fmt::Debug for Refusal {
 impl std::error::Error for Refusal {}
 
 /// What the client library said, where it is behind an error.
+#[cfg(feature = "server")]
 pub(super) fn redis_error(error: &Error) -> Option<&RedisError> {
     std::error::Error::source(error)?.downcast_ref::<Refusal>().map(|refusal| &refusal.0)
 }
@@ -52,6 +54,7 @@ pub(super) fn without_quotations(mut text: String) -> String {
 
 #[cfg(test)]
 mod tests {
+    use crate::store::applied::Applied;
     use crate::store::error::{failed, unreachable};
 
     #[test]
@@ -78,7 +81,7 @@ mod tests {
             let error = redis::parse_redis_value(format!("-{said}\r\n").as_bytes())
                 .and_then(redis::Value::extract_error)
                 .expect_err("it is an error");
-            for error in [failed("ping", error.clone()), unreachable("redis://host", error.into())] {
+            for error in [failed("ping", Applied::Nothing, error.clone()), unreachable("redis://host", error.into())] {
                 let told = format!("{error} {error:?} {}", std::error::Error::source(&error).unwrap());
                 assert!(!told.contains("s3cr3t"), "{told}");
                 assert!(told.contains(shown), "{told}");

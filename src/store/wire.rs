@@ -63,7 +63,16 @@ impl Era {
 #[derive(Clone, Copy)]
 pub(super) enum Request<'a> {
     Command(&'a Cmd),
+    /// Not sent again once Redis applied one of its commands.
+    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "producers have none"))]
     Pipeline(&'a Pipeline),
+    /// Commands that only read.
+    Reads(&'a Pipeline),
+    /// Commands that change nothing when they are applied a second time.
+    Repeatable(&'a Pipeline),
+    /// The last command counts: the request is done if Redis applied that one. Those before it change nothing when they are applied a
+    /// second time.
+    LastCounts(&'a Pipeline),
     Script(&'a ScriptInvocation<'a>),
 }
 
@@ -119,13 +128,15 @@ impl Wire {
     /// Runs a command that may block for as long as this wire's patience.
     #[cfg(feature = "server")]
     pub(super) async fn query<T: FromRedisValue>(&mut self, doing: &str, command: &Cmd) -> Result<T> {
-        self.send(Request::Command(command)).await.map_err(|error| failed(doing, error))
+        let request = Request::Command(command);
+        self.send(request).await.map_err(|error| failed(doing, request.applied(&error), error))
     }
 
     /// Runs a pipeline that may block for as long as this wire's patience.
     #[cfg(feature = "server")]
     pub(super) async fn pipe<T: FromRedisValue>(&mut self, doing: &str, pipeline: &Pipeline) -> Result<T> {
-        self.send(Request::Pipeline(pipeline)).await.map_err(|error| failed(doing, error))
+        let request = Request::Pipeline(pipeline);
+        self.send(request).await.map_err(|error| failed(doing, request.applied(&error), error))
     }
 }
 
@@ -143,7 +154,10 @@ impl Request<'_> {
     async fn send<T: FromRedisValue>(self, connection: &mut MultiplexedConnection) -> RedisResult<T> {
         match self {
             Self::Command(command) => command.query_async(connection).await,
-            Self::Pipeline(pipeline) => pipeline.query_async(connection).await,
+            Self::Pipeline(pipeline)
+            | Self::Reads(pipeline)
+            | Self::Repeatable(pipeline)
+            | Self::LastCounts(pipeline) => pipeline.query_async(connection).await,
             Self::Script(script) => script.invoke_async(connection).await,
         }
     }
