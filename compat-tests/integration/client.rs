@@ -263,3 +263,21 @@ async fn refuses_what_ruby_could_not_read() {
     }
     assert_eq!(redis.call::<i64>("DBSIZE", &[""; 0]).await, 0);
 }
+
+#[tokio::test]
+async fn a_deploy_whose_mark_was_refused_can_be_marked_at_once() {
+    let redis = Redis::start().await;
+    let operator = redis.operator();
+    let now = EpochSecs::now().0;
+    // It may be tomorrow by the time the mark is made.
+    let days = [now, now + 60.0].map(|secs| format!("{}-marks", EpochSecs(secs).to_utc()[..10].replace('-', "")));
+    for day in &days {
+        redis.call::<()>("SET", &[day, "no hash"]).await;
+    }
+    let error = operator.mark_deploy("v1").await.unwrap_err();
+    assert_eq!(error.redis_fault(), Some(ferrokiq::RedisFault::WrongType), "{error:?}");
+    redis.call::<()>("DEL", &days).await;
+    assert!(operator.mark_deploy("v1").await.unwrap());
+    assert!(!operator.mark_deploy("v1").await.unwrap(), "once a minute");
+    assert_eq!(redis.call::<usize>("EXISTS", &["deploylock-v1"]).await, 1);
+}

@@ -343,7 +343,7 @@ const EXCHANGES: &[Exchange] = &[
         before: &["ZADD schedule 1 a 2 b"],
         run: run!(store => {
             let push = Promotion::Push { queue: "q", bytes: "{}" };
-            store.promote(WaitingSet::Schedule, &[(b"a", push)], LIMITS, EpochSecs(2_000.0)).await?
+            store.promote(WaitingSet::Schedule, &[(b"a", push)], Some(LIMITS)).await?
         }, |(moved, _)| if moved == 1 { "one" } else { "none" }),
         state: &["ZCARD schedule", "LLEN queue:q", "SCARD queues"],
         table: "
@@ -446,7 +446,7 @@ const EXCHANGES: &[Exchange] = &[
     Exchange {
         name: "undoing of a promotion",
         before: &["LPUSH queue:q a"],
-        run: run!(store => store.put_back(WaitingSet::Retry, &[("q", b"a", "5", b"b")]).await?, |done: Vec<u8>| if done == [1] { "back" } else { "other" }),
+        run: run!(store => store.put_back(WaitingSet::Retry, "q", &[Returning { pushed: b"a", place: Some(0), bytes: b"b", score: "5" }]).await?, |done: Vec<u8>| if done == [1] { "back" } else { "other" }),
         state: &["LLEN queue:q", "ZCARD retry"],
         table: "
             back 0 1 | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE   | answer lost

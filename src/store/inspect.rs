@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use redis::{Pipeline, cmd};
 
 use super::sets::{BUDGET, WaitingSet};
-use super::applied::Applied;
 use super::{Store, keys, scripts};
 use crate::error::Result;
 

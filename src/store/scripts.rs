@@ -20,6 +20,8 @@ scripts! {
     PUSH_ONCE = "push_once";
     /// Adds to the schedule, passing over jobs that were added before.
     SCHEDULE_ONCE = "schedule_once";
+    /// Marks a deploy.
+    MARK_DEPLOY = "mark_deploy";
 }
 
 #[cfg(feature = "server")]
