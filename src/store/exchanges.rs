@@ -8,6 +8,7 @@ use super::beat::Beat;
 use super::claims::{Acknowledgement, Moved, Private};
 use super::iteration::Iteration;
 use super::metrics::{ClassMetrics, MetricsForm};
+use super::pages::Returning;
 use super::registration::Registration;
 use super::sets::{DeadLimits, Promotion, WaitingSet};
 use super::settle::{Leaving, To};
@@ -15,7 +16,7 @@ use super::{RedisOptions, Replicas, Store};
 use crate::error::{ErrorKind, Result};
 use crate::testing::Redis;
 use crate::testing::refusing::{Fault, Refusing, Which};
-use crate::time::{EpochSecs, Utc};
+use crate::time::Utc;
 
 /// The columns: these faults come to the same.
 const FAULTS: [&[Fault]; 5] = [
