@@ -35,7 +35,9 @@ mod server {
         /// Moves jobs from a private list back to their queue.
         REQUEUE = "requeue";
         /// Reads due members of a sorted set by Redis's own clock.
-        DUE = "lib/dead" + "due";
+        DUE = "due";
+        /// Moves due members that are too large to the dead set.
+        BURY_LARGER = "lib/dead" + "bury_larger";
         /// Moves due members out of a sorted set.
         PROMOTE = "lib/dead" + "promote";
         /// Moves jobs from a queue back into a sorted set.

@@ -56,7 +56,7 @@ pub(crate) struct Look {
     pub(crate) from: usize,
     /// Sizes in bytes; members of other sizes are passed over.
     pub(crate) sizes: RangeInclusive<usize>,
-    /// Members larger than this go to the dead set as they are.
+    /// Members larger than this are counted as such.
     pub(crate) max_payload: usize,
 }
 
@@ -68,8 +68,8 @@ pub(crate) struct Due {
     pub(crate) members: Vec<Vec<u8>>,
     /// Members between the rank where the look began and the rank where it ended that are of another size.
     pub(crate) passed: usize,
-    /// Members that were too large for a payload and are in the dead set now.
-    pub(crate) buried: usize,
+    /// Of these, members that are too large for a payload.
+    pub(crate) oversized: usize,
     /// Whether there are due members behind these.
     pub(crate) more: bool,
     /// The time of the first member at or behind the rank where the look began, in epoch seconds.
@@ -114,15 +114,27 @@ impl Promotion<'_> {
 }
 
 impl Store {
-    /// Reads due members by Redis's clock, [`BATCH`] and [`READ`] bytes at most, and at least one if there is one.
-    pub(crate) async fn due(&self, set: WaitingSet, look: &Look, limits: DeadLimits) -> Result<Due> {
+    /// Reads due members by Redis's clock, [`BATCH`] and about [`READ`] bytes at most, and at least one if there is one. Writes nothing.
+    pub(crate) async fn due(&self, set: WaitingSet, look: &Look) -> Result<Due> {
         let mut due = scripts::DUE.key(set.key());
-        due.key(keys::DEAD).arg(look.from).arg(BATCH).arg(READ).arg(*look.sizes.start()).arg(*look.sizes.end());
-        due.arg(look.max_payload).arg(limits.age).arg(limits.rank());
-        let (now, members, passed, buried, more, first): (String, _, _, _, _, Option<String>) =
+        due.arg(look.from).arg(BATCH).arg(READ).arg(*look.sizes.start()).arg(*look.sizes.end()).arg(look.max_payload);
+        let (now, members, passed, oversized, more, first): (String, _, _, _, _, Option<String>) =
             self.eval("look for due jobs", &due).await?;
         let first = first.and_then(|score| score.parse().ok());
-        Ok(Due { now: now.parse().unwrap_or_default(), members, passed, buried, more, first })
+        Ok(Due { now: now.parse().unwrap_or_default(), members, passed, oversized, more, first })
+    }
+
+    /// Moves those of the due members that a look covered to the dead set that are too large for a payload; how many.
+    pub(crate) async fn bury_larger(
+        &self,
+        set: WaitingSet,
+        look: &Look,
+        covered: usize,
+        limits: DeadLimits,
+    ) -> Result<usize> {
+        let mut bury = scripts::BURY_LARGER.key(set.key());
+        bury.key(keys::DEAD).arg(look.from).arg(covered).arg(look.max_payload).arg(limits.age).arg(limits.rank());
+        self.eval("bury", &bury).await
     }
 
     /// Moves members to where they belong, [`BATCH`] and about [`BUDGET`] bytes in one script; `limits` trim the dead set after a burial.

@@ -142,15 +142,23 @@ async fn sweep(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
     Ok(swept)
 }
 
+/// Reads the next members, once those that are too large for a payload are in the dead set.
 async fn read(core: &Core, set: WaitingSet, look: &Look) -> Result<Due> {
-    let due = core.store.due(set, look, core.dead_limits()).await?;
-    if due.buried > 0 {
+    loop {
+        let due = core.store.due(set, look).await?;
+        if due.oversized == 0 {
+            return Ok(due);
+        }
+        let (covered, limits) = (due.passed + due.members.len(), core.dead_limits());
+        let buried = core.store.bury_larger(set, look, covered, limits).await?;
+        if buried == 0 {
+            return Ok(due);
+        }
         tracing::warn!(
             set = set.key(),
-            jobs = due.buried,
+            jobs = buried,
             bytes = look.max_payload,
             "due entries are larger than a payload may be; they go to the dead set as they are"
         );
     }
-    Ok(due)
 }
