@@ -7,7 +7,6 @@ use tokio::time::Instant;
 
 use super::claims::Private;
 use super::invalidations::Changed;
-use super::sentinel::Post;
 use super::wire::Wire;
 use super::{Store, keys};
 use crate::error::{Error, ErrorKind, Result};
@@ -91,7 +90,7 @@ impl TrackingWire {
             }
             let lost = async {
                 match &self.wire.post {
-                    Some(post) => Post::lost(post).await,
+                    Some(post) => post.lost().await,
                     None => std::future::pending().await,
                 }
             };

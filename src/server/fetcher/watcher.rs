@@ -32,7 +32,7 @@ pub(super) struct Watcher {
     by_key: HashMap<Arc<str>, usize>,
     /// Queues to be read: their change was reported, or they were never read on this connection.
     unread: BTreeSet<usize>,
-    /// Queues that were filled when they were read, or are paused. Until they are read again the fetcher looks at them by itself.
+    /// Queues that were filled when they were read, or paused. Until they are read again, the fetcher does not rely on the watcher.
     filled: BTreeSet<usize>,
     /// When the unread queues are to be read, if the capsule is idle by then.
     read_at: Instant,
@@ -45,12 +45,12 @@ pub(super) struct Watcher {
     complained: bool,
 }
 
-/// How long each other process makes a process wait, on average half of it, before it reads a queue that changed; and how long all of
-/// them together at most.
+/// A process waits for a random time before it reads a queue that changed: at most so long for each other process, and at most so
+/// long in all.
 const SPREAD: (Duration, Duration) = (Duration::from_micros(100), Duration::from_millis(2));
 /// Shortest time from one read to the next. It doubles with each read in vain, from the first to the second.
 const GAP: (Duration, Duration) = (Duration::from_millis(1), Duration::from_millis(16));
-/// Pause before filled and paused queues are read again: jobs that the fetcher claims are reported before.
+/// Pause before filled and paused queues are read again. Redis reports those that are emptied meanwhile.
 const AGAIN: Duration = Duration::from_secs(1);
 /// Pause before tracking is tried again after Redis refused it: an administrator may have allowed it meanwhile.
 const REFUSED: Duration = Duration::from_secs(300);
@@ -207,7 +207,7 @@ impl Watcher {
         let filled = if keys.is_empty() { Vec::new() } else { wire.filled(&keys).await? };
         self.filled.extend(paused);
         self.last_read = Instant::now();
-        self.in_vain += 1;
+        self.in_vain = self.in_vain.saturating_add(1);
         for (place, filled) in read.into_iter().zip(filled) {
             if filled {
                 self.in_vain = 0;
