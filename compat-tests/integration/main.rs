@@ -24,6 +24,7 @@ mod retries;
 mod rights;
 mod runtimes;
 mod sentinel;
+mod slow_link;
 mod support;
 mod survival;
 #[cfg(feature = "tool")]

@@ -31,6 +31,8 @@ pub(crate) struct Intake {
 #[derive(Debug, Default)]
 struct State {
     ready: VecDeque<UnitOfWork>,
+    /// The bytes of their payloads.
+    ready_bytes: usize,
     /// Processors that wait for a job.
     idle: usize,
     /// Jobs taken, and jobs finished by those who came for another, since the server started.
@@ -49,8 +51,14 @@ struct State {
 const MAX_AHEAD: usize = 400;
 const NEAR: Duration = Duration::from_micros(300);
 const FAR: f64 = 8.0;
+/// Bytes of payloads one claim may have that brings more than half of that. Redis adds up to a quarter as it counts, and moves a claim that
+/// fills its window job by job.
+const FEW_BYTES: usize = CLAIM_BYTES / 4 * 3;
 /// How long a job that was fetched ahead may lie here before it is put back for somebody else.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
+
+/// Bytes of payloads that lie ready and keep the fetcher from another claim. A claim brings one window more, or one job that is larger.
+const READY: usize = 2 * CLAIM_BYTES;
 
 impl Intake {
     /// For so many processors.
@@ -78,6 +86,7 @@ impl Intake {
             batches.iter().for_each(|batch| batch.deliver());
             state.ready.extend(batches.iter().flat_map(Batch::units));
             let bytes: usize = batches.iter().map(|batch| batch.bytes()).sum();
+            state.ready_bytes += bytes;
             state.bytes_per_job = bytes / (state.ready.len() - before).max(1);
             let State { taken, finished, .. } = *state;
             state.pace.comes(taken, finished);
@@ -137,12 +146,14 @@ impl Intake {
         }
         let unit = state.ready.pop_front().expect("there is one: it is not empty");
         state.taken += 1;
+        let much = state.ready_bytes >= READY;
+        state.ready_bytes -= unit.bytes().len();
         let left = state.ready.len();
         if left == 0 {
             let finished = state.finished;
             state.pace.emptied(finished);
         }
-        let low = left == state.pace.ahead() / 2;
+        let low = left == state.pace.ahead() / 2 || much && state.ready_bytes < READY;
         drop(state);
         if low {
             self.room.notify_one();
@@ -153,7 +164,7 @@ impl Intake {
     /// Whether a processor is free and nothing lies ready for it.
     pub(crate) fn has_room(&self) -> bool {
         let state = self.state();
-        state.idle > state.ready.len() && self.affordable(&state) > 0
+        state.idle > state.ready.len() && self.has_memory(&state)
     }
 
     /// How many jobs the fetcher should bring now; 0 if it should wait for [`room`](Self::room). `round_trip` is what the
@@ -165,19 +176,17 @@ impl Intake {
         let State { finished, bytes_per_job, ref mut pace, .. } = *state;
         let ahead = pace.measure(finished, round_trip, most);
         let ready = state.ready.len();
-        if ready > ahead / 2 && ready >= state.idle {
+        if ready > ahead / 2 && ready >= state.idle || !self.has_memory(&state) {
             return 0;
         }
         // One claim holds Redis for half a microsecond a job, and for longer if the jobs are large.
-        let at_once = (MAX_AHEAD / 2).max((most / 2).min(CLAIM_BYTES / bytes_per_job.max(1)));
-        (state.idle + ahead).saturating_sub(ready).min(at_once).min(self.affordable(&state))
+        let at_once = (MAX_AHEAD / 2).max((most / 2).min(FEW_BYTES / bytes_per_job.max(1)));
+        (state.idle + ahead).saturating_sub(ready).min(at_once)
     }
 
-    /// How many more jobs there is memory for, if they are as large as those that came last. One, if none is here.
-    fn affordable(&self, state: &State) -> usize {
-        let held = state.ready.len() as u64 + state.taken.saturating_sub(state.finished);
-        let room = self.memory.left().checked_div(state.bytes_per_job).unwrap_or(usize::MAX);
-        room.max(usize::from(held == 0))
+    /// Whether there is memory for one claim more.
+    fn has_memory(&self, state: &State) -> bool {
+        state.ready_bytes < READY && !self.memory.is_full()
     }
 
     /// Waits until [`wanted`](Self::wanted) is worth asking again. Cancel safe.
@@ -195,7 +204,9 @@ impl Intake {
 
     /// Takes back every job that no processor has taken yet.
     pub(crate) fn take_ready(&self) -> Vec<UnitOfWork> {
-        self.state().ready.drain(..).collect()
+        let mut state = self.state();
+        state.ready_bytes = 0;
+        state.ready.drain(..).collect()
     }
 
     /// Whether jobs lie here.
@@ -294,19 +305,70 @@ mod tests {
         assert!(intake.has_room());
     }
 
+    fn large(bytes: usize) -> Arc<Batch> {
+        Batch::new(String::new(), "q".into(), vec![vec![b'x'; bytes]])
+    }
+
     #[tokio::test]
-    async fn asks_for_no_more_than_there_is_memory_for() {
+    async fn fetches_no_more_while_the_jobs_it_holds_are_too_large() {
         let intake = Arc::new(Intake::new(3, Unacknowledged::default()));
-        let large = vec![b'x'; 100 * 1_024 * 1_024];
-        intake.push(&[Batch::new(String::new(), "q".into(), vec![large])]);
+        intake.push(&[large(255 << 20)]);
         three_processors(&intake).await;
-        assert_eq!(intake.wanted(Duration::ZERO), 1, "one runs, two are free, and two fit in all");
+        assert_eq!(intake.wanted(Duration::ZERO), 2, "one runs, and there is room for a window");
         assert!(intake.has_room());
-        let huge = vec![b'x'; 300 * 1_024 * 1_024];
-        intake.push(&[Batch::new(String::new(), "q".into(), vec![huge])]);
+        // Small jobs came last, and say nothing of the large one.
+        intake.push(&[large(1 << 20), batch(1)]);
         tokio::task::yield_now().await;
-        assert_eq!(intake.wanted(Duration::ZERO), 0);
-        assert!(!intake.has_room());
+        intake.take_ready();
+        assert_eq!((intake.wanted(Duration::ZERO), intake.has_room()), (0, false));
+    }
+
+    #[tokio::test]
+    async fn fetches_again_once_what_it_held_is_settled() {
+        let intake = Intake::new(1, Unacknowledged::default());
+        intake.push(&[large(256 << 20)]);
+        let unit = intake.next(0).await;
+        {
+            let mut next = std::pin::pin!(intake.next(1));
+            assert!(futures_now(next.as_mut()).is_none());
+            // The processor is idle, and the acknowledgement is still on its way.
+            intake.room().await;
+            assert_eq!(intake.wanted(Duration::ZERO), 0);
+            drop(unit);
+            intake.room().await;
+            assert_eq!(intake.wanted(Duration::ZERO), 1);
+        }
+    }
+
+    /// The outcome of a future, if it has one now.
+    fn futures_now<T>(future: std::pin::Pin<&mut impl Future<Output = T>>) -> Option<T> {
+        let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
+        match future.poll(&mut cx) {
+            std::task::Poll::Ready(value) => Some(value),
+            std::task::Poll::Pending => None,
+        }
+    }
+
+    #[tokio::test]
+    async fn what_lies_ready_is_four_windows_at_most() {
+        let (intake, mut most) = (Intake::new(3, Unacknowledged::default()), 0);
+        for _ in 0..50 {
+            {
+                // As if jobs of half a window took no time at all.
+                let mut state = intake.state();
+                state.pace = Pace::seen(1_000_000, Duration::from_millis(1));
+            }
+            while intake.wanted(Duration::from_millis(1)) > 0 {
+                // A claim brings a window.
+                intake.push(&[large(CLAIM_BYTES / 2), large(CLAIM_BYTES / 2)]);
+                intake.state().pace = Pace::seen(1_000_000, Duration::from_millis(1));
+            }
+            let ready: usize = intake.state().ready.iter().map(|unit| unit.bytes().len()).sum();
+            assert_eq!(intake.state().ready_bytes, ready);
+            most = most.max(ready);
+            intake.next(0).await;
+        }
+        assert!((CLAIM_BYTES..=4 * CLAIM_BYTES).contains(&most), "{most} bytes");
     }
 
     #[test]
@@ -323,7 +385,7 @@ mod tests {
         assert_eq!(wanted(100, NEAR), MAX_AHEAD / 2);
         assert_eq!(wanted(100, NEAR * 2), MAX_AHEAD, "twice as far, twice as many");
         assert_eq!(wanted(100, Duration::from_secs(1)), MAX_AHEAD / 2 * FAR as usize);
-        assert_eq!(wanted(4_096, Duration::from_secs(1)), CLAIM_BYTES / 4_096);
+        assert_eq!(wanted(3_000, Duration::from_secs(1)), FEW_BYTES / 3_000);
     }
 
     #[tokio::test]

@@ -15,9 +15,6 @@ use crate::server::supervisor::Part;
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
 
-/// Jobs that go back in one script. A private list holds what one claim moved: about a megabyte.
-const WINDOW: usize = 100;
-
 /// Looks now and then until the server is quieted.
 pub(crate) struct Reconciliation(pub(crate) Arc<Core>);
 
@@ -71,27 +68,12 @@ async fn put_back_strangers(core: &Core, store: &Store, strangers: &HashSet<Stri
             recovery::bury_convicts(core, store, &core.identity, &list).await?;
             continue;
         }
-        let back = put_back(store, &list, &queue).await?;
+        let back = store.requeue_list(&list, &queue).await?;
         core.holdings.forget(&list);
         core.telemetry.requeued.add(back);
         tracing::warn!(queue, jobs = back, "put back jobs that were fetched for nobody: an answer of Redis was lost");
     }
     Ok(unknown)
-}
-
-/// Moves the jobs of a private list back to their queue, some at a time; returns how many.
-async fn put_back(store: &Store, list: &str, queue: &str) -> Result<usize> {
-    let mut moved = 0;
-    loop {
-        // The newest go back first, so that the oldest end up next.
-        let jobs = store.newest_private_jobs(list, WINDOW).await?;
-        let jobs: Vec<&[u8]> = jobs.iter().map(Vec::as_slice).collect();
-        let back = store.requeue(list, queue, &jobs).await?;
-        moved += back;
-        if back == 0 {
-            return Ok(moved);
-        }
-    }
 }
 
 /// Puts back the jobs of every unknown list: nothing is on its way any more.

@@ -89,15 +89,16 @@ async fn put_back(core: &Core, identity: &str, list: &str, queue: &str) -> Resul
 pub(crate) async fn bury_convicts(core: &Core, store: &Store, identity: &str, convicts: &str) -> Result<usize> {
     let mut buried = 0;
     loop {
-        let jobs = store.private_jobs(convicts, BATCH).await?;
-        for job in &jobs {
+        let before = buried;
+        for job in &store.private_jobs(convicts, BATCH).await? {
             let now = EpochSecs::now();
             let bytes = convicted(job, core, now);
             let moved = store.bury(identity, convicts, job, &bytes, core.dead_limits()).await?;
             buried += usize::from(moved == Moved::Yes);
             core.telemetry.convicted.add(usize::from(moved == Moved::Yes));
         }
-        if jobs.len() < BATCH {
+        // None is left, or they belong to another process.
+        if buried == before {
             return Ok(buried);
         }
     }

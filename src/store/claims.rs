@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use redis::{Pipeline, ScriptInvocation, Value, cmd};
 
-use super::windows::{CLAIM_BYTES, last_jobs};
-use super::wire::Wire;
+use super::error::failed;
+use super::windows::{Window, window_script};
+use super::wire::{Request, Wire};
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
@@ -124,31 +125,40 @@ impl Store {
         let prefix = format!("{}{number}|", private.prefix);
         let mut claim = scripts::CLAIM.key(keys::REGISTRY);
         claim.key(&private.index);
-        claim.arg(&private.identity).arg(n).arg(&prefix).arg(u8::from(again)).arg(CLAIM_BYTES);
+        claim.arg(&private.identity).arg(n).arg(&prefix).arg(u8::from(again)).arg(self.window.bytes());
         for (name, key) in queues {
             claim.key(*key).arg(*name);
         }
         // The first queue usually has enough: what it gave is read in the same round trip, on the same connection.
-        let guess = queues.first().map(|(name, _)| format!("{prefix}{name}")).unwrap_or_default();
+        let guess = queues.first().filter(|_| !again).map(|(name, _)| format!("{prefix}{name}"));
+        let guessed = async {
+            match &guess {
+                Some(list) => self.claimed_jobs(list, n).await.map(Some),
+                None => Ok(None),
+            }
+        };
         let suspects = cmd("SMEMBERS").arg(keys::SUSPECTS).take();
         let (answer, guessed, suspects) = tokio::join!(
             self.link.eval::<Value>("claim", &claim),
-            self.private_jobs(&guess, self.windows.jobs()),
+            guessed,
             self.link.query::<Vec<String>>("look for suspects", &suspects),
         );
         let Value::Array(parts) = answer? else { return Ok(None) };
         let suspects = suspects?;
-        let mut guessed = Some(guessed?);
+        let mut guessed = guessed?;
         let mut parts = parts.into_iter();
         let wrong_type = parts.next().map(strings).unwrap_or_default();
         let mut lists = Vec::with_capacity(parts.len() / 2);
         while let (Some(queue), Some(Value::Int(count))) = (parts.next(), parts.next()) {
             let queue = string(queue);
             let key = format!("{prefix}{queue}");
-            let guessed = guessed.take_if(|jobs| key == guess && i64::try_from(jobs.len()) == Ok(count));
+            let is_guess = guess.as_ref() == Some(&key);
+            let guessed = guessed.take_if(|jobs| is_guess && i64::try_from(jobs.len()) == Ok(count));
             let jobs = match guessed {
                 Some(jobs) => jobs,
-                None => self.all_private_jobs(&key).await?,
+                // An answer of this claim was lost, perhaps since it was too large for the time it had.
+                None if again => self.all_private_jobs(&key).await?,
+                None => self.claimed_jobs(&key, n).await?,
             };
             lists.push(ClaimedList { queue, key, jobs });
         }
@@ -178,7 +188,7 @@ impl Store {
         let mut wire = self.link.dedicated(BLOCK + Duration::from_secs(3)).await?;
         // Where it may not be asked for, nothing is unblocked: commands end by themselves a little later.
         let id = wire.query("ask for the connection's id", cmd("CLIENT").arg("ID")).await.ok();
-        Ok(BlockingWire { wire, id })
+        Ok(BlockingWire { wire, id, window: self.window.clone() })
     }
 
     /// Has Redis end the command a connection waits for, as if its time were over.
@@ -208,6 +218,8 @@ impl Store {
 pub(crate) struct BlockingWire {
     wire: Wire,
     id: Option<u64>,
+    /// That of the store.
+    window: Window,
 }
 
 /// What Redis calls a connection.
@@ -241,20 +253,48 @@ impl BlockingWire {
         self.wire.pipe("wait for a job", &pipeline).await
     }
 
-    /// As [`Store::private_jobs`].
-    pub(crate) async fn private_jobs(&mut self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
-        let mut jobs: Vec<Vec<u8>> = self.wire.query("read a private list", &last_jobs(list, 0, n)).await?;
-        jobs.reverse();
-        Ok(jobs)
+    /// As [`Store::all_private_jobs`].
+    pub(crate) async fn all_private_jobs(&mut self, list: &str) -> Result<Vec<Vec<u8>>> {
+        let mut jobs = Vec::new();
+        loop {
+            let script = window_script(list, jobs.len(), usize::MAX, self.window.bytes());
+            let sent = self.wire.send_patiently(Request::Script(&script), self.window.patience()).await;
+            let more: Result<Vec<Vec<u8>>> = sent.map_err(|error| failed("read a private list", error));
+            self.window.learn(&more);
+            let more = more?;
+            if more.is_empty() {
+                return Ok(jobs);
+            }
+            jobs.extend(more);
+        }
     }
 
-    /// Waits for up to `n` jobs of one of the queues and takes them out of Redis.
-    pub(crate) async fn pop(&mut self, n: usize, queue_keys: &[&str]) -> Result<Option<(String, Vec<Vec<u8>>)>> {
+    /// Waits for up to `n` jobs of one of the queues and takes them out of Redis. Returns, too, how large the jobs are that are next; `None`
+    /// if there are none.
+    pub(crate) async fn pop(
+        &mut self,
+        n: usize,
+        queue_keys: &[&str],
+    ) -> Result<(Option<(String, Vec<Vec<u8>>)>, Option<usize>)> {
         let mut blmpop = cmd("BLMPOP");
         blmpop.arg(BLOCK.as_secs()).arg(queue_keys.len()).arg(queue_keys).arg("RIGHT").arg("COUNT").arg(n);
-        self.wire.query("wait for jobs", &blmpop).await
+        let mut sizes = scripts::SIZES.arg(n);
+        for key in queue_keys.iter().take(LOOKED_AT) {
+            sizes.key(*key);
+        }
+        let mut other = self.wire.clone();
+        // On the same connection: Redis looks when it has popped.
+        let (popped, next) = tokio::join!(
+            self.wire.query("wait for jobs", &blmpop),
+            other.send::<Option<usize>>(Request::Script(&sizes)),
+        );
+        // Without it the next pop is a small one.
+        Ok((popped?, next.ok().flatten()))
     }
 }
+
+/// Queues that are looked at for the size of their jobs.
+const LOOKED_AT: usize = 8;
 
 fn bytes(value: Value) -> Vec<u8> {
     match value {
@@ -277,56 +317,4 @@ fn strings(value: Value) -> Vec<String> {
 
 #[cfg(test)]
 #[cfg(feature = "testing")]
-mod tests {
-    use super::*;
-    use crate::store::registration::Registration;
-    use crate::testing::Redis;
-
-    async fn claimed(store: &Store, number: u64, n: usize, queues: &[(&str, &str)]) -> Vec<Vec<u8>> {
-        let claimed = store.claim(&Private::of("me"), (number, false), n, queues).await.unwrap().unwrap();
-        claimed.lists.into_iter().flat_map(|list| list.jobs).collect()
-    }
-
-    async fn push(store: &Store, queue: &str, jobs: impl Iterator<Item = Vec<u8>>) {
-        store.link.query::<()>("test", cmd("LPUSH").arg(queue).arg(jobs.collect::<Vec<_>>())).await.unwrap();
-    }
-
-    #[tokio::test]
-    async fn a_claim_ends_with_the_job_that_fills_its_bytes() {
-        let redis = Redis::start().unwrap();
-        let store = Store::new(redis.options().unwrap());
-        store.register(&Registration::of("me"), Duration::from_secs(60), false).await.unwrap();
-        let queues = [("large", "queue:large"), ("small", "queue:small")];
-        // Fewer than wanted, as many as wanted, and more: the three ways a script can move them.
-        for (number, there) in [(1, 20), (2, 100), (3, 300)] {
-            push(&store, "queue:large", (0..there).map(|at: u32| vec![b'0' + (at % 10) as u8; 300_000])).await;
-            push(&store, "queue:small", std::iter::once(b"small".to_vec())).await;
-            let jobs = claimed(&store, number, 100, &queues).await;
-            assert_eq!(jobs.len(), 4, "1.2 MB of {there} jobs of 300 KB");
-            let firsts: Vec<u8> = jobs.iter().map(|job| job[0]).collect();
-            assert_eq!(firsts, b"0123", "the oldest first");
-            store.link.query::<()>("test", cmd("DEL").arg("queue:large").arg("queue:small")).await.unwrap();
-        }
-    }
-
-    #[tokio::test]
-    async fn a_claim_of_small_jobs_takes_what_is_wanted() {
-        let redis = Redis::start().unwrap();
-        let store = Store::new(redis.options().unwrap());
-        store.register(&Registration::of("me"), Duration::from_secs(60), false).await.unwrap();
-        push(&store, "queue:a", (0..50_u32).map(|at| at.to_string().into_bytes())).await;
-        push(&store, "queue:b", (50..2_000_u32).map(|at| at.to_string().into_bytes())).await;
-        let jobs = claimed(&store, 1, 1_600, &[("a", "queue:a"), ("b", "queue:b")]).await;
-        let expected: Vec<Vec<u8>> = (0..1_600_u32).map(|at| at.to_string().into_bytes()).collect();
-        assert_eq!(jobs, expected);
-    }
-
-    #[tokio::test]
-    async fn one_job_is_claimed_however_large() {
-        let redis = Redis::start().unwrap();
-        let store = Store::new(redis.options().unwrap());
-        store.register(&Registration::of("me"), Duration::from_secs(60), false).await.unwrap();
-        push(&store, "queue:a", (0..3).map(|_| vec![b'x'; 5_000_000])).await;
-        assert_eq!(claimed(&store, 1, 10, &[("a", "queue:a")]).await.len(), 1);
-    }
-}
+mod tests;

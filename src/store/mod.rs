@@ -82,7 +82,7 @@ pub(crate) struct Store {
     link: Link,
     confirmed: Arc<Confirmed>,
     #[cfg(feature = "server")]
-    windows: Arc<windows::Windows>,
+    window: windows::Window,
 }
 
 impl Store {
@@ -91,14 +91,14 @@ impl Store {
             link: Link::new(options),
             confirmed: Arc::default(),
             #[cfg(feature = "server")]
-            windows: Arc::default(),
+            window: windows::Window::default(),
         }
     }
 
     /// The same Redis through a connection of its own.
     #[cfg(feature = "server")]
     pub(crate) fn fresh(&self) -> Self {
-        Self { link: self.link.fresh(), confirmed: Arc::default(), windows: Arc::clone(&self.windows) }
+        Self { link: self.link.fresh(), confirmed: Arc::default(), window: self.window.clone() }
     }
 
     pub(crate) fn options(&self) -> &RedisOptions {

@@ -34,6 +34,12 @@ mod server {
         SETTLE = "settle";
         /// Moves jobs from a private list back to their queue.
         REQUEUE = "requeue";
+        /// Moves all jobs of a private list back to their queue.
+        REQUEUE_LIST = "requeue_list";
+        /// Looks how large the next jobs of queues are.
+        SIZES = "sizes";
+        /// Reads jobs of a private list by bytes.
+        WINDOW = "window";
         /// Reads due members of a sorted set by Redis's own clock.
         DUE = "due";
         /// Moves due members that are too large to the dead set.

@@ -1,91 +1,142 @@
-//! How much of a private list one command reads.
+//! How many bytes of jobs one claim moves and one answer of Redis brings.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
-use redis::{Cmd, cmd};
+use redis::{Cmd, RedisError, ScriptInvocation, cmd};
 
-use super::Store;
+use super::refusal::redis_error;
+use super::{Store, scripts};
 use crate::error::Result;
 
-/// Bytes of payloads that end a claim: the job that goes beyond it is the last.
+/// Bytes of one window where Redis answers in time: 1 MiB. A job that is larger has a window of its own.
 pub(crate) const CLAIM_BYTES: usize = 1_024 * 1_024;
 
-/// Jobs one command reads: more than a claim moves, until a command times out.
-const MOST: usize = 2_048;
+/// Halvings after which a window holds one job, whatever its size.
+const LEVELS: u32 = CLAIM_BYTES.ilog2();
+/// Halvings after which the patience doubles, too: a window of 64 KiB that times out is likely to be one large job.
+const PATIENT_FROM: u32 = 4;
+/// The patience doubles so often at most: 3 s become 96 s.
+const DOUBLINGS: u32 = 5;
+/// Answers in a row after which the window doubles.
+const ANSWERS: u32 = 8;
 
-/// Shrinks after each time-out, down to one job, and grows again with each answer.
-#[derive(Debug)]
-pub(super) struct Windows(AtomicUsize);
+/// The window of one Redis: it halves with each time-out, down to one job, and doubles after eight answers.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Window(Arc<Shared>);
 
-impl Default for Windows {
-    fn default() -> Self {
-        Self(AtomicUsize::new(MOST))
-    }
+#[derive(Debug, Default)]
+struct Shared {
+    /// How often it was halved.
+    level: AtomicU32,
+    /// Answers since the last time-out or doubling.
+    answers: AtomicU32,
 }
 
-impl Windows {
-    /// Jobs the next command may read.
-    pub(super) fn jobs(&self) -> usize {
-        self.0.load(Ordering::Relaxed)
+impl Window {
+    fn level(&self) -> u32 {
+        self.0.level.load(Ordering::Relaxed)
     }
 
-    /// A command with this window was answered, or timed out.
-    fn learn(&self, window: usize, answered: bool) {
-        let next = if answered { window.saturating_mul(2).min(MOST) } else { (window / 2).max(1) };
-        // Another command may have learned meanwhile: the first one counts.
-        let _ = self.0.compare_exchange(window, next, Ordering::Relaxed, Ordering::Relaxed);
+    /// Bytes of payloads in one answer; the first job comes even if it is larger.
+    pub(super) fn bytes(&self) -> usize {
+        CLAIM_BYTES >> self.level()
+    }
+
+    /// How many times as long as usual an answer may take, where the time of the whole answer counts: with TLS.
+    pub(super) fn patience(&self) -> u32 {
+        1 << self.level().saturating_sub(PATIENT_FROM).min(DOUBLINGS)
+    }
+
+    /// Learns from the outcome of a read.
+    pub(super) fn learn<T>(&self, outcome: &Result<T>) {
+        match outcome {
+            Ok(_) => self.answered(),
+            Err(error) if redis_error(error).is_some_and(RedisError::is_timeout) => self.timed_out(),
+            Err(_) => {}
+        }
+    }
+
+    fn answered(&self) {
+        let level = self.level();
+        // The usual case: there is nothing to win back.
+        if level == 0 || self.0.answers.fetch_add(1, Ordering::Relaxed) + 1 < ANSWERS {
+            return;
+        }
+        self.0.answers.store(0, Ordering::Relaxed);
+        // Unless another read timed out meanwhile.
+        let _ = self.0.level.compare_exchange(level, level - 1, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    fn timed_out(&self) {
+        self.0.answers.store(0, Ordering::Relaxed);
+        let _ = self.0.level.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |level| Some((level + 1).min(LEVELS)));
     }
 }
 
 impl Store {
-    /// Up to `n` jobs of a private list, the one to run first first.
+    /// Up to `n` jobs of a private list, the one to run first first; no more than fit into one window, but one job in any case. Returns none
+    /// only if the list is empty.
     pub(crate) async fn private_jobs(&self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
         self.window_of(list, 0, n).await
     }
 
-    /// Up to `n` jobs of a private list, those that run last; of these, the one to run first first.
-    pub(crate) async fn newest_private_jobs(&self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
-        let window = self.windows.jobs();
-        let read = cmd("LRANGE").arg(list).arg(0).arg(n.min(window).saturating_sub(1)).take();
-        self.read_window(window, &read).await
-    }
-
-    /// All jobs of a private list, the one to run first first, read in windows.
+    /// All jobs of a private list, the one to run first first, read window by window.
     pub(crate) async fn all_private_jobs(&self, list: &str) -> Result<Vec<Vec<u8>>> {
         let mut jobs = Vec::new();
         loop {
-            let window = self.windows.jobs();
-            let more = self.window_of(list, jobs.len(), window).await?;
-            let last = more.len() < window;
-            jobs.extend(more);
-            if last {
+            let more = self.window_of(list, jobs.len(), usize::MAX).await?;
+            if more.is_empty() {
                 return Ok(jobs);
             }
+            jobs.extend(more);
         }
     }
 
-    async fn window_of(&self, list: &str, from: usize, n: usize) -> Result<Vec<Vec<u8>>> {
-        self.read_window(self.windows.jobs(), &last_jobs(list, from, n)).await
+    async fn window_of(&self, list: &str, skip: usize, n: usize) -> Result<Vec<Vec<u8>>> {
+        let script = window_script(list, skip, n, self.window.bytes());
+        let jobs = self.link.eval_patiently("read a private list", &script, self.window.patience()).await;
+        self.window.learn(&jobs);
+        jobs
     }
 
-    /// Reads jobs, the one to run first first.
-    async fn read_window(&self, window: usize, command: &Cmd) -> Result<Vec<Vec<u8>>> {
-        let read = self.link.query::<Vec<Vec<u8>>>("read a private list", command).await;
-        match &read {
-            Ok(_) => self.windows.learn(window, true),
-            Err(error) if error.is_ambiguous() => self.windows.learn(window, false),
-            Err(_) => {}
-        }
-        let mut jobs = read?;
+    /// The jobs that a claim just moved into a private list, `n` at most, the one to run first first. The claim bounded their bytes.
+    pub(super) async fn claimed_jobs(&self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
+        let read = self.link.query_patiently("read a private list", &last_jobs(list, n), self.window.patience()).await;
+        self.window.learn(&read);
+        let mut jobs: Vec<Vec<u8>> = read?;
         jobs.reverse();
         Ok(jobs)
     }
+
+    /// Moves all jobs of a private list back to their queue, the oldest to run first, window by window; returns how many. Safe to repeat after
+    /// silence.
+    pub(crate) async fn requeue_list(&self, list: &str, queue: &str) -> Result<usize> {
+        let mut requeue = scripts::REQUEUE_LIST.key(list);
+        requeue.key(super::keys::queue(queue)).key(super::keys::QUEUES).arg(queue).arg(MOST_JOBS).arg(CLAIM_BYTES);
+        let mut moved = 0;
+        loop {
+            match self.eval::<usize>("requeue", &requeue).await? {
+                0 => return Ok(moved),
+                some => moved += some,
+            }
+        }
+    }
 }
 
-/// Reads jobs of a private list that are to run first, behind the first `from`; the first of them last.
-pub(super) fn last_jobs(list: &str, from: usize, n: usize) -> Cmd {
-    let position = |jobs: usize| isize::try_from(jobs).map_or(isize::MIN, |jobs| -jobs);
-    cmd("LRANGE").arg(list).arg(position(from.saturating_add(n))).arg(position(from + 1)).take()
+/// Jobs one script reads or moves at most, however small they are: it holds Redis for less than two milliseconds.
+const MOST_JOBS: usize = 1_600;
+
+/// Reads jobs of a private list by bytes, behind the `skip` that are to run first.
+pub(super) fn window_script(list: &str, skip: usize, n: usize, bytes: usize) -> ScriptInvocation<'static> {
+    let mut script = scripts::WINDOW.key(list);
+    script.arg(skip).arg(n.min(MOST_JOBS)).arg(bytes);
+    script
+}
+
+/// Reads the jobs of a private list that are to run first, the first of them last.
+fn last_jobs(list: &str, n: usize) -> Cmd {
+    cmd("LRANGE").arg(list).arg(isize::try_from(n).map_or(0, |n| -n)).arg(-1).take()
 }
 
 #[cfg(test)]
@@ -93,37 +144,48 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_window_halves_with_each_time_out_down_to_one_job_and_grows_again() {
-        let windows = Windows::default();
-        let mut seen = vec![windows.jobs()];
-        for _ in 0..12 {
-            windows.learn(windows.jobs(), false);
-            seen.push(windows.jobs());
-        }
-        assert_eq!((seen[1], seen[2], *seen.last().unwrap()), (MOST / 2, MOST / 4, 1));
-        windows.learn(1, false);
-        assert_eq!(windows.jobs(), 1);
-        for _ in 0..20 {
-            windows.learn(windows.jobs(), true);
-        }
-        assert_eq!(windows.jobs(), MOST);
+    fn a_window_halves_with_each_time_out_down_to_one_byte_so_one_job() {
+        let window = Window::default();
+        let sizes: Vec<usize> = (0..25).map(|_| (window.bytes(), window.timed_out()).0).collect();
+        assert_eq!(sizes[..3], [CLAIM_BYTES, CLAIM_BYTES / 2, CLAIM_BYTES / 4]);
+        assert_eq!(sizes[20..], [1; 5]);
     }
 
-    #[cfg(feature = "testing")]
-    #[tokio::test]
-    async fn reads_a_long_list_window_by_window_in_order() {
-        let redis = crate::testing::Redis::start().unwrap();
-        let store = Store::new(redis.options().unwrap());
-        let jobs: Vec<Vec<u8>> = (0..10_u32).map(|number| number.to_string().into_bytes()).collect();
-        store.link.query::<()>("test", cmd("LPUSH").arg("list").arg(&jobs)).await.unwrap();
-        for window in [1, 2, 3, 10, 11] {
-            store.windows.0.store(window, Ordering::Relaxed);
-            assert_eq!(store.all_private_jobs("list").await.unwrap(), jobs, "first in windows of {window}");
-            store.windows.0.store(window, Ordering::Relaxed);
-            assert_eq!(store.private_jobs("list", 3).await.unwrap(), jobs[..3]);
-            store.windows.0.store(window, Ordering::Relaxed);
-            assert_eq!(store.newest_private_jobs("list", 4).await.unwrap(), jobs[10 - window.min(4)..]);
+    #[test]
+    fn a_window_grows_slowly_and_to_its_largest() {
+        let window = Window::default();
+        (0..3).for_each(|_| window.timed_out());
+        let mut answers = 0;
+        while window.bytes() < CLAIM_BYTES {
+            window.answered();
+            answers += 1;
         }
-        assert!(store.all_private_jobs("none").await.unwrap().is_empty());
+        assert_eq!(answers, 3 * ANSWERS);
+        (0..100).for_each(|_| window.answered());
+        assert_eq!(window.bytes(), CLAIM_BYTES);
+        window.timed_out();
+        (1..ANSWERS).for_each(|_| window.answered());
+        window.timed_out();
+        (1..ANSWERS).for_each(|_| window.answered());
+        assert_eq!(window.bytes(), CLAIM_BYTES / 4, "a time-out ends the row of answers");
+    }
+
+    #[test]
+    fn only_a_small_window_that_times_out_makes_more_patient() {
+        let window = Window::default();
+        let patience: Vec<u32> = (0..12).map(|_| (window.patience(), window.timed_out()).0).collect();
+        assert_eq!(patience, [1, 1, 1, 1, 1, 2, 4, 8, 16, 32, 32, 32]);
+    }
+
+    #[test]
+    fn only_time_outs_make_a_window_smaller() {
+        use super::super::error::failed;
+        let window = Window::default();
+        let outcome = |kind: std::io::ErrorKind| Result::<()>::Err(failed("read", std::io::Error::from(kind).into()));
+        window.learn(&outcome(std::io::ErrorKind::ConnectionRefused));
+        window.learn(&outcome(std::io::ErrorKind::BrokenPipe));
+        assert_eq!(window.bytes(), CLAIM_BYTES);
+        window.learn(&outcome(std::io::ErrorKind::TimedOut));
+        assert_eq!(window.bytes(), CLAIM_BYTES / 2);
     }
 }

@@ -110,6 +110,17 @@ impl Wire {
         answer
     }
 
+    /// As [`send`](Self::send) with so many times the patience, where it is for the whole answer: with TLS.
+    #[cfg(feature = "server")]
+    pub(super) async fn send_patiently<T: FromRedisValue>(&self, request: Request<'_>, times: u32) -> RedisResult<T> {
+        // Of this handle; requests on others have the usual one.
+        let mut wire = self.clone();
+        if wire.progress.is_none() {
+            wire.connection.set_response_timeout(wire.patience * times);
+        }
+        wire.send(request).await
+    }
+
     async fn answer<T: FromRedisValue>(&mut self, request: Request<'_>) -> RedisResult<T> {
         match self.progress.clone() {
             Some(progress) => progress.answer(self.patience, request.send(&mut self.connection)).await,

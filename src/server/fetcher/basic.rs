@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{Batch, Source};
 use crate::error::Result;
 use crate::store::claims::BlockingWire;
-use crate::store::{is_refusal, queue_key};
+use crate::store::{CLAIM_BYTES, is_refusal, queue_key};
 
 /// Jobs leave Redis when they are fetched, as in Sidekiq's open-source version: what runs when the process dies is lost.
 #[derive(Debug)]
@@ -12,13 +12,18 @@ pub(crate) struct Basic {
     queues: Vec<(Arc<str>, String)>,
     order: Vec<usize>,
     wire: Option<BlockingWire>,
+    /// Bytes of one job, as far as the jobs that came last and those that are next tell. Redis counts what it pops and does not weigh it.
+    size: usize,
 }
+
+/// What a job is taken for while nothing is known.
+const UNKNOWN: usize = 64 * 1_024;
 
 impl Basic {
     pub(super) fn new(source: Source) -> Self {
         let queues =
             source.capsule.weights().iter().map(|(name, _)| (Arc::from(name.as_str()), queue_key(name))).collect();
-        Self { source, queues, order: Vec::new(), wire: None }
+        Self { source, queues, order: Vec::new(), wire: None, size: UNKNOWN }
     }
 
     pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
@@ -33,9 +38,15 @@ impl Basic {
             None => self.wire.insert(self.source.store.blocking().await?),
         };
         let id = wire.id();
+        let want = want.min(CLAIM_BYTES / self.size).max(1);
         match self.source.until_quiet(id, wire.pop(want, &keys)).await {
-            Ok(None) => Ok(Vec::new()),
-            Ok(Some((key, jobs))) => {
+            Ok((None, _)) => {
+                self.size = UNKNOWN;
+                Ok(Vec::new())
+            }
+            Ok((Some((key, jobs)), next)) => {
+                let mean = jobs.iter().map(Vec::len).sum::<usize>() / jobs.len().max(1);
+                self.size = next.map_or(UNKNOWN, |next| next.max(mean).max(1));
                 let queue = self
                     .queues
                     .iter()

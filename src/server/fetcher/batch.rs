@@ -125,7 +125,7 @@ impl Batch {
 
     /// Counts its payloads as held by a capsule for as long as it exists.
     pub(crate) fn count_in(&self, memory: &Memory) {
-        self.portion.get_or_init(|| memory.add(self.bytes()));
+        self.portion.get_or_init(|| memory.hold(self.bytes()));
     }
 
     pub(crate) fn units(self: &Arc<Self>) -> impl Iterator<Item = UnitOfWork> {

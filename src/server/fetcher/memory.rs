@@ -3,48 +3,70 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use tokio::sync::Notify;
 
-/// Bytes of payloads a capsule may hold, waiting and running. One job it takes in any case.
-pub(crate) const LIMIT: usize = 256 * 1_024 * 1_024;
+/// Bytes of payloads from which on a capsule fetches no more: 256 MiB. One job it takes in any case.
+const FULL: usize = 256 * 1_024 * 1_024;
 
-/// Bytes of payloads that a capsule holds.
+/// Bytes of payloads that a capsule holds. A batch counts from the claim until its last job is settled.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Memory(Arc<Shared>);
 
 #[derive(Debug, Default)]
 struct Shared {
-    used: AtomicUsize,
-    /// The fetcher waits here while too much is held.
+    held: AtomicUsize,
+    /// The fetcher waits here while it is full.
     freed: Notify,
 }
 
-/// The bytes of one batch; they count until this is dropped.
-#[derive(Debug)]
-pub(super) struct Portion {
-    of: Memory,
-    bytes: usize,
-}
-
 impl Memory {
-    pub(super) fn add(&self, bytes: usize) -> Portion {
-        self.0.used.fetch_add(bytes, Ordering::Relaxed);
-        Portion { of: self.clone(), bytes }
+    /// Whether so much is held that no more may be fetched.
+    pub(crate) fn is_full(&self) -> bool {
+        self.0.held.load(Ordering::Relaxed) >= FULL
     }
 
-    /// Bytes that may be added.
-    pub(crate) fn left(&self) -> usize {
-        LIMIT.saturating_sub(self.0.used.load(Ordering::Relaxed))
-    }
-
-    /// Resolves when bytes were freed that stood in the way. Cancel safe.
+    /// Resolves when it is no longer full. Cancel safe.
     pub(crate) async fn freed(&self) {
         self.0.freed.notified().await;
     }
+
+    /// Counts bytes as held until the return value is dropped.
+    pub(super) fn hold(&self, bytes: usize) -> Portion {
+        self.0.held.fetch_add(bytes, Ordering::Relaxed);
+        Portion { memory: self.clone(), bytes }
+    }
+}
+
+/// The bytes of one batch.
+#[derive(Debug)]
+pub(super) struct Portion {
+    memory: Memory,
+    bytes: usize,
 }
 
 impl Drop for Portion {
     fn drop(&mut self) {
-        if self.of.0.used.fetch_sub(self.bytes, Ordering::Relaxed) > LIMIT / 2 {
-            self.of.0.freed.notify_one();
+        let Shared { held, freed } = &*self.memory.0;
+        if held.fetch_sub(self.bytes, Ordering::Relaxed) >= FULL {
+            freed.notify_one();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn counts_real_bytes_and_reports_when_there_is_room() {
+        let memory = Memory::default();
+        let small = memory.hold(FULL / 2);
+        assert!(!memory.is_full());
+        let large = memory.hold(FULL / 2 + 1);
+        assert!(memory.is_full());
+        drop(small);
+        assert!(!memory.is_full());
+        // It was freed before anybody waited.
+        memory.freed().await;
+        drop(large);
+        assert_eq!(memory.0.held.load(Ordering::Relaxed), 0);
     }
 }

@@ -296,7 +296,7 @@ impl Waiter {
         if self.unsure {
             // Read on this connection: if one fell silent, others that lie still may have, too.
             let jobs = match &self.list {
-                Some(list) => wire.private_jobs(list, MAX_CLAIM).await?,
+                Some(list) => wire.all_private_jobs(list).await?,
                 None => Vec::new(),
             };
             self.unsure = false;
