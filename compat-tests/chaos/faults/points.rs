@@ -49,7 +49,15 @@ fn points() -> Vec<Point> {
         script("claim", include_str!("../../../src/store/lua/claim.lua"), Way::Work, 4),
         script("settle", include_str!("../../../src/store/lua/settle.lua"), Way::Fail, 3),
         point("put back", "first\r\n", Way::Stop, 1),
-        script("promote", include_str!("../../../src/store/lua/promote.lua"), Way::Due, 1),
+        script(
+            "promote",
+            concat!(
+                include_str!("../../../src/store/lua/lib/dead.lua"),
+                include_str!("../../../src/store/lua/promote.lua")
+            ),
+            Way::Due,
+            1,
+        ),
         point("take the turn to look", "ferrokiq:lookout", Way::Recover, 2),
         script("look", include_str!("../../../src/store/lua/look.lua"), Way::Recover, 2),
         script("fence", include_str!("../../../src/store/lua/fence.lua"), Way::Recover, 2),
