@@ -3,6 +3,8 @@
 use redis::{Pipeline, RedisResult, cmd};
 use serde::Deserialize;
 
+#[cfg(feature = "server")]
+use super::is_refusal;
 use super::{Store, keys};
 use crate::error::Result;
 
@@ -43,7 +45,9 @@ impl Store {
         let majors = self.sidekiqs().await?;
         let mut set = cmd("SET");
         set.arg(keys::SIDEKIQS).arg(shared(&majors)).arg("PX").arg(SHARED_MILLIS);
-        let () = self.link.query("share the versions of processes", &set).await?;
+        if let Err(error) = self.link.query::<()>("share the versions of processes", &set).await {
+            tracing::debug!(%error, "the versions of processes are not shared");
+        }
         Ok(majors)
     }
 
@@ -53,10 +57,13 @@ impl Store {
     pub(crate) async fn shared_sidekiqs(&self) -> Result<Option<Vec<u32>>> {
         let mut set = cmd("SET");
         set.arg(keys::SIDEKIQS).arg(READING).arg("NX").arg("GET").arg("PX").arg(SHARED_MILLIS);
-        match self.link.query::<Option<String>>("read the versions of processes", &set).await? {
-            None => self.share_sidekiqs().await.map(Some),
-            Some(majors) if majors == READING => Ok(None),
-            Some(majors) => Ok(Some(majors.split(' ').filter_map(|major| major.parse().ok()).collect())),
+        match self.link.query::<Option<String>>("read the versions of processes", &set).await {
+            // With its memory full, say, Redis takes no turn; it can be read all the same.
+            Err(error) if is_refusal(&error) => self.sidekiqs().await.map(Some),
+            Err(error) => Err(error),
+            Ok(None) => self.share_sidekiqs().await.map(Some),
+            Ok(Some(majors)) if majors == READING => Ok(None),
+            Ok(Some(majors)) => Ok(Some(majors.split(' ').filter_map(|major| major.parse().ok()).collect())),
         }
     }
 }

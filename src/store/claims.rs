@@ -258,8 +258,10 @@ impl BlockingWire {
         let mut jobs = Vec::new();
         loop {
             let script = window_script(list, jobs.len(), usize::MAX, self.window.bytes());
-            let sent = self.wire.send_patiently(Request::Script(&script), self.window.patience()).await;
-            let more: Result<Vec<Vec<u8>>> = sent.map_err(|error| failed("read a private list", error));
+            let request = Request::Script(&script);
+            let sent = self.wire.send_patiently(request, self.window.patience()).await;
+            let more: Result<Vec<Vec<u8>>> =
+                sent.map_err(|error| failed("read a private list", request.applied(&error), error));
             self.window.learn(&more);
             let more = more?;
             if more.is_empty() {

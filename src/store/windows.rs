@@ -179,9 +179,12 @@ mod tests {
 
     #[test]
     fn only_time_outs_make_a_window_smaller() {
+        use super::super::applied::Applied;
         use super::super::error::failed;
         let window = Window::default();
-        let outcome = |kind: std::io::ErrorKind| Result::<()>::Err(failed("read", std::io::Error::from(kind).into()));
+        let outcome = |kind: std::io::ErrorKind| {
+            Result::<()>::Err(failed("read", Applied::Unknown, std::io::Error::from(kind).into()))
+        };
         window.learn(&outcome(std::io::ErrorKind::ConnectionRefused));
         window.learn(&outcome(std::io::ErrorKind::BrokenPipe));
         assert_eq!(window.bytes(), CLAIM_BYTES);

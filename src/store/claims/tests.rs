@@ -124,7 +124,11 @@ async fn a_claim_whose_answer_was_lost_is_read_window_by_window() {
     process.push("a", jobs.clone()).await;
     process.claim((1, false), 100, &["a"]).await;
     for _ in 0..5 {
-        let timed_out = failed("read", std::io::Error::from(std::io::ErrorKind::TimedOut).into());
+        let timed_out = failed(
+            "read",
+            crate::store::applied::Applied::Unknown,
+            std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
+        );
         process.store.window.learn::<()>(&Err(timed_out));
     }
     assert_eq!(process.store.window.bytes(), 32 << 10);
