@@ -116,5 +116,5 @@ async fn basic_fetch_takes_no_more_large_jobs_at_once_than_fit_a_window() {
     release.add_permits(100);
     eventually("all are done", async || ran.load(Ordering::SeqCst) == 60).await;
     server.stop().await;
-    assert!(pops >= 1 + (50 - 16) / 3, "{pops} pops for 50 jobs: the first takes 16 of unknown size, others three");
+    assert!(pops > (50 - 16) / 3, "{pops} pops for 50 jobs: the first takes 16 of unknown size, others three");
 }
