@@ -27,6 +27,7 @@ mod sentinel;
 mod slow_link;
 mod support;
 mod survival;
+mod suspects;
 #[cfg(feature = "tool")]
 mod top;
 mod watching;

@@ -7,7 +7,7 @@ use ferrokiq::{Context, Payload, Server, ServerBuilder};
 use crate::support::{Redis, Running, eventually, nothing};
 
 /// A process that died: registered, its last sign of life ended long ago, jobs in one private list, older ones to the right.
-async fn leave_a_dead_process(redis: &Redis, name: &str, jobs: &[&str]) {
+pub(crate) async fn leave_a_dead_process(redis: &Redis, name: &str, jobs: &[&str]) {
     let (index, list) = (format!("ferrokiq:batches:{name}"), format!("ferrokiq:batch:{name}|7|low"));
     redis.call::<()>("SADD", &["ferrokiq:processes", name]).await;
     redis.call::<()>("SADD", &[&index, &list]).await;
@@ -20,7 +20,7 @@ async fn leave_a_dead_process(redis: &Redis, name: &str, jobs: &[&str]) {
 }
 
 /// Serves nothing of interest and is quick to judge.
-fn recoverer() -> ServerBuilder {
+pub(crate) fn recoverer() -> ServerBuilder {
     Server::builder().queues(["default"]).liveness(Duration::from_millis(1_500))
 }
 
@@ -43,35 +43,6 @@ async fn puts_back_the_jobs_of_a_dead_process_and_leaves_a_living_one_alone() {
     assert_eq!(redis.call::<u8>("SISMEMBER", &["ferrokiq:processes", "host:2:alive"]).await, 1);
     server.stop().await;
     assert_eq!(redis.private_jobs().await, 1);
-}
-
-#[tokio::test]
-async fn buries_a_job_that_keeps_killing_processes() {
-    let redis = Redis::start().await;
-    let poison = r#"{"class":"Kills","args":[],"queue":"low","jid":"p","retry":true,"created_at":1795408384695}"#;
-    for round in 1..=3 {
-        leave_a_dead_process(&redis, "host:1:dead", &[poison, "innocent"]).await;
-        if round == 3 {
-            // The innocent one did not lie there before.
-            redis.call::<()>("DEL", &[format!("ferrokiq:poison:{}", sha1("innocent"))]).await;
-        }
-        let server = Running::start(&redis, recoverer());
-        eventually("they are gone from the list", async || redis.private_jobs().await == 0).await;
-        server.stop().await;
-        assert_eq!(redis.size("queue:low").await, if round == 3 { 1 } else { 2 }, "round {round}");
-        redis.call::<()>("DEL", &["queue:low"]).await;
-    }
-    let dead = redis.members("dead").await;
-    let payload = Payload::from_bytes(dead[0].clone()).unwrap();
-    assert_eq!(payload.decode::<String>("error_class").as_deref(), Some("Ferrokiq::PoisonPill"));
-    assert!(payload.into_string().starts_with(&poison[..poison.len() - 1]));
-}
-
-/// By Redis itself: this crate has no SHA-1.
-fn sha1(text: &str) -> String {
-    let output =
-        std::process::Command::new("sh").args(["-c", "printf %s \"$1\" | sha1sum", "-", text]).output().unwrap();
-    String::from_utf8(output.stdout).unwrap().split(' ').next().unwrap().to_owned()
 }
 
 #[tokio::test]

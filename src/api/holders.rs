@@ -23,8 +23,6 @@ pub struct Holder {
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a fence may take.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Jobs one step puts back.
-const BATCH: usize = 100;
 
 impl Api {
     /// The registered workers, those that were fenced within a day, and those named, each with the jobs it holds.
@@ -63,9 +61,9 @@ impl Api {
                 continue;
             }
             loop {
-                let (back, _convicted) = self.store.recover(identity, list, queue, BATCH, u64::MAX).await?;
-                moved += back;
-                if back < BATCH {
+                let step = self.store.recover(identity, (list, queue), u64::MAX).await?;
+                moved += step.back;
+                if step.left == 0 || step.back == 0 {
                     break;
                 }
             }

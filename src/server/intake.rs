@@ -6,8 +6,10 @@ use std::time::Duration;
 
 use tokio::sync::Notify;
 use tokio::sync::futures::Notified;
+use tokio::time::timeout;
 
 use crate::server::fetcher::{Batch, MARGIN, Memory, Unacknowledged, UnitOfWork};
+use crate::server::isolation::SuspectSlots;
 use crate::server::pace::Pace;
 use crate::store::CLAIM_BYTES;
 
@@ -19,6 +21,8 @@ use crate::store::CLAIM_BYTES;
 pub(crate) struct Intake {
     state: Mutex<State>,
     unacknowledged: Unacknowledged,
+    /// Suspects that were fetched, and the processors they may have.
+    suspects: Arc<SuspectSlots>,
     /// Jobs that may run or be done and not acknowledged.
     exposed: u64,
     memory: Memory,
@@ -57,6 +61,9 @@ const FEW_BYTES: usize = CLAIM_BYTES / 4 * 3;
 /// How long a job that was fetched ahead may lie here before it is put back for somebody else.
 pub(crate) const PATIENCE: Duration = Duration::from_millis(5);
 
+/// How long a processor waits for a job before it takes a suspect although suspects have their part.
+const IN_VAIN: Duration = Duration::from_millis(250);
+
 /// Bytes of payloads that lie ready and keep the fetcher from another claim. A claim brings one window more, or one job that is larger.
 const READY: usize = 2 * CLAIM_BYTES;
 
@@ -66,11 +73,17 @@ impl Intake {
         Self {
             state: Mutex::default(),
             unacknowledged,
+            suspects: SuspectSlots::new(processors),
             exposed: processors as u64 + MARGIN,
             memory: Memory::default(),
             arrivals: Notify::new(),
             room: Notify::new(),
         }
+    }
+
+    /// The processors that suspects may have.
+    pub(crate) fn suspects(&self) -> &Arc<SuspectSlots> {
+        &self.suspects
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -117,7 +130,14 @@ impl Intake {
                 Taken::Nothing(arrival) => {
                     self.room.notify_one();
                     let _idle = Idle(self);
-                    arrival.await;
+                    if self.suspects.set_aside() == 0 {
+                        arrival.await;
+                    } else if timeout(IN_VAIN, arrival).await.is_err()
+                        && let Some(unit) = self.suspects.take(true)
+                    {
+                        self.state().taken += 1;
+                        return Some(unit);
+                    }
                 }
             }
         }
@@ -134,6 +154,10 @@ impl Intake {
         }
         if state.closed {
             return Taken::Closed;
+        }
+        if let Some(unit) = self.suspects.take(false) {
+            state.taken += 1;
+            return Taken::Job(unit);
         }
         if state.ready.is_empty() {
             state.idle += 1;
@@ -202,7 +226,7 @@ impl Intake {
         self.state().taken
     }
 
-    /// Takes back every job that no processor has taken yet.
+    /// Takes back every job that was fetched and not set aside, and that no processor has taken yet.
     pub(crate) fn take_ready(&self) -> Vec<UnitOfWork> {
         let mut state = self.state();
         state.ready_bytes = 0;

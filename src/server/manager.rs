@@ -6,7 +6,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::server::capsule::Capsule;
 use crate::server::core::Core;
-use crate::server::fetcher::{Fetcher, Source, UnitOfWork};
+use crate::server::fetcher::{Fetcher, MARGIN, Source, UnitOfWork};
 use crate::server::intake::{self, Intake};
 use crate::server::processor::Processor;
 use crate::server::supervisor::Part;
@@ -26,6 +26,7 @@ pub(crate) struct Manager {
 impl Manager {
     pub(crate) fn start(core: &Arc<Core>, capsule: Capsule, private: Private, numbers: Arc<AtomicU64>) -> Self {
         let intake = Arc::new(Intake::new(capsule.concurrency(), core.settler.unacknowledged().clone()));
+        core.isolation.add(Arc::clone(intake.suspects()));
         let mut processors = JoinSet::new();
         for _ in 0..capsule.concurrency() {
             core.supervisor.spawn_in(&mut processors, Processor::new(Arc::clone(core), Arc::clone(&intake)));
@@ -33,7 +34,8 @@ impl Manager {
         core.progress.watch(&intake, capsule.weights().iter().map(|(queue, _)| queue.clone()).collect());
         let source = Source {
             store: core.store.clone(),
-            private,
+            // Jobs begin in the order they lie in a list, and no processor takes one while so many run or are not acknowledged.
+            private: private.for_capsule(capsule.concurrency() as u64 + MARGIN),
             capsule: Arc::new(capsule),
             intake,
             handle: core.handle.clone(),
@@ -109,6 +111,7 @@ impl Part for Fetching {
         if let Some(fetcher) = fetcher.take() {
             fetcher.close().await;
         }
+        give_back(core, &intake.suspects().close()).await;
         give_back(core, &intake.take_ready()).await;
     }
 

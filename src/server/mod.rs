@@ -1,6 +1,6 @@
 //! The working half: fetches jobs, runs them, and leaves Redis as Sidekiq would.
 //!
-//! Floors, from the ground: `counter facade identity liveness supervisor blocking stats metrics` / `capsule config handle events outage middleware registry` / `retry
+//! Floors, from the ground: `counter facade identity liveness supervisor blocking stats stuck metrics` / `capsule config handle events outage middleware registry` / `retry
 //! fetcher intake isolation telemetry` / `progress` / `core` / `admission info poller recovery vitals` / `health reconcile` / `heartbeat processor` /
 //! `manager` / `launcher` / `last_resort builder`.
 
@@ -45,6 +45,7 @@ mod recovery;
 mod registry;
 pub(crate) mod retry;
 mod stats;
+mod stuck;
 mod supervisor;
 #[cfg(test)]
 #[cfg(feature = "testing")]

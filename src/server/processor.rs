@@ -72,13 +72,13 @@ impl Processor {
         self.slot.end();
     }
 
-    /// While there are jobs that may kill the process, one of those runs alone.
+    /// While there are suspects, or one runs alone.
     async fn run_if_admitted(&self, unit: &UnitOfWork) {
-        let Some(admitted) = self.core.admit(unit).await else { return };
+        let Some(admitted) = self.core.admit(unit, self.intake.suspects()).await else { return };
         match admitted {
             _ if !self.begin(unit) => self.core.leave_to_others(unit).await,
             Admitted::Ordinary => self.process(unit).await,
-            Admitted::Suspect(alone) => alone.run(self.process(unit)).await,
+            Admitted::Suspect(suspect) => suspect.run(self.process(unit)).await,
         }
         self.slot.end();
     }

@@ -11,6 +11,7 @@ use crate::error::Result;
 use crate::server::core::Core;
 use crate::server::fetcher::{Batch, UnitOfWork};
 use crate::server::recovery;
+use crate::server::stuck::Stuck;
 use crate::server::supervisor::Part;
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
@@ -33,13 +34,13 @@ impl Part for Reconciliation {
 }
 
 async fn run(core: &Core) {
-    let (mut outage, mut strangers) = (core.outages.part(), HashSet::new());
+    let (mut outage, mut strangers, mut stuck) = (core.outages.part(), HashSet::new(), Stuck::default());
     loop {
         tokio::select! {
             () = tokio::time::sleep(core.liveness.span() / 2) => {}
             () = core.handle.quieted() => return,
         }
-        match put_back_strangers(core, &core.store, &strangers).await {
+        match put_back_strangers(core, &core.store, &strangers, &mut stuck).await {
             Ok(now) => {
                 strangers = now;
                 outage.over();
@@ -51,7 +52,12 @@ async fn run(core: &Core) {
 
 /// Puts back the jobs of lists that are unknown and were `strangers` before; returns those that are unknown for the first time. An answer
 /// that is still on its way has long arrived by the second look.
-async fn put_back_strangers(core: &Core, store: &Store, strangers: &HashSet<String>) -> Result<HashSet<String>> {
+async fn put_back_strangers(
+    core: &Core,
+    store: &Store,
+    strangers: &HashSet<String>,
+    stuck: &mut Stuck,
+) -> Result<HashSet<String>> {
     let mut unknown = HashSet::new();
     let mut lists = store.private_lists(&core.identity).await?;
     lists.retain(|(list, _)| !core.holdings.has(list));
@@ -64,22 +70,34 @@ async fn put_back_strangers(core: &Core, store: &Store, strangers: &HashSet<Stri
             unknown.insert(list);
             continue;
         }
-        if list == Store::convicts(&core.identity, &queue) {
-            recovery::bury_convicts(core, store, &core.identity, &list).await?;
-            continue;
+        match put_back(core, store, &list, &queue).await {
+            Ok(()) => stuck.works(&list),
+            Err(error) => {
+                stuck.note(&list, error)?;
+                unknown.insert(list);
+            }
         }
-        let back = store.requeue_list(&list, &queue).await?;
-        core.holdings.forget(&list);
-        core.telemetry.requeued.add(back);
-        tracing::warn!(queue, jobs = back, "put back jobs that were fetched for nobody: an answer of Redis was lost");
     }
     Ok(unknown)
 }
 
+/// Puts back the jobs of one list.
+async fn put_back(core: &Core, store: &Store, list: &str, queue: &str) -> Result<()> {
+    if list == Store::convicts(&core.identity, queue) {
+        return recovery::bury_convicts(core, store, &core.identity, list).await.map(drop);
+    }
+    let back = store.requeue_list(list, queue).await?;
+    core.holdings.forget(list);
+    core.telemetry.requeued.add(back);
+    tracing::warn!(queue, jobs = back, "put back jobs that were fetched for nobody: an answer of Redis was lost");
+    Ok(())
+}
+
 /// Puts back the jobs of every unknown list: nothing is on its way any more.
 pub(crate) async fn put_back_all_strangers(core: &Core, store: &Store) -> Result<()> {
-    let strangers = put_back_strangers(core, store, &HashSet::new()).await?;
-    put_back_strangers(core, store, &strangers).await.map(drop)
+    let mut stuck = Stuck::default();
+    let strangers = put_back_strangers(core, store, &HashSet::new(), &mut stuck).await?;
+    put_back_strangers(core, store, &strangers, &mut stuck).await.map(drop)
 }
 
 /// Compares the private lists of this process with what it holds, after Redis may have come back with older data: a restart from a snapshot, a

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 
+use rand::seq::SliceRandom;
+
 use crate::error::Result;
+use crate::payload::Jid;
 use crate::server::core::Core;
+use crate::server::stuck::Stuck;
 use crate::server::supervisor::Part;
 use crate::store::Store;
 use crate::store::claims::Moved;
-use crate::time::EpochSecs;
+use crate::time::{EpochSecs, StampForm};
 
-/// Jobs one look at a private list takes.
-const BATCH: usize = 100;
-/// A payload that lay with so many dying processes within 72 h is taken for their killer.
+/// A payload that so many processes died with within 72 h is dead if the last one had nothing else to do.
 const POISON: u64 = 3;
 
 /// Looks for dead processes until the server is quieted.
@@ -32,11 +34,11 @@ impl Part for Recovery {
 }
 
 async fn run(core: &Core) {
-    let mut outage = core.outages.part();
+    let (mut outage, mut stuck) = (core.outages.part(), Stuck::default());
     loop {
         // A process that is not steady may not judge others: it leaves the turn to another.
         if core.liveness.is_steady() {
-            match recover(core).await {
+            match recover(core, &mut stuck).await {
                 Ok(()) => outage.over(),
                 Err(error) => outage.note("looking for dead processes failed", &error),
             }
@@ -48,72 +50,119 @@ async fn run(core: &Core) {
     }
 }
 
-async fn recover(core: &Core) -> Result<()> {
+/// Jobs that were put back, and jobs that were buried.
+#[derive(Debug, Default)]
+struct Sum {
+    recovered: usize,
+    convicted: usize,
+}
+
+async fn recover(core: &Core, stuck: &mut Stuck) -> Result<()> {
     if !core.store.take_lookout(&core.identity, core.liveness.turn()).await? {
         return Ok(());
     }
-    for identity in core.store.dead_processes(&core.identity, core.liveness.grace()).await? {
-        let (mut recovered, mut convicted) = (0, 0);
-        let lists = core.store.private_lists(&identity).await?;
-        for (list, queue) in &lists {
-            let convicts = Store::convicts(&identity, queue);
-            if *list != convicts {
-                recovered += put_back(core, &identity, list, queue).await?;
-            }
-            convicted += bury_convicts(core, &core.store, &identity, &convicts).await?;
-        }
-        if !lists.is_empty() {
-            let looked_at: Vec<String> = lists.into_iter().map(|(list, _)| list).collect();
-            core.store.forget_lists(&identity, &looked_at).await?;
-        }
+    let mut dead = core.store.dead_processes(&core.identity, core.liveness.grace()).await?;
+    // Whatever keeps this pass from its end, every process and every list comes first some time.
+    dead.shuffle(&mut rand::rng());
+    for identity in dead {
+        let mut sum = Sum::default();
+        let outcome = recover_process(core, &identity, stuck, &mut sum).await;
+        let Sum { recovered, convicted } = sum;
         core.telemetry.recovered.add(recovered);
         if recovered + convicted > 0 {
             tracing::warn!(identity, recovered, convicted, "put back the jobs of a process that died");
+        }
+        match outcome {
+            Ok(()) => stuck.works(&identity),
+            Err(error) => stuck.note(&identity, error)?,
         }
     }
     Ok(())
 }
 
-async fn put_back(core: &Core, identity: &str, list: &str, queue: &str) -> Result<usize> {
-    let mut recovered = 0;
-    loop {
-        let (back, convicted) = core.store.recover(identity, list, queue, BATCH, POISON).await?;
-        recovered += back;
-        if back + convicted < BATCH {
-            return Ok(recovered);
+async fn recover_process(core: &Core, identity: &str, stuck: &mut Stuck, sum: &mut Sum) -> Result<()> {
+    let mut lists = core.store.private_lists(identity).await?;
+    lists.shuffle(&mut rand::rng());
+    for (list, queue) in &lists {
+        match recover_list(core, identity, (list, queue), sum).await {
+            Ok(()) => stuck.works(list),
+            Err(error) => stuck.note(list, error)?,
         }
     }
+    if !lists.is_empty() {
+        let looked_at: Vec<String> = lists.into_iter().map(|(list, _)| list).collect();
+        core.store.forget_lists(identity, &looked_at).await?;
+    }
+    Ok(())
+}
+
+async fn recover_list(core: &Core, identity: &str, (list, queue): (&str, &str), sum: &mut Sum) -> Result<()> {
+    let convicts = Store::convicts(identity, queue);
+    if list != convicts {
+        loop {
+            let step = core.store.recover(identity, (list, queue), POISON).await?;
+            sum.recovered += step.back;
+            if step.left == 0 || step.back + step.convicted == 0 {
+                break;
+            }
+        }
+    }
+    sum.convicted += bury_convicts(core, &core.store, identity, &convicts).await?;
+    Ok(())
 }
 
 /// Moves the convicted jobs of a process to the dead set.
 pub(crate) async fn bury_convicts(core: &Core, store: &Store, identity: &str, convicts: &str) -> Result<usize> {
     let mut buried = 0;
     loop {
-        let before = buried;
-        for job in &store.private_jobs(convicts, BATCH).await? {
-            let now = EpochSecs::now();
-            let bytes = convicted(job, core, now);
-            let moved = store.bury(identity, convicts, job, &bytes, core.dead_limits()).await?;
-            buried += usize::from(moved == Moved::Yes);
-            core.telemetry.convicted.add(usize::from(moved == Moved::Yes));
-        }
-        // None is left, or they belong to another process.
-        if buried == before {
+        let jobs = store.private_jobs(convicts, 1).await?;
+        let Some(job) = jobs.first() else { return Ok(buried) };
+        let now = EpochSecs::now();
+        let bytes = convicted(job, core.dialect.stamps(), now);
+        if store.bury(identity, convicts, job, &bytes, core.dead_limits()).await? != Moved::Yes {
+            // Another process buried it.
             return Ok(buried);
         }
+        buried += 1;
+        core.telemetry.convicted.add(1);
     }
 }
 
-/// The payload with the reason for its death, where it can be read.
-fn convicted(job: &[u8], core: &Core, now: EpochSecs) -> Vec<u8> {
+/// The payload with the reason for its death, where it can be read. Two jobs of the same bytes stay two entries of the dead set: one that has
+/// no jid gets one, and each has the time of its conviction.
+fn convicted(job: &[u8], stamps: StampForm, now: EpochSecs) -> Vec<u8> {
     let Ok(mut payload) = crate::Payload::from_bytes(job.to_vec()) else { return job.to_vec() };
     payload.insert("error_message", format!("the process died {POISON} times while it had this job"));
     payload.insert("error_class", "Ferrokiq::PoisonPill");
-    if !payload.contains_key("failed_at") {
-        payload.insert_raw("failed_at", payload.stamp_form().unwrap_or(core.dialect.stamps()).stamp(now));
-    }
+    let failed_before = payload.contains_key("failed_at");
+    let stamp = payload.stamp_form().unwrap_or(stamps).stamp(now);
+    payload.insert_raw(if failed_before { "retried_at" } else { "failed_at" }, stamp);
     if !payload.contains_key("retry_count") {
         payload.insert("retry_count", 0);
     }
+    if payload.jid().is_empty() {
+        payload.insert("jid", Jid::generate());
+    }
     payload.into_string().into_bytes()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keeps_convicted_jobs_of_the_same_bytes_apart() {
+        let bury = |job: &str, at: f64| {
+            let bytes = convicted(job.as_bytes(), StampForm::Millis, EpochSecs(at));
+            crate::Payload::from_bytes(bytes).unwrap()
+        };
+        let nameless = r#"{"class":"A","args":[]}"#;
+        let (one, other) = (bury(nameless, 1.0), bury(nameless, 1.0));
+        assert!(one.jid().len() == 24 && one.jid() != other.jid());
+        for job in [r#"{"class":"A","args":[],"jid":"x"}"#, r#"{"class":"A","args":[],"jid":"x","failed_at":500}"#] {
+            assert_ne!(bury(job, 1.0).as_str(), bury(job, 1.5).as_str());
+            assert_eq!(bury(job, 1.0).jid(), "x");
+        }
+        assert_eq!(convicted(b"no JSON", StampForm::Millis, EpochSecs(1.0)), b"no JSON");
+    }
 }

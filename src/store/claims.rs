@@ -18,8 +18,8 @@ const BLOCK: Duration = Duration::from_secs(3);
 pub(crate) struct Claimed {
     /// Queue, private list, jobs oldest first.
     pub(crate) lists: Vec<ClaimedList>,
-    /// SHA-1 of the payloads that must run alone.
-    pub(crate) suspects: Vec<String>,
+    /// Whether there are suspects, among these jobs or not.
+    pub(crate) suspects: bool,
     /// Keys that should be queues and are something else.
     pub(crate) wrong_type: Vec<String>,
 }
@@ -92,11 +92,23 @@ pub(crate) struct Private {
     identity: String,
     index: String,
     prefix: String,
+    /// Jobs of one list that may have begun at a time. The names of the lists hold it: a recovery needs it when the process is dead.
+    begun_at_most: u64,
 }
 
 impl Private {
     pub(crate) fn of(identity: &str) -> Self {
-        Self { identity: identity.to_owned(), index: keys::batches(identity), prefix: keys::batch_prefix(identity) }
+        Self {
+            identity: identity.to_owned(),
+            index: keys::batches(identity),
+            prefix: keys::batch_prefix(identity),
+            begun_at_most: 0,
+        }
+    }
+
+    /// The same for a capsule of whose jobs so many at most have begun and not left their list: the oldest of each list.
+    pub(crate) fn for_capsule(&self, begun_at_most: u64) -> Self {
+        Self { begun_at_most, ..self.clone() }
     }
 
     /// The key of the hash that each beat of this process writes.
@@ -106,7 +118,12 @@ impl Private {
 
     /// The private list of claim `number` for jobs of `queue`.
     pub(crate) fn list(&self, number: u64, queue: &str) -> String {
-        format!("{}{number}|{queue}", self.prefix)
+        self.claim_prefix(number) + queue
+    }
+
+    /// What the names of the private lists of claim `number` begin with; the name of the queue follows.
+    fn claim_prefix(&self, number: u64) -> String {
+        format!("{}{number}.{}|", self.prefix, self.begun_at_most)
     }
 }
 
@@ -122,7 +139,7 @@ impl Store {
         n: usize,
         queues: &[(&str, &str)],
     ) -> Result<Option<Claimed>> {
-        let prefix = format!("{}{number}|", private.prefix);
+        let prefix = private.claim_prefix(number);
         let mut claim = scripts::CLAIM.key(keys::REGISTRY);
         claim.key(&private.index);
         claim.arg(&private.identity).arg(n).arg(&prefix).arg(u8::from(again)).arg(self.window.bytes());
@@ -137,11 +154,11 @@ impl Store {
                 None => Ok(None),
             }
         };
-        let suspects = cmd("SMEMBERS").arg(keys::SUSPECTS).take();
+        let suspects = cmd("EXISTS").arg(keys::SUSPECTS).take();
         let (answer, guessed, suspects) = tokio::join!(
             self.link.eval::<Value>("claim", &claim),
             guessed,
-            self.link.query::<Vec<String>>("look for suspects", &suspects),
+            self.link.query::<bool>("look for suspects", &suspects),
         );
         let Value::Array(parts) = answer? else { return Ok(None) };
         let suspects = suspects?;
@@ -238,18 +255,19 @@ impl BlockingWire {
     }
 
     /// Waits for a job of `queue` and moves it into `list`, which must be on the index. Adds `list` and the `next` one to the index before:
-    /// without an error `next` is on it. Tells of suspects, too.
+    /// without an error `next` is on it. Returns, too, whether there are
+    /// suspects.
     pub(crate) async fn move_one(
         &mut self,
         private: &Private,
         queue_key: &str,
         list: &str,
         next: &str,
-    ) -> Result<(Option<Vec<u8>>, Vec<String>)> {
+    ) -> Result<(Option<Vec<u8>>, bool)> {
         let mut pipeline = Pipeline::with_capacity(3);
         pipeline.cmd("SADD").arg(&private.index).arg(list).arg(next).ignore();
         pipeline.cmd("BLMOVE").arg(queue_key).arg(list).arg("RIGHT").arg("LEFT").arg(BLOCK.as_secs());
-        pipeline.cmd("SMEMBERS").arg(keys::SUSPECTS);
+        pipeline.cmd("EXISTS").arg(keys::SUSPECTS);
         self.wire.pipe("wait for a job", &pipeline).await
     }
 

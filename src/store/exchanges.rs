@@ -273,12 +273,12 @@ const EXCHANGES: &[Exchange] = &[
                 _ => "other",
             }
         }),
-        state: &["LLEN queue:q", "LLEN ferrokiq:batch:me|1|q", "SCARD ferrokiq:batches:me"],
+        state: &["LLEN queue:q", "LLEN ferrokiq:batch:me|1.0|q", "SCARD ferrokiq:batches:me"],
         table: "
             two 1 2 1 | READONLY MASTERDOWN       | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost
             EVALSHA   | two 1 2 1 +EVALSHA+LRANGE | refused 3 0 0 | refused 3 0 0 | refused 3 0 0 | ambiguous 1 2 1
             LRANGE    | two 1 2 1 +LRANGE         | refused 1 2 1 | refused 1 2 1 | refused 1 2 1 | ambiguous 1 2 1
-            SMEMBERS  | two 1 2 1 +SMEMBERS       | refused 1 2 1 | refused 1 2 1 | refused 1 2 1 | ambiguous 1 2 1
+            EXISTS    | two 1 2 1 +EXISTS         | refused 1 2 1 | refused 1 2 1 | refused 1 2 1 | ambiguous 1 2 1
         ",
     },
     Exchange {
@@ -288,14 +288,14 @@ const EXCHANGES: &[Exchange] = &[
             let (mut wire, private) = (store.blocking().await?, Private::of("me"));
             wire.index(&private, LIST).await?;
             wire.move_one(&private, "queue:q", LIST, "ferrokiq:batch:me|2|q").await?
-        }, |(job, _): (Option<Vec<u8>>, Vec<String>)| if job.is_some() { "one" } else { "none" }),
+        }, |(job, _): (Option<Vec<u8>>, bool)| if job.is_some() { "one" } else { "none" }),
         state: &["LLEN queue:q", "LLEN ferrokiq:batch:me|1|q", "SISMEMBER ferrokiq:batches:me ferrokiq:batch:me|1|q"],
         table: "
             one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost
             SADD      | refused 2 0 0       | refused 2 0 0 | refused 2 0 0 | refused 2 0 0 | ambiguous 2 0 1
             SADD      | partial 1 1 1       | partial 1 1 1 | partial 1 1 1 | partial 1 1 1 | ambiguous 2 0 1
             BLMOVE    | partial 2 0 1       | partial 2 0 1 | partial 2 0 1 | partial 2 0 1 | ambiguous 1 1 1
-            SMEMBERS  | partial 1 1 1       | partial 1 1 1 | partial 1 1 1 | partial 1 1 1 | ambiguous 1 1 1
+            EXISTS    | partial 1 1 1       | partial 1 1 1 | partial 1 1 1 | partial 1 1 1 | ambiguous 1 1 1
         ",
     },
     Exchange {
@@ -396,13 +396,14 @@ const EXCHANGES: &[Exchange] = &[
     },
     Exchange {
         name: "acquittal",
-        before: &["SADD ferrokiq:suspects f", "SET ferrokiq:poison:f 2"],
-        run: run!(store => store.acquit("f").await?),
-        state: &["SCARD ferrokiq:suspects", "EXISTS ferrokiq:poison:f"],
+        before: &["ZADD ferrokiq:suspects 1 f", "SADD ferrokiq:poison:f a b", "SADD ferrokiq:begun:me f"],
+        run: run!(store => store.acquit("me", "f").await?),
+        state: &["ZCARD ferrokiq:suspects", "EXISTS ferrokiq:poison:f", "EXISTS ferrokiq:begun:me"],
         table: "
-            ok 0 0 | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE   | answer lost
-            SREM   | ok 0 0 +all         | partial 1 0 | partial 1 0 | partial 1 0 | ambiguous 0 1
-            UNLINK | ok 0 0 +all         | partial 0 1 | partial 0 1 | partial 0 1 | ambiguous 0 0
+            ok 0 0 0 | READONLY MASTERDOWN | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost
+            ZREM     | ok 0 0 0 +all       | partial 1 0 0 | partial 1 0 0 | partial 1 0 0 | ambiguous 0 1 1
+            UNLINK   | ok 0 0 0 +all       | partial 0 1 0 | partial 0 1 0 | partial 0 1 0 | ambiguous 0 0 1
+            SREM     | ok 0 0 0 +all       | partial 0 0 1 | partial 0 0 1 | partial 0 0 1 | ambiguous 0 0 0
         ",
     },
     Exchange {

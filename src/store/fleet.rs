@@ -43,8 +43,6 @@ const CHECKED_BY_TURNS: usize = 256;
 const COMPARED_ONCE_IN: u32 = 4;
 /// How long a mark of a missing process lasts at least. Longer than a few looks; short, so that a snapshot brings back few.
 const MARK: Duration = Duration::from_secs(30);
-/// Seconds the recoveries of a payload are counted over: 72 h.
-const POISON_TTL: u64 = 72 * 60 * 60;
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
@@ -152,36 +150,6 @@ impl Store {
             .into_iter()
             .filter_map(|key| keys::queue_of_batch(&key).map(str::to_owned).map(|queue| (key, queue)))
             .collect())
-    }
-
-    /// Puts up to `n` jobs of a dead process's private list back to their queue. Returns how many went back, and how many
-    /// went to the [convicts](Self::convicts) since they lay with `convicting` dying processes within 72 h.
-    pub(crate) async fn recover(
-        &self,
-        identity: &str,
-        list: &str,
-        queue: &str,
-        n: usize,
-        convicting: u64,
-    ) -> Result<(usize, usize)> {
-        let mut recover = scripts::RECOVER.key(list);
-        recover
-            .key(keys::queue(queue))
-            .key(keys::QUEUES)
-            .key(keys::convicts(identity, queue))
-            .key(keys::batches(identity))
-            .key(keys::REGISTRY)
-            .key(keys::SUSPECTS);
-        recover.arg(queue).arg(n).arg(convicting).arg(POISON_TTL).arg(identity);
-        self.eval("recover", &recover).await
-    }
-
-    /// A payload, by its SHA-1, did not kill the process it ran alone in.
-    pub(crate) async fn acquit(&self, fingerprint: &str) -> Result<()> {
-        let mut pipeline = Pipeline::with_capacity(2);
-        pipeline.cmd("SREM").arg(keys::SUSPECTS).arg(fingerprint).ignore();
-        pipeline.cmd("UNLINK").arg(keys::poison(fingerprint)).ignore();
-        self.link.pipe_repeatable("acquit a job", &pipeline).await
     }
 
     /// Writes a private list anew that Redis forgot, with these jobs, oldest first. `false` if it is there.

@@ -77,10 +77,10 @@ mod server {
     /// Processes whose jobs were put back, with the time: looked through again for a day, in case one wakes up.
     pub(in crate::store) const FENCED: &str = "ferrokiq:fenced";
 
-    /// SHA-1 of payloads that two processes died with: they are to run alone.
+    /// Sorted set: SHA-1 of payloads that two processes died with, by the epoch second this is forgotten.
     pub(in crate::store) const SUSPECTS: &str = "ferrokiq:suspects";
 
-    /// How many processes died with a payload.
+    /// Set: the processes that died with a payload.
     pub(in crate::store) fn poison(fingerprint: &str) -> String {
         format!("ferrokiq:poison:{fingerprint}")
     }
@@ -107,12 +107,18 @@ mod server {
         format!("ferrokiq:settlements:{identity}")
     }
 
+    /// Set: SHA-1 of the suspects that have begun in a process; `alone:` and SHA-1 while nothing else has begun there.
+    pub(in crate::store) fn begun(identity: &str) -> String {
+        format!("ferrokiq:begun:{identity}")
+    }
+
     /// The private lists of a process.
     pub(in crate::store) fn batches(identity: &str) -> String {
         format!("ferrokiq:batches:{identity}")
     }
 
-    /// What the private lists of a process begin with; sequence number, `|` and queue name follow.
+    /// What the private lists of a process begin with; a sequence number, `.`, how many of its jobs may have begun at a time, `|` and the name
+    /// of the queue follow.
     pub(in crate::store) fn batch_prefix(identity: &str) -> String {
         format!("ferrokiq:batch:{identity}|")
     }
@@ -120,6 +126,11 @@ mod server {
     /// The queue whose jobs a private list holds: all behind the second `|`.
     pub(in crate::store) fn queue_of_batch(key: &str) -> Option<&str> {
         key.splitn(3, '|').nth(2)
+    }
+
+    /// How many jobs of a private list may have begun, the oldest of it; `None` if its name does not hold that.
+    pub(in crate::store) fn begun_of_batch(key: &str) -> Option<usize> {
+        key.split('|').nth(1)?.split_once('.')?.1.parse().ok()
     }
 
     /// Jobs of a queue that went down with too many processes, on their way from a dead process's lists to the dead set.

@@ -51,6 +51,8 @@ pub(crate) mod sets;
 #[cfg(feature = "server")]
 pub(crate) mod settle;
 #[cfg(feature = "server")]
+pub(crate) mod suspects;
+#[cfg(feature = "server")]
 pub(crate) mod tracking;
 
 pub(crate) mod iteration;

@@ -68,6 +68,8 @@ mod server {
         FENCE = "fence";
         /// Puts back the jobs of a dead process.
         RECOVER = "recover";
+        /// Looks up which payloads are suspects.
+        SUSPECTS = "suspects";
         /// Takes empty private lists of a dead process off its index.
         FORGET = "forget";
         /// Takes a process off the registry if it holds nothing.

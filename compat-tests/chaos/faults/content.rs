@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use rand::RngExt;
 
 use crate::Failure;
+use crate::ledger::Phase;
 use crate::stage::Stage;
 
 pub(crate) async fn many_due(stage: &mut Stage) -> Result<(), Failure> {
@@ -34,19 +35,32 @@ pub(crate) async fn many_due(stage: &mut Stage) -> Result<(), Failure> {
     stage.stop_all().await
 }
 
+/// How often the same bytes are in the queue.
+const COPIES: usize = 3;
+
 pub(crate) async fn twice_the_same(stage: &mut Stage) -> Result<(), Failure> {
-    for _ in 0..500 {
-        let (id, payload) = stage.job("Work", "[3,0]", "");
-        let _: usize = stage.redis.call("LPUSH", &["queue:default", &payload, &payload]).await?;
+    for _ in 0..300 {
+        let (id, payload) = stage.job("Work", "[20,0]", "");
+        let _: usize = stage.redis.call("LPUSH", &["queue:default", &payload, &payload, &payload]).await?;
         stage.accepted.push(id);
     }
     stage.start_all(2).await?;
-    stage.settle(Duration::from_secs(30)).await?;
+    // A process dies with several of the same: they count as one payload that one process died with, and each runs again.
+    for kill in 1..=stage.scale(3, 10) {
+        stage.wait_runs(kill * 120).await?;
+        stage.kill(kill % 2).await?;
+        stage.may_repeat(kill % 2, COPIES * 300);
+        stage.replace(kill % 2)?;
+    }
+    stage.settle(Duration::from_secs(60)).await?;
     let ledger = stage.ledger()?;
-    let wrong = stage.accepted.iter().filter(|id| ledger.0.get(*id).map_or(0, Vec::len) != 2).count();
-    stage.expect(wrong == 0, || format!("{wrong} of 500 jobs that were pushed twice did not run twice"));
+    let done = |id| ledger.0.get(id).map_or(0, |runs| runs.iter().filter(|run| run.end == Some(Phase::Done)).count());
+    let wrong = stage.accepted.iter().filter(|id| done(*id) < COPIES).count();
+    stage.expect(wrong == 0, || format!("{wrong} of 300 jobs that were pushed {COPIES} times were done less often"));
+    let dead: usize = stage.redis.call("ZCARD", &["dead"]).await?;
+    stage.expect(dead == 0, || format!("{dead} jobs were convicted that killed nobody"));
     // They were meant to.
-    (0..2).for_each(|at| stage.may_repeat(at, 500));
+    (0..2).for_each(|at| stage.may_repeat(at, COPIES * 300));
     stage.stop_all().await
 }
 

@@ -102,6 +102,10 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(poison::aborts, "a job aborts the process: dead after three recoveries, its neighbours are done"),
     fault!(poison::overflows, "a job overflows the stack"),
     fault!(poison::allocates, "a job eats all memory"),
+    fault!(
+        poison::killed_from_outside,
+        "a worker of many slots is killed twice: what ran there runs again, and nothing waits for it"
+    ),
     fault!(processes::starved_runtime, "jobs block every thread of the runtime: the process still counts as alive"),
     fault!(ruby::mixed_fleet, "Ruby and Rust on one queue, both killed at random").needs(Need::Ruby),
     fault!(ruby::data_api, "Ruby's API retries, kills and deletes while Rust works").needs(Need::Ruby),
@@ -149,7 +153,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(server::rights_lost, "the password changes while the worker works"),
     fault!(server::eviction, "Redis is told to evict jobs when its memory is full: said at boot, and when it happens"),
     fault!(content::many_due, "scheduled jobs of equal score are all due at once, for several pollers"),
-    fault!(content::twice_the_same, "the same bytes twice in a queue"),
+    fault!(content::twice_the_same, "the same bytes several times in a queue, and SIGKILL while they run"),
     fault!(content::many_queues, "thousands of queues"),
     fault!(content::odd_queues, "queues with odd names, and a process that dies with jobs of each"),
     fault!(content::no_payloads, "what is no payload: dead, byte for byte"),

@@ -63,3 +63,58 @@ async fn poison(stage: &mut Stage, how: &str) -> Result<(), Failure> {
     stage.remark(format!("{crashes} crashes, then dead"));
     stage.stop_all().await
 }
+
+/// Two SIGKILLs of a worker while every slot has a job: no job did it, and all of them are suspects.
+pub(crate) async fn killed_from_outside(stage: &mut Stage) -> Result<(), Failure> {
+    const SLOTS: usize = 40;
+    let long = stage.scale(Duration::from_secs(2), Duration::from_secs(20));
+    stage.push(SLOTS, long.as_secs_f64() * 1_000.0, 0).await?;
+    // Two that live on and know who is dead; they work elsewhere.
+    let queues = std::mem::replace(&mut stage.orders.queues, vec!["elsewhere".to_owned()]);
+    stage.start_all(2).await?;
+    stage.orders.queues = queues;
+    stage.orders.concurrency = SLOTS;
+    let at = stage.start()?;
+    for kill in 1..=2 {
+        stage.wait_runs(kill * SLOTS).await?;
+        let identity = stage.wait_registered(at).await?;
+        stage.kill(at).await?;
+        // As if it had been missing for long.
+        let _: usize = stage.redis.call("DEL", &[&format!("ferrokiq:alive:{identity}")]).await?;
+        let _: () = stage.redis.call("SET", &[&format!("ferrokiq:suspect:{identity}"), "1"]).await?;
+        let deadline = Instant::now() + Duration::from_secs(20);
+        while stage.open_jobs().await?[0] < SLOTS && Instant::now() < deadline {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        stage.replace(at)?;
+    }
+    // On 40 slots they take a second, and may take a third more beside suspects.
+    let (first, ordinary) = (stage.accepted.len(), stage.scale(2_000, 20_000));
+    stage.push(ordinary, 20.0, 0).await?;
+    let began = Instant::now();
+    let mut others = None;
+    stage.wait_registered(at).await?;
+    let patience = long * 3 + Duration::from_secs(10);
+    loop {
+        let ledger = stage.ledger()?;
+        let done = |jobs: &[crate::ledger::Jid]| jobs.iter().all(|job| ledger.done(job));
+        if others.is_none() && done(&stage.accepted[first..]) {
+            others = Some(began.elapsed());
+        }
+        if done(&stage.accepted) || began.elapsed() > 2 * patience {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    let took = began.elapsed();
+    stage.remark(format!("{SLOTS} suspects of {long:?} took {took:.1?}, {ordinary} jobs beside them {others:.1?}"));
+    let alone = Duration::from_secs_f64(ordinary as f64 * 0.02 / SLOTS as f64);
+    stage.expect(others.is_some_and(|others| others < alone * 2 + Duration::from_secs(2)), || {
+        format!("ordinary jobs took {others:?}, without suspects {alone:?}")
+    });
+    stage.expect(took < patience, || format!("{took:?}"));
+    stage.settle(Duration::from_secs(10)).await?;
+    let dead: usize = stage.redis.call("ZCARD", &["dead"]).await?;
+    stage.expect(dead == 0, || format!("{dead} jobs were convicted that killed nobody"));
+    stage.stop_all().await
+}

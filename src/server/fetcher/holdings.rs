@@ -34,8 +34,8 @@ impl Holdings {
         self.batches().values().cloned().collect()
     }
 
-    /// Whether no other job than this one lies in a private list.
-    pub(crate) fn only(&self, unit: &UnitOfWork) -> bool {
-        self.batches().values().all(|batch| batch.held_but(unit) == 0)
+    /// How many jobs besides this one lie in private lists.
+    pub(crate) fn others(&self, unit: &UnitOfWork) -> usize {
+        self.batches().values().map(|batch| batch.held_but(unit)).sum()
     }
 }

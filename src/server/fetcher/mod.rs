@@ -32,13 +32,14 @@ use crate::server::capsule::Capsule;
 use crate::server::config::FetchMode;
 use crate::server::handle::Handle;
 use crate::server::intake::Intake;
-use crate::server::isolation::Isolation;
+use crate::server::isolation::{FEW, Isolation};
 use crate::server::liveness::Liveness;
 use crate::server::paused::Paused;
 use crate::server::supervisor::Supervisor;
 use crate::store::Store;
 use crate::store::claims::{ConnectionId, Private};
 use crate::store::registration::Registration;
+use crate::store::suspects::fingerprint;
 
 /// Brings jobs of a capsule's queues.
 #[derive(Debug)]
@@ -77,6 +78,23 @@ impl Source {
         let batch = Batch::claimed_in(epoch, list, queue, jobs);
         self.holdings.add(&batch);
         batch
+    }
+
+    /// Looks up which of these jobs are suspects, if there are any at all. `lookups` is from before they were fetched. Unless this succeeds, none
+    /// of them may begin.
+    async fn look_for_suspects(
+        &self,
+        (there, lookups): (bool, u64),
+        jobs: impl Iterator<Item = &[u8]> + Send,
+    ) -> Result<()> {
+        if !there {
+            self.isolation.learn_of_none(lookups);
+            return Ok(());
+        }
+        let fingerprints: Vec<String> = jobs.map(fingerprint).collect();
+        let suspects = self.store.suspects(&fingerprints, FEW + 1).await?;
+        self.isolation.learn(&fingerprints, suspects);
+        Ok(())
     }
 
     /// Waits a little: nothing may be fetched from any queue.

@@ -130,12 +130,15 @@ impl Reliable {
             self.order[some].iter().map(|at| (&*self.queues[*at].0, self.queues[*at].1.as_str())).collect();
         let epoch = self.source.registration.epoch();
         let number = *self.unanswered.get_or_insert_with(|| self.source.numbers.fetch_add(1, Ordering::Relaxed));
+        let lookups = self.source.isolation.lookups();
         let claimed = self.source.store.claim(&self.source.private, (number, again), want, &queues).await?;
-        self.unanswered = None;
         let Some(claimed) = claimed else {
+            self.unanswered = None;
             return Err(Error::new(ErrorKind::Redis, "this process is no longer registered"));
         };
-        self.source.isolation.learn(claimed.suspects);
+        let jobs = claimed.lists.iter().flat_map(|list| list.jobs.iter().map(Vec::as_slice));
+        self.source.look_for_suspects((claimed.suspects, lookups), jobs).await?;
+        self.unanswered = None;
         for key in claimed.wrong_type {
             if !self.complained.contains(&key) {
                 tracing::error!(key, "this key is no list: no job of that queue can be fetched until it is removed");
@@ -301,9 +304,9 @@ impl Waiter {
             };
             self.unsure = false;
             if !jobs.is_empty() {
-                let list = self.list.take().unwrap_or_default();
-                self.deliver(epoch, list, jobs);
-                return Ok(());
+                // The next list may not be on the index.
+                self.next = None;
+                return self.deliver(epoch, jobs, (true, 0)).await;
             }
         }
         let new_list = || private.list(numbers.fetch_add(1, Ordering::Relaxed), &self.queue);
@@ -316,21 +319,23 @@ impl Waiter {
             }
         };
         let next = self.next.get_or_insert_with(new_list);
-        let id = wire.id();
+        let (id, lookups) = (wire.id(), self.source.isolation.lookups());
         let (job, suspects) = self.source.until_quiet(id, wire.move_one(private, &self.key, list, next)).await?;
-        if let Some(job) = job {
-            self.source.isolation.learn(suspects);
-            let list = std::mem::replace(&mut self.list, self.next.take()).unwrap_or_default();
-            self.deliver(epoch, list, vec![job]);
+        match job {
+            Some(job) => self.deliver(epoch, vec![job], (suspects, lookups)).await,
+            None => Ok(()),
         }
-        Ok(())
     }
 
-    fn deliver(&self, epoch: u64, list: String, jobs: Vec<Vec<u8>>) {
+    /// Hands over what is in the list. After a failure it is still there, and is read again.
+    async fn deliver(&mut self, epoch: u64, jobs: Vec<Vec<u8>>, suspects: (bool, u64)) -> Result<()> {
+        self.source.look_for_suspects(suspects, jobs.iter().map(Vec::as_slice)).await?;
+        let list = std::mem::replace(&mut self.list, self.next.take()).unwrap_or_default();
         // What came first goes in first; only then may somebody claim what comes next.
         self.idle.wait.store(false, Ordering::SeqCst);
         self.source.intake.push(&[self.source.hold(epoch, list, Arc::clone(&self.queue), jobs)]);
         self.idle.stirred.notify_one();
+        Ok(())
     }
 
     async fn pause(&self, pause: Duration) {
