@@ -147,6 +147,12 @@ impl Watcher {
             let idle = Arc::clone(&self.idle);
             let changed = idle.changed.notified();
             let next = self.next_read();
+            // Not left to the timer, which rounds up to a millisecond.
+            if next.is_some_and(|at| at <= Instant::now()) {
+                self.read(wire).await?;
+                self.idle.watched.set_covered(wire.is_proven(), self.filled.is_empty());
+                continue;
+            }
             tokio::select! {
                 changed = wire.changed() => {
                     let changed = changed?;
@@ -159,9 +165,7 @@ impl Watcher {
                     }
                 }
                 () = changed => {}
-                () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {
-                    self.read(wire).await?;
-                }
+                () = tokio::time::sleep_until(next.unwrap_or_else(Instant::now)), if next.is_some() => {}
             }
             self.idle.watched.set_covered(wire.is_proven(), self.filled.is_empty());
         }
