@@ -59,7 +59,6 @@ fn points() -> Vec<Point> {
             1,
         ),
         point("take the turn to look", "ferrokiq:lookout", Way::Recover, 2),
-        script("look", include_str!("../../../src/store/lua/look.lua"), Way::Recover, 2),
         script("fence", include_str!("../../../src/store/lua/fence.lua"), Way::Recover, 2),
         script("recover", include_str!("../../../src/store/lua/recover.lua"), Way::Recover, 1),
         script("bye", include_str!("../../../src/store/lua/bye.lua"), Way::Stop, 1),
