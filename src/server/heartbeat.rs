@@ -313,7 +313,7 @@ impl Beater {
         let telemetry = &self.core.telemetry;
         if self.core.config.health.is_some() || cfg!(feature = "metrics") {
             let now = EpochSecs::now();
-            for queue in self.store.queue_states(telemetry.queue_names()).await? {
+            for queue in self.store.queue_states_in_short(telemetry.queue_names()).await? {
                 telemetry.saw(&queue, now);
             }
             Vitals::new(Arc::clone(&self.core)).look_at_progress();

@@ -7,6 +7,7 @@ use std::time::Instant;
 use serde::Serialize;
 
 use crate::error::{ErrorKind, Result};
+use crate::payload::Payload;
 use crate::server::fetcher::UnitOfWork;
 use crate::store::Store;
 use crate::time::{EpochSecs, Utc};
@@ -132,17 +133,41 @@ impl WorkState {
         self.slots().iter().filter_map(|slot| slot.current().clone().map(|work| (slot.tid.clone(), work))).collect()
     }
 
-    /// What runs now as the work set holds it: tid, and JSON with the payload's own bytes as a string.
+    /// What runs now as the work set holds it: tid, and JSON with the payload's own bytes as a string. Payloads over [`SMALL`] beyond the first
+    /// [`SHOWN`] bytes lack their arguments: a heartbeat that writes many megabytes comes too late.
     pub(crate) fn as_json(&self) -> Vec<(String, String)> {
+        let mut left = SHOWN;
         self.running()
             .into_iter()
             .filter_map(|(tid, work)| {
-                let payload = String::from_utf8_lossy(work.unit.bytes());
+                let bytes = work.unit.bytes();
+                let payload = if bytes.len() <= SMALL.max(left) {
+                    left = left.saturating_sub(bytes.len());
+                    String::from_utf8_lossy(bytes)
+                } else {
+                    without_arguments(bytes)?.into()
+                };
                 let json = WorkJson { queue: work.unit.queue(), payload: &payload, run_at: work.run_at };
                 serde_json::to_string(&json).ok().map(|json| (tid, json))
             })
             .collect()
     }
+}
+
+/// Bytes of payloads that one heartbeat shows whole: 1 MiB.
+const SHOWN: usize = 1_024 * 1_024;
+/// Payloads up to 4 KiB are shown whole in any case.
+const SMALL: usize = 4_096;
+
+/// The payload without arguments; `None` if it is unreadable. Under the name that is displayed: Sidekiq looks for the arguments of a wrapped
+/// job inside those of its wrapper.
+fn without_arguments(bytes: &[u8]) -> Option<String> {
+    let mut payload = Payload::from_bytes(bytes.to_vec()).ok()?;
+    let class = payload.display_class().to_owned();
+    payload.insert("class", class);
+    payload.remove("wrapped");
+    payload.insert_raw("args", "[]");
+    Some(payload.into_string())
 }
 
 /// A base-36 name like those of Ruby's threads: opaque, unique within the process.
@@ -184,6 +209,27 @@ mod tests {
         assert!(shown[0].1.starts_with(r#"{"queue":"critical","payload":"{\"class\":\"A\"}","run_at":"#));
         slot.end();
         assert!(state.running().is_empty());
+    }
+
+    #[test]
+    fn a_heartbeat_shows_few_large_payloads_whole() {
+        let state = WorkState::default();
+        let (large, small) = ("x".repeat(600_000), "x".repeat(3_000));
+        let wrapped = r#""class":"Sidekiq::ActiveJob::Wrapper","wrapped":"Report""#;
+        let jobs = [&large, &large, &large, &small].map(|text| format!(r#"{{{wrapped},"args":["{text}"],"jid":"j"}}"#));
+        let batch = Batch::new(String::new(), "q".into(), jobs.iter().map(|job| job.clone().into_bytes()).collect());
+        for unit in batch.units() {
+            state.add().begin(&unit);
+        }
+        let shown: Vec<String> = state
+            .as_json()
+            .iter()
+            .map(|(_, json)| {
+                serde_json::from_str::<serde_json::Value>(json).unwrap()["payload"].as_str().unwrap().into()
+            })
+            .collect();
+        let short = r#"{"class":"Report","args":[],"jid":"j"}"#;
+        assert_eq!(shown, [&*jobs[0], short, short, &*jobs[3]]);
     }
 
     #[cfg(all(unix, feature = "testing"))]

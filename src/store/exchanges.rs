@@ -330,6 +330,17 @@ const EXCHANGES: &[Exchange] = &[
         ",
     },
     Exchange {
+        name: "requeue of a list",
+        before: &["LPUSH ferrokiq:batch:me|1|q {} []"],
+        run: run!(store => store.requeue_list(LIST, "q").await?, |count| if count == 2 { "two" } else { "other" }),
+        state: &["LLEN ferrokiq:batch:me|1|q", "LLEN queue:q"],
+        table: "
+            two 0 2 | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE   | answer lost
+            EVALSHA | two 0 2 +EVALSHA    | refused 2 0 | refused 2 0 | refused 2 0 | other 0 2
+            EVALSHA | two 0 2 +EVALSHA    | refused 0 2 | refused 0 2 | refused 0 2 | two 0 2 +EVALSHA
+        ",
+    },
+    Exchange {
         name: "settlement",
         before: &["LPUSH ferrokiq:batch:me|1|q {} {}", "HSET ferrokiq:settlements:me epoch 0"],
         run: run!(store => store.settle(&Registration::of("me"), To::Retry, &[leaving(1)]).await?, moved),

@@ -41,6 +41,16 @@ impl Store {
 
     /// How queues stand.
     pub(crate) async fn queue_states(&self, names: Vec<String>) -> Result<Vec<QueueState>> {
+        self.states(names, usize::MAX).await
+    }
+
+    /// The same for the heartbeat, which must not wait for large answers. In the place of a job over 4 KiB comes JSON that holds at most when
+    /// it was enqueued.
+    pub(crate) async fn queue_states_in_short(&self, names: Vec<String>) -> Result<Vec<QueueState>> {
+        self.states(names, 4_096).await
+    }
+
+    async fn states(&self, names: Vec<String>, largest: usize) -> Result<Vec<QueueState>> {
         let mut states = Vec::with_capacity(names.len());
         for names in names.chunks(NAMES) {
             let mut pipeline = Pipeline::with_capacity(names.len() * 2);
@@ -48,7 +58,7 @@ impl Store {
                 pipeline.cmd("LLEN").arg(keys::queue(name)).cmd("SISMEMBER").arg(keys::PAUSED).arg(name);
             }
             let answers: Vec<usize> = self.link.read("look at queues", &pipeline).await?;
-            let oldest = self.next_jobs(names).await?;
+            let oldest = self.next_jobs(names, largest).await?;
             states.extend(names.iter().zip(answers.chunks_exact(2)).zip(oldest).map(|((name, answers), oldest)| {
                 QueueState { name: name.clone(), size: answers[0], oldest, paused: answers[1] != 0 }
             }));
@@ -57,10 +67,11 @@ impl Store {
     }
 
     /// The job that is next of each queue.
-    async fn next_jobs(&self, queues: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+    async fn next_jobs(&self, queues: &[String], largest: usize) -> Result<Vec<Option<Vec<u8>>>> {
         let mut jobs = Vec::with_capacity(queues.len());
         while jobs.len() < queues.len() {
             let mut next = scripts::NEXT_JOBS.arg(BUDGET);
+            next.arg(largest);
             for name in &queues[jobs.len()..] {
                 next.key(keys::queue(name));
             }
@@ -209,5 +220,28 @@ impl Store {
         pipeline.cmd("LPUSH").arg(&key).arg(signal).ignore();
         pipeline.cmd("EXPIRE").arg(&key).arg(60).ignore();
         self.link.pipe("signal a process", &pipeline).await
+    }
+}
+
+#[cfg(test)]
+#[cfg(feature = "testing")]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_large_job_is_not_read_to_learn_how_long_it_waits() {
+        let redis = crate::testing::Redis::start().unwrap();
+        let store = Store::new(redis.options().unwrap());
+        let large = format!(r#"{{"args":["{}"],"jid":"j","enqueued_at":1795408228294}}"#, "x".repeat(1 << 20));
+        let jobs = [("small", r#"{"enqueued_at":1}"#), ("large", &large), ("none", &"x".repeat(5_000))];
+        for (queue, job) in jobs {
+            store.link.query::<()>("test", cmd("LPUSH").arg(keys::queue(queue)).arg(job)).await.unwrap();
+        }
+        let names = ["small", "large", "none", "empty"].map(str::to_owned).to_vec();
+        let states = store.queue_states_in_short(names.clone()).await.unwrap();
+        let oldest = states.iter().map(|state| state.oldest.as_deref().map(|job| std::str::from_utf8(job).unwrap()));
+        assert!(oldest.eq([Some(r#"{"enqueued_at":1}"#), Some(r#"{"enqueued_at":1795408228294}"#), Some("{}"), None]));
+        let whole = store.queue_states(names).await.unwrap();
+        assert_eq!(whole[1].oldest.as_deref(), Some(large.as_bytes()));
     }
 }

@@ -155,29 +155,18 @@ impl Link {
         self.run(doing, Request::Script(script)).await
     }
 
-    /// As [`query`](Self::query) for a large answer: over TLS it may take so many times as long.
-    #[cfg(feature = "server")]
-    pub(super) async fn query_patiently<T: FromRedisValue>(&self, doing: &str, command: &Cmd, times: u32) -> Result<T> {
-        self.run_patiently(doing, Request::Command(command), times).await
-    }
-
-    /// As [`eval`](Self::eval) for a large answer: over TLS it may take so many times as long.
-    #[cfg(feature = "server")]
-    pub(super) async fn eval_patiently<T: FromRedisValue>(
-        &self,
-        doing: &str,
-        script: &ScriptInvocation<'_>,
-        times: u32,
-    ) -> Result<T> {
-        self.run_patiently(doing, Request::Script(script), times).await
-    }
-
     /// Sent once more if that is [worth it](Again); never after silence.
     pub(super) async fn run<T: FromRedisValue>(&self, doing: &str, request: Request<'_>) -> Result<T> {
         self.run_patiently(doing, request, 1).await
     }
 
-    async fn run_patiently<T: FromRedisValue>(&self, doing: &str, request: Request<'_>, times: u32) -> Result<T> {
+    /// The same for a large answer: over TLS it may take so many times as long.
+    pub(super) async fn run_patiently<T: FromRedisValue>(
+        &self,
+        doing: &str,
+        request: Request<'_>,
+        times: u32,
+    ) -> Result<T> {
         let mut again = Again::default();
         loop {
             let wire = self.wire().await?;

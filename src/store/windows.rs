@@ -6,7 +6,8 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use redis::{Cmd, RedisError, ScriptInvocation, cmd};
 
 use super::refusal::redis_error;
-use super::{Store, scripts};
+use super::wire::Request;
+use super::{Store, keys, scripts};
 use crate::error::Result;
 
 /// Bytes of one window where Redis answers in time: 1 MiB. A job that is larger has a window of its own.
@@ -95,25 +96,27 @@ impl Store {
 
     async fn window_of(&self, list: &str, skip: usize, n: usize) -> Result<Vec<Vec<u8>>> {
         let script = window_script(list, skip, n, self.window.bytes());
-        let jobs = self.link.eval_patiently("read a private list", &script, self.window.patience()).await;
-        self.window.learn(&jobs);
-        jobs
+        self.read_list(Request::Script(&script)).await
     }
 
     /// The jobs that a claim just moved into a private list, `n` at most, the one to run first first. The claim bounded their bytes.
     pub(super) async fn claimed_jobs(&self, list: &str, n: usize) -> Result<Vec<Vec<u8>>> {
-        let read = self.link.query_patiently("read a private list", &last_jobs(list, n), self.window.patience()).await;
-        self.window.learn(&read);
-        let mut jobs: Vec<Vec<u8>> = read?;
+        let mut jobs = self.read_list(Request::Command(&last_jobs(list, n))).await?;
         jobs.reverse();
         Ok(jobs)
+    }
+
+    async fn read_list(&self, request: Request<'_>) -> Result<Vec<Vec<u8>>> {
+        let jobs = self.link.run_patiently("read a private list", request, self.window.patience()).await;
+        self.window.learn(&jobs);
+        jobs
     }
 
     /// Moves all jobs of a private list back to their queue, the oldest to run first, window by window; returns how many. Safe to repeat after
     /// silence.
     pub(crate) async fn requeue_list(&self, list: &str, queue: &str) -> Result<usize> {
         let mut requeue = scripts::REQUEUE_LIST.key(list);
-        requeue.key(super::keys::queue(queue)).key(super::keys::QUEUES).arg(queue).arg(MOST_JOBS).arg(CLAIM_BYTES);
+        requeue.key(keys::queue(queue)).key(keys::QUEUES).arg(queue).arg(MOST_JOBS).arg(CLAIM_BYTES);
         let mut moved = 0;
         loop {
             match self.eval::<usize>("requeue", &requeue).await? {

@@ -111,7 +111,6 @@ impl Wire {
     }
 
     /// As [`send`](Self::send) with so many times the patience, where it is for the whole answer: with TLS.
-    #[cfg(feature = "server")]
     pub(super) async fn send_patiently<T: FromRedisValue>(&self, request: Request<'_>, times: u32) -> RedisResult<T> {
         // Of this handle; requests on others have the usual one.
         let mut wire = self.clone();

@@ -1,5 +1,6 @@
 use super::*;
 use crate::store::CLAIM_BYTES;
+use crate::store::applied::Applied;
 use crate::store::registration::Registration;
 use crate::testing::Redis;
 

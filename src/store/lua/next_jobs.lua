@@ -1,11 +1,18 @@
 -- Reads the job that is next of each of some queues, of as many queues as fit into so many bytes.
 -- KEYS  queues
--- ARGV  1 bytes to read
+-- ARGV  1 bytes to read, 2 bytes of the largest job to return: in the place of a larger one comes JSON that holds only when it was enqueued,
+--       if that is near its end
 -- Returns the jobs of the first queues, false for an empty one
-local room, jobs = tonumber(ARGV[1]), {}
+local room, largest, jobs = tonumber(ARGV[1]), tonumber(ARGV[2]), {}
 for at = 1, #KEYS do
-  jobs[at] = redis.call('LINDEX', KEYS[at], -1)
-  room = room - (jobs[at] and #jobs[at] or 0)
+  local job = redis.call('LINDEX', KEYS[at], -1)
+  local size = job and #job or 0
+  if size > largest then
+    local since = string.match(string.sub(job, -1024), '.*"enqueued_at":([%d%.]+)')
+    job = since and '{"enqueued_at":' .. since .. '}' or '{}'
+  end
+  jobs[at] = job
+  room = room - size
   if room <= 0 then break end
 end
 return jobs
