@@ -1,6 +1,5 @@
 use super::*;
 use crate::store::CLAIM_BYTES;
-use crate::store::applied::Applied;
 use crate::store::registration::Registration;
 use crate::testing::Redis;
 
