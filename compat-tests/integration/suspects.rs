@@ -307,10 +307,14 @@ async fn looks_for_suspects_once_a_claim_and_only_while_there_are_some() {
         }
         eventually("they ran", async || redis.size("queue:default").await + redis.private_jobs().await == 0).await;
     };
+    // A sign of life every five seconds reads a score, too.
+    const SIGNS: usize = 8;
     push(20).await;
-    assert_eq!(redis.calls("zscore").await, 0);
+    assert!(redis.calls("zscore").await <= SIGNS);
     suspect(&redis, "of another queue").await;
+    let before = redis.calls("zscore").await;
     push(20).await;
-    assert_eq!(redis.calls("zscore").await, 20, "each job once");
+    let lookups = redis.calls("zscore").await - before;
+    assert!((20..=20 + SIGNS).contains(&lookups), "each job once: {lookups}");
     server.stop().await;
 }
