@@ -16,6 +16,29 @@ describe "Ruby enqueues, Rust works" do
     assert_in_delta args[2].to_f, said[2].to_f, 1e8
   end
 
+  it "hands back every float as it was, to the last bit" do
+    dice = Random.new(1_795_408_404)
+    bits = ->(number) { [number].pack("Q>").unpack1("G") }
+    kinds = [
+      -> { bits.call(dice.rand(2**64)) },
+      -> { dice.rand(1..1_000_000) / 3.0 },
+      -> { dice.rand(-1_000_000..1_000_000) / 10.0**dice.rand(0..6) },
+      -> { bits.call(dice.rand(2).zero? ? dice.rand(2**52) : (2046 << 52) + dice.rand(2**52)) },
+      -> { dice.rand(-2**60..2**60).to_f },
+      -> { dice.rand(100_000_000) / 100.0 * 1.19 },
+    ]
+    jobs = kinds.to_h do |draw|
+      floats = Array.new(20_000) { draw.call }.select(&:finite?)
+      [EchoJob.perform_async(*floats), floats]
+    end
+    with_worker { eventually { jobs.each_key { |jid| assert_equal 1, proofs(jid).size } } }
+    jobs.each do |jid, floats|
+      _, said = proofs(jid).first
+      changed = floats.zip(said).reject { |ours, theirs| theirs.is_a?(Float) && [ours].pack("G") == [theirs].pack("G") }
+      assert_empty changed.first(3), "#{changed.size} of #{floats.size} changed"
+    end
+  end
+
   it "runs a bulk of a thousand, each once, and counts them" do
     jids = EchoJob.perform_bulk((1..1000).map { |n| [n] })
     with_worker("-c", "20") do

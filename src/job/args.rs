@@ -1,7 +1,7 @@
 use std::fmt;
 
 use serde::Serialize;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, Deserializer, SeqAccess, Visitor};
 use serde_json::value::RawValue;
 
 use crate::error::{Error, Result};
@@ -111,7 +111,7 @@ impl RawArgs {
     /// half of a surrogate pair.
     pub fn new(json: impl Into<String>) -> Result<Self> {
         let json = json.into();
-        each(&json, |_, _| Ok(())).map_err(|error| Error::args(error.message))?;
+        members(&json, 0).map_err(|error| Error::args(error.message))?;
         check_args("a job", &json)?;
         Ok(Self(json))
     }
@@ -124,7 +124,7 @@ impl RawArgs {
 
 impl Args for RawArgs {
     fn from_json(raw: &str) -> std::result::Result<Self, ArgsError> {
-        each(raw, |_, _| Ok(()))?;
+        members(raw, 0)?;
         Ok(Self(raw.to_owned()))
     }
 
@@ -135,12 +135,9 @@ impl Args for RawArgs {
 
 impl<T: Serialize + DeserializeOwned + Send + 'static> Args for Variadic<T> {
     fn from_json(raw: &str) -> std::result::Result<Self, ArgsError> {
-        let mut members = Vec::new();
-        each(raw, |at, raw| {
-            members.push(element(at, raw)?);
-            Ok(())
-        })?;
-        Ok(Self(members))
+        let (members, _) = members(raw, usize::MAX)?;
+        let members = members.into_iter().enumerate().map(|(at, raw)| element(at, raw));
+        members.collect::<std::result::Result<_, _>>().map(Self)
     }
 
     fn to_json(&self) -> Result<String> {
@@ -188,51 +185,39 @@ tuples! {
     12: A 0, B 1, C 2, D 3, E 4, F 5, G 6, H 7, I 8, J 9, K 10, L 11;
 }
 
-/// Calls `take` for every member of the array, until it fails. Returns how many there are.
-fn each<'a>(
-    raw: &'a str,
-    take: impl FnMut(usize, &'a RawValue) -> std::result::Result<(), ArgsError>,
-) -> std::result::Result<usize, ArgsError> {
-    struct Members<'f, F>(F, &'f mut Option<ArgsError>);
-    impl<'de, F: FnMut(usize, &'de RawValue) -> std::result::Result<(), ArgsError>> Visitor<'de> for Members<'_, F> {
-        type Value = usize;
+/// The first members of the array, up to `most`, and how many it has.
+fn members(raw: &str, most: usize) -> std::result::Result<(Vec<&RawValue>, usize), ArgsError> {
+    struct Members(usize);
+    impl<'de> Visitor<'de> for Members {
+        type Value = (Vec<&'de RawValue>, usize);
         fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
             f.write_str("a JSON array")
         }
-        fn visit_seq<A: SeqAccess<'de>>(mut self, mut members: A) -> std::result::Result<usize, A::Error> {
+        fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> std::result::Result<Self::Value, A::Error> {
+            let Self(most) = self;
+            let mut kept = Vec::with_capacity(most.min(4));
             let mut count = 0;
-            while let Some(member) = members.next_element()? {
-                if let Err(error) = (self.0)(count, member) {
-                    *self.1 = Some(error);
-                    return Err(A::Error::custom("a member does not fit"));
+            while let Some(member) = seq.next_element()? {
+                if count < most {
+                    kept.push(member);
                 }
                 count += 1;
             }
-            Ok(count)
+            Ok((kept, count))
         }
     }
-    let mut failure = None;
     let mut deserializer = serde_json::Deserializer::from_str(raw);
-    let read = deserializer.deserialize_seq(Members(take, &mut failure));
-    let read = read.and_then(|count| deserializer.end().map(|()| count));
-    read.map_err(|_| {
-        failure.unwrap_or_else(|| match kind(raw) {
-            // It begins as one.
-            "an array" => ArgsError::new("arguments are no valid JSON"),
-            other => ArgsError::new(format!("arguments are {other}, expected an array")),
-        })
+    let read = deserializer.deserialize_seq(Members(most)).and_then(|read| deserializer.end().map(|()| read));
+    read.map_err(|_| match kind(raw) {
+        // It begins as one.
+        "an array" => ArgsError::new("arguments are no valid JSON"),
+        other => ArgsError::new(format!("arguments are {other}, expected an array")),
     })
 }
 
 /// The members of an array of this length. One of any other length is counted and not kept.
 fn exactly(raw: &str, expected: usize) -> std::result::Result<Vec<&RawValue>, ArgsError> {
-    let mut members = Vec::with_capacity(expected);
-    let given = each(raw, |at, member| {
-        if at < expected {
-            members.push(member);
-        }
-        Ok(())
-    })?;
+    let (members, given) = members(raw, expected)?;
     if given == expected {
         return Ok(members);
     }
@@ -333,7 +318,7 @@ mod tests {
         let raw = format!("[{}1]", "1,".repeat(99_999));
         let error = <(i64,)>::from_json(&raw).unwrap_err();
         assert_eq!(error.to_string(), "wrong number of arguments (given 100000, expected 1)");
-        assert_eq!(exactly("[1, 2]", 2).unwrap().capacity(), 2);
+        assert_eq!(members(&raw, 2).unwrap().0.capacity(), 2);
         for raw in ["[1,]", "[1", "[1] 2", "[1 2]"] {
             assert_eq!(exactly(raw, 1).unwrap_err().to_string(), "arguments are no valid JSON", "{raw}");
         }

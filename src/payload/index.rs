@@ -10,15 +10,10 @@ pub(super) struct Entry {
     pub(super) key: Key,
     /// Where the value is in the text; `None` for a key that was added since.
     pub(super) at: Option<Span>,
-    pub(super) change: Change,
-}
-
-/// What became of a value since the text was read.
-#[derive(Clone)]
-pub(super) enum Change {
-    None,
-    Set(Box<str>),
-    Removed,
+    /// The value set since the text was read.
+    pub(super) new: Option<Box<str>>,
+    /// Whether it was removed since. Beside `new` and not in one enum with it: an entry is 8 bytes smaller so.
+    pub(super) removed: bool,
 }
 
 #[derive(Clone)]
@@ -32,12 +27,6 @@ pub(super) enum Key {
 pub(super) struct Span {
     start: u32,
     end: u32,
-}
-
-impl Entry {
-    pub(super) fn is_there(&self) -> bool {
-        !matches!(self.change, Change::Removed)
-    }
 }
 
 impl Key {
@@ -106,7 +95,7 @@ pub(super) fn index(raw: &str) -> Result<Index, String> {
             scan::KeyText::Borrowed(text) => Key::At(span(text)),
             scan::KeyText::Owned(text) => Key::Own(text.into()),
         };
-        entries.push(Entry { key, at: Some(span(value)), change: Change::None });
+        entries.push(Entry { key, at: Some(span(value)), new: None, removed: false });
     })?;
     Ok((entries, unescaped))
 }

@@ -27,7 +27,7 @@ use crate::time::{EpochSecs, StampForm};
 pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
 pub(crate) use distinct::last_wins;
 pub(crate) use encode::to_json;
-use index::{Change, Entry, Key, STRING_KEYS, index};
+use index::{Entry, Key, STRING_KEYS, index};
 pub use jid::Jid;
 pub(crate) use mold::Mold;
 pub use retry::Retry;
@@ -52,7 +52,6 @@ pub(crate) use text::{error_message, is_routable_queue};
 /// );
 /// # Ok::<(), ferrokiq::Error>(())
 /// ```
-#[derive(Clone)]
 pub struct Payload {
     raw: String,
     /// In the order of the text; of keys that stand twice only the last counts, as in Ruby.
@@ -154,33 +153,31 @@ impl Payload {
 
     fn render(&self) -> String {
         let raw = &self.raw;
-        let set =
-            self.entries.iter().map(|entry| if let Change::Set(new) = &entry.change { new.len() + 24 } else { 0 });
-        let mut out = String::with_capacity(raw.len() + set.sum::<usize>());
+        let grown: usize = self.entries.iter().filter_map(|entry| entry.new.as_ref()).map(|new| new.len() + 24).sum();
+        let mut out = String::with_capacity(raw.len() + grown);
         // Up to where `raw` is copied or left out; the end of the last value; whether a key of `raw` was kept.
         let (mut copied, mut end, mut kept) = (0, 0, false);
-        for (at, change) in self.entries.iter().filter_map(|entry| Some((entry.at?, &entry.change))) {
-            match change {
-                Change::None => kept = true,
-                Change::Set(new) => {
+        for entry in &self.entries {
+            let Some(at) = entry.at else { continue };
+            if entry.removed && kept {
+                // With the comma in front of it.
+                out.push_str(&raw[copied..end]);
+                copied = at.end();
+            } else if entry.removed {
+                // Nothing is in front of it: with the comma behind it.
+                if copied == 0 {
+                    out.push_str(&raw[..=raw.find('{').unwrap_or(0)]);
+                }
+                let rest = &raw[at.end()..];
+                let gap = rest.len() - rest.trim_start_matches([' ', '\n', '\t', '\r']).len();
+                copied = at.end() + if rest[gap..].starts_with(',') { gap + 1 } else { 0 };
+            } else {
+                if let Some(new) = &entry.new {
                     out.push_str(&raw[copied..at.start()]);
                     out.push_str(new);
-                    (copied, kept) = (at.end(), true);
-                }
-                // With the comma in front of it.
-                Change::Removed if kept => {
-                    out.push_str(&raw[copied..end]);
                     copied = at.end();
                 }
-                // Nothing is in front of it: with the comma behind it.
-                Change::Removed => {
-                    if copied == 0 {
-                        out.push_str(&raw[..=raw.find('{').unwrap_or(0)]);
-                    }
-                    let rest = &raw[at.end()..];
-                    let gap = rest.len() - rest.trim_start_matches([' ', '\n', '\t', '\r']).len();
-                    copied = at.end() + if rest[gap..].starts_with(',') { gap + 1 } else { 0 };
-                }
+                kept = true;
             }
             end = at.end();
         }
@@ -203,14 +200,14 @@ impl Payload {
     }
 
     fn position(&self, key: &str) -> Option<usize> {
-        self.entries.iter().rposition(|entry| entry.is_there() && self.key_text(entry) == key)
+        self.entries.iter().rposition(|entry| !entry.removed && self.key_text(entry) == key)
     }
 
     fn raw_of<'a>(&'a self, entry: &'a Entry) -> &'a str {
-        match (&entry.change, entry.at) {
-            (Change::Set(new), _) => new,
-            (_, Some(at)) => at.of(&self.raw),
-            (_, None) => "null",
+        match (&entry.new, entry.at) {
+            (Some(new), _) => new,
+            (None, Some(at)) => at.of(&self.raw),
+            (None, None) => "null",
         }
     }
 
@@ -226,13 +223,13 @@ impl Payload {
 
     /// The keys in their order.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.entries.iter().filter(|entry| entry.is_there()).map(|entry| self.key_text(entry))
+        self.entries.iter().filter(|entry| !entry.removed).map(|entry| self.key_text(entry))
     }
 
     /// Each key once with its raw JSON, in the order of a Ruby `Hash`. To look at every key, use this: a [`get`](Self::get) for each would
     /// be quadratic.
     pub(crate) fn distinct(&self) -> Vec<(&str, &str)> {
-        let there = self.entries.iter().filter(|entry| entry.is_there());
+        let there = self.entries.iter().filter(|entry| !entry.removed);
         last_wins(there.map(|entry| (self.key_text(entry), self.raw_of(entry))))
     }
 
@@ -263,7 +260,7 @@ impl Payload {
             Some(entry) => {
                 let value = value.into();
                 self.note_escapes(key, &value);
-                self.entries[entry].change = Change::Set(value);
+                self.entries[entry].new = Some(value);
                 self.edited = true;
             }
             None => self.append_raw(key, value),
@@ -274,7 +271,7 @@ impl Payload {
     pub(crate) fn append_raw(&mut self, key: &str, value: impl Into<Box<str>>) {
         let value = value.into();
         self.note_escapes(key, &value);
-        self.entries.push(Entry { key: Key::Own(key.into()), at: None, change: Change::Set(value) });
+        self.entries.push(Entry { key: Key::Own(key.into()), at: None, new: Some(value), removed: false });
         self.edited = true;
     }
 
@@ -298,7 +295,7 @@ impl Payload {
             if entry.key.text(raw) != key {
                 return true;
             }
-            entry.change = Change::Removed;
+            entry.removed = true;
             entry.at.is_some()
         });
         self.unescaped.retain(|(known, _)| *known != key);
@@ -395,6 +392,15 @@ impl Payload {
 
 /// Stamps from here on are milliseconds, however they are spelled: 1973 in milliseconds, 5138 in seconds.
 const MILLIS: f64 = 1e11;
+
+impl Clone for Payload {
+    /// With room for the keys of a failure: a job is mostly cloned to be changed.
+    fn clone(&self) -> Self {
+        let mut entries = Vec::with_capacity(self.entries.len() + 8);
+        entries.extend_from_slice(&self.entries);
+        Self { raw: self.raw.clone(), entries, edited: self.edited, unescaped: self.unescaped.clone() }
+    }
+}
 
 impl fmt::Debug for Payload {
     /// Names the job; never prints arguments, which are the users' own business.
