@@ -130,8 +130,9 @@ pub(crate) async fn restore_holdings(core: &Core, store: &Store) -> Result<()> {
 
 /// Writes a private list anew; returns how many jobs it now holds.
 async fn write_anew(core: &Core, store: &Store, batch: &Arc<Batch>, units: &[UnitOfWork]) -> Result<usize> {
-    let jobs: Vec<&[u8]> = units.iter().map(UnitOfWork::bytes).collect();
-    if !store.hold_again(&core.identity, batch.list(), &jobs).await? {
+    let jobs: Vec<(u64, &[u8])> = units.iter().map(|unit| (unit.settlement(), unit.bytes())).collect();
+    let written = store.hold_again(&core.registration, batch.list(), &jobs).await?;
+    if written == 0 {
         return Ok(0);
     }
     // Those that ended while the list was written are acknowledged already: nobody would take them out again.
@@ -142,5 +143,5 @@ async fn write_anew(core: &Core, store: &Store, batch: &Arc<Batch>, units: &[Uni
         let done = Acknowledgement { lists, trims: Vec::new(), jobs };
         store.acknowledge(&Private::of(&core.identity), &done).await?;
     }
-    Ok(units.len() - over.len())
+    Ok(written.saturating_sub(over.len()))
 }

@@ -152,10 +152,14 @@ impl Store {
             .collect())
     }
 
-    /// Writes a private list anew that Redis forgot, with these jobs, oldest first. `false` if it is there.
-    pub(crate) async fn hold_again(&self, identity: &str, list: &str, jobs: &[&[u8]]) -> Result<bool> {
+    /// Writes a private list anew that Redis lost, with these jobs, oldest first, each with the number of its settlement: one that Redis has
+    /// settled is left out. Returns how many were written; 0 if the list is there.
+    pub(crate) async fn hold_again(&self, of: &Registration, list: &str, jobs: &[(u64, &[u8])]) -> Result<usize> {
         let mut hold = scripts::HOLD_AGAIN.key(list);
-        hold.key(keys::batches(identity)).arg(jobs);
+        hold.key(keys::batches(of.identity())).key(of.settlements());
+        for (settlement, job) in jobs {
+            hold.arg(*settlement).arg(*job);
+        }
         self.link.eval("write a private list anew", &hold).await
     }
 

@@ -200,6 +200,21 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_list_is_written_anew_without_the_jobs_that_are_settled() {
+        let process = process().await;
+        process.call::<()>(&format!("LPUSH {LIST} {{}}")).await;
+        assert_eq!(process.settle(1, To::Retry).await, Moved::Yes);
+        // As if the answer had been lost: the process counts both jobs among those that run.
+        process.registration.take_answered();
+        let jobs: [(u64, &[u8]); 2] = [(1, b"{}"), (2, b"[]")];
+        assert_eq!(process.store.hold_again(&process.registration, LIST, &jobs).await.unwrap(), 1);
+        assert_eq!(process.call::<Vec<String>>(&format!("LRANGE {LIST} 0 -1")).await, ["[]"]);
+        assert_eq!(process.store.hold_again(&process.registration, LIST, &jobs).await.unwrap(), 0, "it is there");
+        process.call::<()>("FLUSHALL").await;
+        assert_eq!(process.store.hold_again(&process.registration, LIST, &jobs).await.unwrap(), 2, "Redis lost both");
+    }
+
+    #[tokio::test]
     async fn a_process_silent_for_over_a_day_counts_as_fenced() {
         let process = process().await;
         process.call::<()>("FLUSHALL").await;

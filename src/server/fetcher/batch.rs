@@ -236,11 +236,15 @@ impl UnitOfWork {
         !self.batch.list.is_empty()
     }
 
+    /// The number of its settlement: a unit is settled once, however often that is tried.
+    pub(crate) fn settlement(&self) -> u64 {
+        self.batch.first_settlement + self.at as u64
+    }
+
     /// Its settlement: as these bytes, due in so many seconds.
     pub(super) fn leaving<'a>(&'a self, bytes: &'a [u8], delay: f64) -> Leaving<'a> {
         Leaving {
-            // A unit is settled once, however often that is tried.
-            number: self.batch.first_settlement + self.at as u64,
+            number: self.settlement(),
             epoch: self.batch.epoch,
             list: self.lies_in_redis().then_some(self.batch.list.as_str()),
             raw: self.bytes(),
