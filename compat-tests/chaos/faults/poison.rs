@@ -80,15 +80,15 @@ pub(crate) async fn killed_from_outside(stage: &mut Stage) -> Result<(), Failure
         let identity = stage.wait_registered(at).await?;
         stage.kill(at).await?;
         // As if it had been missing for long.
-        let _: usize = stage.redis.call("DEL", &[&format!("ferrokiq:alive:{identity}")]).await?;
-        let _: () = stage.redis.call("SET", &[&format!("ferrokiq:suspect:{identity}"), "1"]).await?;
+        let _: usize = stage.redis.call("ZADD", &["ferrokiq:alive", "1", &identity]).await?;
+        let _: () = stage.redis.call("SET", &[&format!("ferrokiq:suspect:{identity}"), "1 1"]).await?;
         let deadline = Instant::now() + Duration::from_secs(20);
         while stage.open_jobs().await?[0] < SLOTS && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
         stage.replace(at)?;
     }
-    // On 40 slots they take a second, and may take a third more beside suspects.
+    // On 40 slots they take a second, and may take a third more beside suspects; one by one behind them they took half a minute.
     let (first, ordinary) = (stage.accepted.len(), stage.scale(2_000, 20_000));
     stage.push(ordinary, 20.0, 0).await?;
     let began = Instant::now();
@@ -109,7 +109,7 @@ pub(crate) async fn killed_from_outside(stage: &mut Stage) -> Result<(), Failure
     let took = began.elapsed();
     stage.remark(format!("{SLOTS} suspects of {long:?} took {took:.1?}, {ordinary} jobs beside them {others:.1?}"));
     let alone = Duration::from_secs_f64(ordinary as f64 * 0.02 / SLOTS as f64);
-    stage.expect(others.is_some_and(|others| others < alone * 2 + Duration::from_secs(2)), || {
+    stage.expect(others.is_some_and(|others| others < alone * 2 + Duration::from_secs(6)), || {
         format!("ordinary jobs took {others:?}, without suspects {alone:?}")
     });
     stage.expect(took < patience, || format!("{took:?}"));

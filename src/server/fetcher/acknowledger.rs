@@ -241,6 +241,8 @@ impl Part for Telling {
 
     async fn run(&mut self) {
         let Self { done, store, private, holdings, unacknowledged, outages, .. } = self;
+        // What was sent and not answered may be applied: then the lists are gone for that reason.
+        let sent_before = self.carrying.is_some();
         let told = match self.carrying.take() {
             Some(Carrying::Over(told)) => told,
             Some(Carrying::Going(carrying)) => carrying.await,
@@ -249,7 +251,7 @@ impl Part for Telling {
         match told {
             Some(there) => compare(there, done.expected),
             None => {
-                done.tell(store, private, outages).await;
+                done.tell(store, private, outages, !sent_before).await;
                 unacknowledged.acknowledged(std::mem::take(&mut done.jobs));
             }
         }
@@ -296,9 +298,9 @@ impl Done {
 
     /// Until Redis has answered; while it is away, what is done stays in the private lists, and in memory. Several may be under way and
     /// overtake each other: a list that was trimmed further, or is gone, stays as it is.
-    async fn tell(&self, store: &Store, private: &Private, outages: &Outages) {
+    /// `sure`: these were not sent before.
+    async fn tell(&self, store: &Store, private: &Private, outages: &Outages, mut sure: bool) {
         let (what, mut outage) = (self.what(), outages.part());
-        let mut sure = true;
         let there = loop {
             match store.acknowledge(private, &what).await {
                 Ok(there) => break there,
