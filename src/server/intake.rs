@@ -92,13 +92,12 @@ impl Intake {
 
     /// Puts fetched jobs in, oldest first.
     pub(crate) fn push(&self, batches: &[Arc<Batch>]) {
-        batches.iter().for_each(|batch| batch.count_in(&self.memory));
+        let bytes: usize = batches.iter().map(|batch| batch.count_in(&self.memory)).sum();
         let wake = {
             let mut state = self.state();
             let before = state.ready.len();
             batches.iter().for_each(|batch| batch.deliver());
             state.ready.extend(batches.iter().flat_map(Batch::units));
-            let bytes: usize = batches.iter().map(|batch| batch.bytes()).sum();
             state.ready_bytes += bytes;
             state.bytes_per_job = bytes / (state.ready.len() - before).max(1);
             let State { taken, finished, .. } = *state;

@@ -276,8 +276,9 @@ impl BlockingWire {
         let mut jobs = Vec::new();
         loop {
             let script = window_script(list, jobs.len(), usize::MAX, self.window.bytes());
-            let request = Request::Script(&script);
-            let sent = self.wire.send_patiently(request, self.window.patience()).await;
+            let (mut wire, request) = (self.wire.clone(), Request::Script(&script));
+            wire.be_patient(self.window.patience());
+            let sent = wire.send(request).await;
             let more: Result<Vec<Vec<u8>>> =
                 sent.map_err(|error| failed("read a private list", request.applied(&error), error));
             self.window.learn(&more);

@@ -169,8 +169,9 @@ impl Link {
     ) -> Result<T> {
         let mut again = Again::default();
         loop {
-            let wire = self.wire().await?;
-            let error = match wire.send_patiently(request, times).await {
+            let mut wire = self.wire().await?;
+            wire.be_patient(times);
+            let error = match wire.send(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,
             };

@@ -110,14 +110,11 @@ impl Wire {
         answer
     }
 
-    /// As [`send`](Self::send) with so many times the patience, where it is for the whole answer: with TLS.
-    pub(super) async fn send_patiently<T: FromRedisValue>(&self, request: Request<'_>, times: u32) -> RedisResult<T> {
-        // Of this handle; requests on others have the usual one.
-        let mut wire = self.clone();
-        if wire.progress.is_none() {
-            wire.connection.set_response_timeout(wire.patience * times);
+    /// The next answers on this handle may take so many times as long where the time of the whole answer counts: with TLS.
+    pub(super) fn be_patient(&mut self, times: u32) {
+        if self.progress.is_none() {
+            self.connection.set_response_timeout(self.patience * times);
         }
-        wire.send(request).await
     }
 
     async fn answer<T: FromRedisValue>(&mut self, request: Request<'_>) -> RedisResult<T> {

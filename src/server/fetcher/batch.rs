@@ -118,14 +118,11 @@ impl Batch {
         self.jobs.len()
     }
 
-    /// How large its payloads are together.
-    pub(crate) fn bytes(&self) -> usize {
-        self.jobs.iter().map(|job| job.bytes.len()).sum()
-    }
-
-    /// Counts its payloads as held by a capsule for as long as it exists.
-    pub(crate) fn count_in(&self, memory: &Memory) {
-        self.portion.get_or_init(|| memory.hold(self.bytes()));
+    /// Counts its payloads as held by a capsule for as long as it exists. Returns how large they are together.
+    pub(crate) fn count_in(&self, memory: &Memory) -> usize {
+        let bytes = self.jobs.iter().map(|job| job.bytes.len()).sum();
+        self.portion.get_or_init(|| memory.hold(bytes));
+        bytes
     }
 
     pub(crate) fn units(self: &Arc<Self>) -> impl Iterator<Item = UnitOfWork> {

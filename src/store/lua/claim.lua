@@ -17,15 +17,6 @@ local function moved(name, count)
   out[#out + 1] = count
 end
 
--- About how many bytes the `count` oldest jobs of a queue have, by some that lie evenly among them.
-local function sample(queue, count)
-  local looks, sum = math.min(count, 3), 0
-  for at = 1, looks do
-    sum = sum + #(redis.call('LINDEX', queue, -math.ceil(count * at / looks)) or '')
-  end
-  return sum / looks * count
-end
-
 -- What a list takes in memory, without a look at its jobs; nil where this is not allowed to the user.
 local function memory_of(list)
   local size = redis.pcall('MEMORY', 'USAGE', list, 'SAMPLES', 0)
@@ -49,26 +40,25 @@ end
 
 -- All of them at once; nil if they do not fit.
 local function move_all(queue, private, size, count)
-  local expected = count == size and memory_of(queue) or sample(queue, count)
+  -- A look at one job saves a copy of many large ones in vain.
+  local expected = count == size and memory_of(queue) or #redis.call('LINDEX', queue, -count) * count
   if expected > bytes then return nil end
   if count < size or redis.pcall('RENAME', queue, private).err then
-    -- Changes nothing: if it may not be trimmed, nothing may be copied.
-    redis.call('LTRIM', queue, 0, -1)
     local sorted = redis.pcall('SORT', queue, 'BY', 'nosort', 'LIMIT', size - count, count, 'STORE', private)
     if type(sorted) ~= 'number' then
       -- Neither is allowed to every user.
       redis.call('RPUSH', private, unpack(redis.call('LRANGE', queue, size - count, -1)))
     end
     expected = memory_of(private) or expected
+    local from, to = 0, size - count - 1
+    if count == size then from, to = 1, 0 end
     if expected > bytes then
       -- Large ones were among them. Nothing was taken out of the queue.
       redis.call('UNLINK', private)
       return nil
-    end
-    if count == size then
-      redis.call('LTRIM', queue, 1, 0)
-    else
-      redis.call('LTRIM', queue, 0, size - count - 1)
+    elseif redis.pcall('LTRIM', queue, from, to).err then
+      redis.call('UNLINK', private)
+      redis.call('LTRIM', queue, from, to)
     end
   end
   bytes, is_first = bytes - expected, false
