@@ -37,24 +37,6 @@ local function free(score)
   end
   return string.format('%.6f', score)
 end
--- Adds a job to the destination; returns what takes it out again.
-local function add(bytes, delay)
-  if how == 'first' then
-    redis.call('RPUSH', to, bytes)
-    return function() redis.call('RPOP', to) end
-  elseif how == 'last' then
-    redis.call('LPUSH', to, bytes)
-    return function() redis.call('LPOP', to) end
-  end
-  local score = free(now + delay)
-  if redis.call('ZADD', to, 'NX', score, bytes) == 1 then
-    return function() redis.call('ZREM', to, bytes) end
-  end
-  -- Another job with the same bytes: they share an entry, at the later time.
-  local before = redis.call('ZSCORE', to, bytes)
-  redis.call('ZADD', to, score, bytes)
-  return function() redis.call('ZADD', to, before, bytes) end
-end
 local moved, record, stored, refused = {}, {}, false, nil
 for job = 1, jobs do
   local at, list = first + (job - 1) * 5, KEYS[job + 3]
@@ -62,18 +44,30 @@ for job = 1, jobs do
     moved[job] = 1
   else
     -- In before out: a refusal has changed nothing.
-    local undo = add(ARGV[at + 3], tonumber(ARGV[at + 4]))
+    local bytes, score, added = ARGV[at + 3], nil, 1
+    if sorted then
+      score = free(now + ARGV[at + 4])
+      added = redis.call('ZADD', to, 'NX', score, bytes)
+    else
+      redis.call(how == 'first' and 'RPUSH' or 'LPUSH', to, bytes)
+    end
     local taken = list == settlements and 1 or redis.pcall('LREM', list, -1, ARGV[at + 2])
     local ours = epoch == ARGV[at + 1]
     if taken == 1 or (taken == 0 and ours) then
       moved[job] = taken == 1 and 1 or 2
       stored = true
+      -- Another job with the same bytes is there: they share an entry, at the later time.
+      if added == 0 then redis.call('ZADD', to, score, bytes) end
       if ours then
         record[#record + 1] = ARGV[at]
         record[#record + 1] = 1
       end
     else
-      undo()
+      if not sorted then
+        redis.call(how == 'first' and 'RPOP' or 'LPOP', to)
+      elseif added == 1 then
+        redis.call('ZREM', to, bytes)
+      end
       if taken ~= 0 then
         refused = taken
         break
