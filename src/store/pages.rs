@@ -31,15 +31,68 @@ pub(crate) struct Returning<'a> {
     pub(crate) score: &'a str,
 }
 
+/// Entries of one read at most, once their size is known.
+const WINDOW: usize = 256;
+
+/// A page that is read in windows: one entry, some, then as many as fit into what is left of [`BUDGET`]. Needs no right to run scripts. Entries
+/// that are added or removed meanwhile may be read twice or passed over.
+struct Page<T> {
+    entries: Vec<T>,
+    /// How many entries it is to have at most.
+    most: usize,
+    room: usize,
+    largest: usize,
+}
+
+impl<T> Page<T> {
+    fn of(most: usize) -> Self {
+        Self { entries: Vec::new(), most, room: BUDGET, largest: 0 }
+    }
+
+    /// How many entries to read next, behind those that are here; `None` once it is full.
+    fn window(&self) -> Option<usize> {
+        let most = match self.entries.len() {
+            0 => 1,
+            1 => 15,
+            _ => WINDOW,
+        };
+        let fits = (self.room / self.largest.max(1)).max(1);
+        Some(most.min(self.most.saturating_sub(self.entries.len())).min(fits)).filter(|count| *count > 0)
+    }
+
+    /// Adds a window of which `count` entries were asked for.
+    fn add(&mut self, window: Vec<T>, count: usize, size_of: impl Fn(&T) -> usize) {
+        let mut is_full = window.len() < count;
+        for entry in window {
+            let size = size_of(&entry);
+            if size > self.room && !self.entries.is_empty() {
+                is_full = true;
+                break;
+            }
+            self.room = self.room.saturating_sub(size);
+            self.largest = self.largest.max(size);
+            self.entries.push(entry);
+        }
+        if is_full || self.room == 0 {
+            self.most = self.entries.len();
+        }
+    }
+}
+
 impl Store {
     /// Reads up to `n` jobs of a queue behind the `skip` newest, newest first, as Sidekiq shows them; fewer where they are large: about
     /// [`BUDGET`] bytes, but at least one. With them the size of the queue.
     pub(crate) async fn queue_page(&self, name: &str, skip: usize, n: usize) -> Result<(usize, Vec<Seen>)> {
-        let mut page = scripts::PAGE.key(keys::queue(name));
-        page.arg(skip).arg(n).arg(BUDGET).arg("list");
-        let (size, jobs): (usize, Vec<Vec<u8>>) = self.link.eval("read a queue", &page).await?;
+        let key = keys::queue(name);
+        let size: usize = self.link.query("measure a queue", redis::cmd("LLEN").arg(&key)).await?;
+        let mut page = Page::of(n.min(size.saturating_sub(skip)));
+        while let Some(count) = page.window() {
+            let from = skip + page.entries.len();
+            let lrange = redis::cmd("LRANGE").arg(&key).arg(from).arg(from + count - 1).take();
+            page.add(self.link.query::<Vec<Vec<u8>>>("read a queue", &lrange).await?, count, Vec::len);
+        }
         let place = |at: usize| size.saturating_sub(skip).saturating_sub(at).saturating_sub(1);
-        Ok((size, jobs.into_iter().enumerate().map(|(at, bytes)| Seen { bytes, place: place(at) }).collect()))
+        Ok((size, page.entries.into_iter().enumerate().map(|(at, bytes)| Seen { bytes, place: place(at) }).collect()))
     }
 
     /// Reads up to `n` members of a set after passing over `skip`, with their scores; fewer where they are large, as
@@ -51,10 +104,18 @@ impl Store {
         skip: usize,
         n: usize,
     ) -> Result<Vec<(Vec<u8>, f64)>> {
-        let mut page = scripts::PAGE.key(set.key());
-        page.arg(skip).arg(n).arg(BUDGET).arg(if from == End::Low { "low" } else { "high" });
-        let (_size, members): (usize, Vec<(Vec<u8>, f64)>) = self.link.eval("read a set", &page).await?;
-        Ok(members)
+        let mut page = Page::of(n);
+        while let Some(count) = page.window() {
+            let rank = skip + page.entries.len();
+            let mut zrange = redis::cmd("ZRANGE");
+            zrange.arg(set.key()).arg(rank).arg(rank + count - 1);
+            if from == End::High {
+                zrange.arg("REV");
+            }
+            let window = self.link.query::<Vec<(Vec<u8>, f64)>>("read a set", zrange.arg("WITHSCORES")).await?;
+            page.add(window, count, |(member, _)| member.len());
+        }
+        Ok(page.entries)
     }
 
     /// How many members of a set have a score from `from` to `to`; each may be what Redis calls a limit, `(5` or `+inf`.
@@ -97,5 +158,32 @@ impl Store {
         let mut clear = scripts::CLEAR_QUEUE.key(keys::queue(name));
         clear.key(keys::QUEUES).arg(name).arg(most).arg(newest.unwrap_or_default());
         self.link.eval("clear a queue", &clear).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The windows in which a page of such sizes is read, and how many entries it has then.
+    fn read(sizes: &[usize], most: usize) -> (Vec<usize>, usize) {
+        let (mut page, mut windows) = (Page::of(most), Vec::new());
+        while let Some(count) = page.window() {
+            windows.push(count);
+            let from = page.entries.len();
+            page.add(sizes[from..(from + count).min(sizes.len())].to_vec(), count, |size| *size);
+        }
+        (windows, page.entries.len())
+    }
+
+    #[test]
+    fn a_page_is_bounded_by_entries_and_by_bytes_and_has_one_in_any_case() {
+        assert_eq!(read(&[100; 50], 30), (vec![1, 15, 14], 30));
+        assert_eq!(read(&[100; 5], 30), (vec![1, 15], 5), "there are no more");
+        assert_eq!(read(&[7 * BUDGET; 5], 30), (vec![1], 1));
+        assert_eq!(read(&[BUDGET / 4; 50], 30), (vec![1, 3], 4));
+        assert_eq!(read(&[1, BUDGET, 1, 1], 30).1, 1, "the next page begins with the large one");
+        assert_eq!(read(&[], 30), (vec![1], 0));
+        assert_eq!(read(&[1; 5], 0), (vec![], 0));
     }
 }

@@ -48,8 +48,6 @@ mod server {
         PROMOTE = "lib/dead" + "promote";
         /// Moves jobs from a queue back into a sorted set.
         PUT_BACK = "lib/list" + "put_back";
-        /// Reads a page of a list or a sorted set.
-        PAGE = "page";
         /// Reads the job that is next in each of some queues.
         NEXT_JOBS = "next_jobs";
         /// Deletes a job from a queue.

@@ -215,6 +215,15 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn a_job_is_stored_though_its_list_holds_something_else() {
+        let process = process().await;
+        process.call::<()>(&format!("SET {LIST} something")).await;
+        for (number, to) in [To::Retry, DEAD, To::First("q"), To::Last("q")].into_iter().enumerate() {
+            assert_eq!(process.settle(number as u64, to).await, Moved::Restored, "{to:?}");
+        }
+    }
+
+    #[tokio::test]
     async fn a_process_silent_for_over_a_day_counts_as_fenced() {
         let process = process().await;
         process.call::<()>("FLUSHALL").await;

@@ -53,6 +53,8 @@ for job = 1, jobs do
     end
     local taken = list == settlements and 1 or redis.pcall('LREM', list, -1, ARGV[at + 2])
     local ours = epoch == ARGV[at + 1]
+    -- Somebody put something else in the place of the list: it is lost, too.
+    if type(taken) == 'table' and string.find(taken.err, 'WRONGTYPE', 1, true) then taken = 0 end
     if taken == 1 or (taken == 0 and ours) then
       moved[job] = taken == 1 and 1 or 2
       stored = true
