@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use redis::{Pipeline, cmd};
 
+use super::pages::Page;
 use super::sets::{BUDGET, WaitingSet};
 use super::{Store, keys, scripts};
 use crate::error::Result;
@@ -41,16 +42,16 @@ impl Store {
 
     /// How queues stand.
     pub(crate) async fn queue_states(&self, names: Vec<String>) -> Result<Vec<QueueState>> {
-        self.states(names, usize::MAX).await
+        self.states(names, None).await
     }
 
     /// The same for the heartbeat, which must not wait for large answers. In the place of a job over 4 KiB comes JSON that holds at most when
     /// it was enqueued.
     pub(crate) async fn queue_states_in_short(&self, names: Vec<String>) -> Result<Vec<QueueState>> {
-        self.states(names, 4_096).await
+        self.states(names, Some(4_096)).await
     }
 
-    async fn states(&self, names: Vec<String>, largest: usize) -> Result<Vec<QueueState>> {
+    async fn states(&self, names: Vec<String>, largest: Option<usize>) -> Result<Vec<QueueState>> {
         let mut states = Vec::with_capacity(names.len());
         for names in names.chunks(NAMES) {
             let mut pipeline = Pipeline::with_capacity(names.len() * 2);
@@ -58,7 +59,10 @@ impl Store {
                 pipeline.cmd("LLEN").arg(keys::queue(name)).cmd("SISMEMBER").arg(keys::PAUSED).arg(name);
             }
             let answers: Vec<usize> = self.link.read("look at queues", &pipeline).await?;
-            let oldest = self.next_jobs(names, largest).await?;
+            let oldest = match largest {
+                Some(largest) => self.next_jobs_in_short(names, largest).await?,
+                None => self.next_jobs(names).await?,
+            };
             states.extend(names.iter().zip(answers.chunks_exact(2)).zip(oldest).map(|((name, answers), oldest)| {
                 QueueState { name: name.clone(), size: answers[0], oldest, paused: answers[1] != 0 }
             }));
@@ -66,8 +70,27 @@ impl Store {
         Ok(states)
     }
 
-    /// The job that is next of each queue.
-    async fn next_jobs(&self, queues: &[String], largest: usize) -> Result<Vec<Option<Vec<u8>>>> {
+    /// The job that is next of each queue. Needs no right to run scripts.
+    async fn next_jobs(&self, queues: &[String]) -> Result<Vec<Option<Vec<u8>>>> {
+        let mut jobs = Vec::with_capacity(queues.len());
+        while jobs.len() < queues.len() {
+            let mut page = Page::of(queues.len() - jobs.len());
+            while let Some(count) = page.window() {
+                let from = jobs.len() + page.entries.len();
+                let mut pipeline = Pipeline::with_capacity(count);
+                for name in &queues[from..from + count] {
+                    pipeline.cmd("LINDEX").arg(keys::queue(name)).arg(-1);
+                }
+                let read: Vec<Option<Vec<u8>>> = self.link.read("look at queues", &pipeline).await?;
+                page.add(read, count, |job| job.as_ref().map_or(0, Vec::len));
+            }
+            jobs.extend(page.entries);
+        }
+        Ok(jobs)
+    }
+
+    /// The same, with JSON of the time alone in the place of a job that has more than `largest` bytes.
+    async fn next_jobs_in_short(&self, queues: &[String], largest: usize) -> Result<Vec<Option<Vec<u8>>>> {
         let mut jobs = Vec::with_capacity(queues.len());
         while jobs.len() < queues.len() {
             let mut next = scripts::NEXT_JOBS.arg(BUDGET);

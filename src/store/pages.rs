@@ -36,8 +36,8 @@ const WINDOW: usize = 256;
 
 /// A page that is read in windows: one entry, some, then as many as fit into what is left of [`BUDGET`]. Needs no right to run scripts. Entries
 /// that are added or removed meanwhile may be read twice or passed over.
-struct Page<T> {
-    entries: Vec<T>,
+pub(super) struct Page<T> {
+    pub(super) entries: Vec<T>,
     /// How many entries it is to have at most.
     most: usize,
     room: usize,
@@ -45,12 +45,12 @@ struct Page<T> {
 }
 
 impl<T> Page<T> {
-    fn of(most: usize) -> Self {
+    pub(super) fn of(most: usize) -> Self {
         Self { entries: Vec::new(), most, room: BUDGET, largest: 0 }
     }
 
     /// How many entries to read next, behind those that are here; `None` once it is full.
-    fn window(&self) -> Option<usize> {
+    pub(super) fn window(&self) -> Option<usize> {
         let most = match self.entries.len() {
             0 => 1,
             1 => 15,
@@ -61,7 +61,7 @@ impl<T> Page<T> {
     }
 
     /// Adds a window of which `count` entries were asked for.
-    fn add(&mut self, window: Vec<T>, count: usize, size_of: impl Fn(&T) -> usize) {
+    pub(super) fn add(&mut self, window: Vec<T>, count: usize, size_of: impl Fn(&T) -> usize) {
         let mut is_full = window.len() < count;
         for entry in window {
             let size = size_of(&entry);
