@@ -18,7 +18,11 @@ pub(crate) struct Proof(MultiplexedConnection);
 
 impl Proof {
     pub(crate) async fn open(url: &str) -> Result<Self, redis::RedisError> {
-        Ok(Self(redis::Client::open(url)?.get_multiplexed_async_connection().await?))
+        // Many tests start at the same time, and a busy machine takes longer than the library's second.
+        let patience = Some(std::time::Duration::from_secs(20));
+        let config =
+            redis::AsyncConnectionConfig::new().set_connection_timeout(patience).set_response_timeout(patience);
+        Ok(Self(redis::Client::open(url)?.get_multiplexed_async_connection_with_config(&config).await?))
     }
 
     async fn tell(&self, cx: &Context, what: Value) -> JobResult {
