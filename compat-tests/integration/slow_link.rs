@@ -86,6 +86,30 @@ async fn jobs_are_done_whose_answer_takes_longer_than_redis_may_be_silent() {
 }
 
 #[tokio::test]
+async fn a_job_whose_answer_takes_long_is_not_put_back_meanwhile() {
+    const BYTES: usize = 6_000_000;
+    let redis = Redis::start().await;
+    let ran = Arc::new(AtomicUsize::new(0));
+    let runs = Arc::clone(&ran);
+    let (options, _) = throttled(&redis).await;
+    // The job needs three seconds. The process looks for lists that it does not know every 600 ms.
+    let builder = Server::builder().redis(options).liveness(Duration::from_millis(1_200)).register_fn(
+        "Large",
+        move |_cx: Context, _args: (String,)| {
+            runs.fetch_add(1, Ordering::SeqCst);
+            async { Ok(()) }
+        },
+    );
+    let server = Running::start_as_it_is(builder);
+    // It waits on a connection of its own; what it asks on others is not held up by the answer.
+    eventually("it waits", async || redis.call::<String>("CLIENT", &["LIST"]).await.contains("cmd=blmove")).await;
+    redis.client().push(Payload::new("Large", ["x".repeat(BYTES).into()])).await.unwrap();
+    eventually("it is done", async || redis.size("queue:default").await + redis.private_jobs().await == 0).await;
+    server.stop().await;
+    assert_eq!(ran.load(Ordering::SeqCst), 1);
+}
+
+#[tokio::test]
 async fn basic_fetch_loses_no_job_whose_answer_takes_long() {
     runs_large_jobs_over_a_slow_link(FetchMode::Basic).await;
 }

@@ -50,8 +50,7 @@ async fn run(core: &Core) {
     }
 }
 
-/// Puts back the jobs of lists that are unknown and were `strangers` before; returns those that are unknown for the first time. An answer
-/// that is still on its way has long arrived by the second look.
+/// Puts back the jobs of lists that are unknown and were `strangers` before; returns those that are unknown for the first time.
 async fn put_back_strangers(
     core: &Core,
     store: &Store,
@@ -95,6 +94,7 @@ async fn put_back(core: &Core, store: &Store, list: &str, queue: &str) -> Result
 
 /// Puts back the jobs of every unknown list: nothing is on its way any more.
 pub(crate) async fn put_back_all_strangers(core: &Core, store: &Store) -> Result<()> {
+    core.holdings.expect_nothing();
     let mut stuck = Stuck::default();
     let strangers = put_back_strangers(core, store, &HashSet::new(), &mut stuck).await?;
     put_back_strangers(core, store, &strangers, &mut stuck).await.map(drop)

@@ -122,7 +122,7 @@ impl Private {
     }
 
     /// What the names of the private lists of claim `number` begin with; the name of the queue follows.
-    fn claim_prefix(&self, number: u64) -> String {
+    pub(crate) fn claim_prefix(&self, number: u64) -> String {
         format!("{}{number}.{}|", self.prefix, self.begun_at_most)
     }
 }

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use tokio::task::JoinSet;
 
+use super::holdings::Expected;
 use super::idle::Idle;
 use super::watcher::Watcher;
 use super::{Batch, Source};
@@ -25,6 +26,8 @@ pub(crate) struct Reliable {
     queues: Vec<(Arc<str>, String)>,
     /// The number of a claim whose answer was lost: it is asked for again.
     unanswered: Option<u64>,
+    /// The lists of the claims since the fetcher was last asked, and of the unanswered one. When it is asked again, what came was delivered.
+    expected: Vec<Expected>,
     /// The order of this claim, kept to save the allocation.
     order: Vec<usize>,
     idle: Arc<Idle>,
@@ -60,6 +63,7 @@ impl Reliable {
             source,
             queues,
             unanswered: None,
+            expected: Vec::new(),
             order: Vec::new(),
             idle: Arc::new(idle),
             waiters: JoinSet::new(),
@@ -72,6 +76,9 @@ impl Reliable {
     pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
         self.idle.wait.store(false, Ordering::SeqCst);
         let asked_again = self.unanswered.is_some();
+        if !asked_again {
+            self.expected.clear();
+        }
         let mut batches = self.claim(want.min(MAX_CLAIM)).await?;
         if asked_again && batches.is_empty() {
             // The claim before never arrived; there was no look at the queues since.
@@ -130,6 +137,9 @@ impl Reliable {
             self.order[some].iter().map(|at| (&*self.queues[*at].0, self.queues[*at].1.as_str())).collect();
         let epoch = self.source.registration.epoch();
         let number = *self.unanswered.get_or_insert_with(|| self.source.numbers.fetch_add(1, Ordering::Relaxed));
+        if !again {
+            self.expected.push(self.source.holdings.expect(self.source.private.claim_prefix(number)));
+        }
         let lookups = self.source.isolation.lookups();
         let claimed = self.source.store.claim(&self.source.private, (number, again), want, &queues).await?;
         let Some(claimed) = claimed else {
@@ -215,9 +225,9 @@ struct Waiter {
     queue: Arc<str>,
     key: String,
     /// A private list that is on the index and, as far as is known, empty.
-    list: Option<String>,
+    list: Option<Expected>,
     /// The private list after that one. Redis confirms that it is on the index with the answer for that one.
-    next: Option<String>,
+    next: Option<Expected>,
     /// Whether the last command failed: it may have moved a job into `list` all the same.
     unsure: bool,
 }
@@ -290,7 +300,7 @@ impl Waiter {
     }
 
     async fn wait(&mut self, wire: &mut Option<BlockingWire>) -> Result<()> {
-        let Source { store, private, numbers, registration, .. } = &self.source;
+        let Source { store, private, numbers, registration, holdings, .. } = &self.source;
         let epoch = registration.epoch();
         let wire = match wire {
             Some(wire) => wire,
@@ -299,7 +309,7 @@ impl Waiter {
         if self.unsure {
             // Read on this connection: if one fell silent, others that lie still may have, too.
             let jobs = match &self.list {
-                Some(list) => wire.all_private_jobs(list).await?,
+                Some(list) => wire.all_private_jobs(list.name()).await?,
                 None => Vec::new(),
             };
             self.unsure = false;
@@ -309,18 +319,19 @@ impl Waiter {
                 return self.deliver(epoch, jobs, (true, 0)).await;
             }
         }
-        let new_list = || private.list(numbers.fetch_add(1, Ordering::Relaxed), &self.queue);
+        let new_list = || holdings.expect(private.list(numbers.fetch_add(1, Ordering::Relaxed), &self.queue));
         let list = match &self.list {
             Some(list) => list,
             None => {
                 let list = new_list();
-                wire.index(private, &list).await?;
+                wire.index(private, list.name()).await?;
                 &*self.list.insert(list)
             }
         };
         let next = self.next.get_or_insert_with(new_list);
         let (id, lookups) = (wire.id(), self.source.isolation.lookups());
-        let (job, suspects) = self.source.until_quiet(id, wire.move_one(private, &self.key, list, next)).await?;
+        let (job, suspects) =
+            self.source.until_quiet(id, wire.move_one(private, &self.key, list.name(), next.name())).await?;
         match job {
             Some(job) => self.deliver(epoch, vec![job], (suspects, lookups)).await,
             None => Ok(()),
@@ -330,10 +341,13 @@ impl Waiter {
     /// Hands over what is in the list. After a failure it is still there, and is read again.
     async fn deliver(&mut self, epoch: u64, jobs: Vec<Vec<u8>>, suspects: (bool, u64)) -> Result<()> {
         self.source.look_for_suspects(suspects, jobs.iter().map(Vec::as_slice)).await?;
-        let list = std::mem::replace(&mut self.list, self.next.take()).unwrap_or_default();
+        // Until the jobs are delivered.
+        let expected = std::mem::replace(&mut self.list, self.next.take());
+        let list = expected.as_ref().map(|list| list.name().to_owned()).unwrap_or_default();
         // What came first goes in first; only then may somebody claim what comes next.
         self.idle.wait.store(false, Ordering::SeqCst);
         self.source.intake.push(&[self.source.hold(epoch, list, Arc::clone(&self.queue), jobs)]);
+        drop(expected);
         self.idle.stirred.notify_one();
         Ok(())
     }
