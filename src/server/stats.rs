@@ -133,8 +133,8 @@ impl WorkState {
         self.slots().iter().filter_map(|slot| slot.current().clone().map(|work| (slot.tid.clone(), work))).collect()
     }
 
-    /// What runs now as the work set holds it: tid, and JSON with the payload's own bytes as a string. Payloads over [`SMALL`] beyond the first
-    /// [`SHOWN`] bytes lack their arguments: a heartbeat that writes many megabytes comes too late.
+    /// What runs now as the work set holds it: tid, and JSON with the payload's own bytes as a string. Of payloads over [`SMALL`] beyond the first
+    /// [`SHOWN`] bytes it holds the short form: a heartbeat that writes many megabytes comes too late.
     pub(crate) fn as_json(&self) -> Vec<(String, String)> {
         let mut left = SHOWN;
         self.running()
@@ -159,15 +159,17 @@ const SHOWN: usize = 1_024 * 1_024;
 /// Payloads up to 4 KiB are shown whole in any case.
 const SMALL: usize = 4_096;
 
-/// The payload without arguments; `None` if it is unreadable. Under the name that is displayed: Sidekiq looks for the arguments of a wrapped
-/// job inside those of its wrapper.
+/// What a payload is displayed by, without its arguments; `None` if it is unreadable. Under the name that is displayed: Sidekiq looks for the
+/// arguments of a wrapped job inside those of its wrapper.
 fn without_arguments(bytes: &[u8]) -> Option<String> {
-    let mut payload = Payload::from_bytes(bytes.to_vec()).ok()?;
-    let class = payload.display_class().to_owned();
-    payload.insert("class", class);
-    payload.remove("wrapped");
-    payload.insert_raw("args", "[]");
-    Some(payload.into_string())
+    let payload = Payload::from_bytes(bytes.to_vec()).ok()?;
+    let mut short = Payload::new(payload.display_class(), []);
+    for key in ["queue", "jid", "retry", "tags", "created_at", "enqueued_at"] {
+        if let Some(value) = payload.get(key).filter(|value| value.len() <= 512) {
+            short.insert_raw(key, value);
+        }
+    }
+    Some(short.into_string())
 }
 
 /// A base-36 name like those of Ruby's threads: opaque, unique within the process.
@@ -216,7 +218,9 @@ mod tests {
         let state = WorkState::default();
         let (large, small) = ("x".repeat(600_000), "x".repeat(3_000));
         let wrapped = r#""class":"Sidekiq::ActiveJob::Wrapper","wrapped":"Report""#;
-        let jobs = [&large, &large, &large, &small].map(|text| format!(r#"{{{wrapped},"args":["{text}"],"jid":"j"}}"#));
+        let jobs = [&large, &large, &large, &small].map(|text| {
+            format!(r#"{{{wrapped},"args":["{text}"],"jid":"j","rest":"{}"}}"#, "y".repeat(text.len() / 6))
+        });
         let batch = Batch::new(String::new(), "q".into(), jobs.iter().map(|job| job.clone().into_bytes()).collect());
         for unit in batch.units() {
             state.add().begin(&unit);
