@@ -38,6 +38,12 @@ class SleepingJob
   def perform(string, index, hash) = sleep(0.1)
 end
 
+class LargeJob
+  include Sidekiq::Job
+
+  def perform(text) = (raise("it arrived whole") unless text.size == 1_000_000)
+end
+
 class ReadingJob
   include Sidekiq::Job
 
@@ -122,6 +128,10 @@ when "cpu"
   document = JSON.generate((0...1_250).map { |id| {"id" => id, "name" => "customer #{id}", "tags" => %w[a b], "sums" => [1.5, 2.25, id]} })
   (0...JOBS).each_slice(50) { |some| ReadingJob.perform_bulk(some.map { [document] }) }
   drain(&rate)
+when "large"
+  text = "x" * 1_000_000
+  (0...JOBS).each_slice(10) { |some| LargeJob.perform_bulk(some.map { [text] }) }
+  drain { |seconds| tell "mb_per_s", JOBS / seconds }
 when "sleep"
   fill(SleepingJob)
   drain { |seconds| tell "seconds", seconds }
@@ -160,5 +170,5 @@ when "idle"
   tell "rss_kb", rss_kb
   launcher.stop
 else
-  abort "which workload? drain, fail, cpu, sleep, promote, latency, push, bulk, idle"
+  abort "which workload? drain, fail, cpu, large, sleep, promote, latency, push, bulk, idle"
 end

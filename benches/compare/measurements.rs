@@ -183,6 +183,8 @@ pub(crate) fn measurements(quick: bool) -> Vec<Measurement> {
     all.extend([
         slots(Reliable, 10, "cpu", 2_000, &[("per_s", "read_json")]),
         slots(Sidekiq, 10, "cpu", 200, &[("per_s", "read_json")]),
+        slots(Reliable, 10, "large", 300, &[("mb_per_s", "large_jobs_mb_per_s")]),
+        slots(Sidekiq, 10, "large", 300, &[("mb_per_s", "large_jobs_mb_per_s")]),
         slots(Reliable, 10, "push", 100_000, &[("per_s", "push_single")]),
         slots(Sidekiq, 10, "push", 20_000, &[("per_s", "push_single")]),
         slots(Reliable, 1, "bulk", ours, &[("per_s", "push_bulk")]),

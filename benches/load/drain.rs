@@ -139,6 +139,23 @@ pub(crate) async fn reading(setting: &Setting) -> Outcome {
     Ok(())
 }
 
+/// Jobs with one argument of a megabyte.
+pub(crate) async fn large(setting: &Setting) -> Outcome {
+    let (client, text) = (Client::from_env()?, "x".repeat(1_000_000));
+    let jobs = Bulk::new(Payload::new("LargeJob", []), (0..setting.jobs).map(|_| (&text,)))?;
+    client.push_bulk(jobs.batch_size(10)).await?;
+    let countdown = Countdown::from(setting.jobs);
+    let left = countdown.clone();
+    let builder = setting.server()?.register_fn("LargeJob", move |_cx: Context, (text,): (String,)| {
+        assert_eq!(text.len(), 1_000_000, "it arrived whole");
+        left.one();
+        async { Ok(()) }
+    });
+    let span = run(setting, builder, countdown).await?;
+    tell("mb_per_s", setting.jobs as f64 / span.as_secs_f64());
+    Ok(())
+}
+
 pub(crate) async fn sleeping(setting: &Setting) -> Outcome {
     fill(setting, "SleepingJob").await?;
     let countdown = Countdown::from(setting.jobs);

@@ -65,6 +65,8 @@ enum Workload {
     Fail,
     /// Jobs that read a JSON document of 100 KB
     Cpu,
+    /// Jobs of 1 MB that do nothing
+    Large,
     /// Jobs that sleep 100 ms
     Sleep,
     /// Scheduled jobs that are due
@@ -145,6 +147,7 @@ fn main() -> Outcome {
             Workload::Drain => drain::no_op(&setting).await,
             Workload::Fail => drain::failing(&setting).await,
             Workload::Cpu => drain::reading(&setting).await,
+            Workload::Large => drain::large(&setting).await,
             Workload::Sleep => drain::sleeping(&setting).await,
             Workload::Promote => waiting::promote(&setting).await,
             Workload::Sleepers => waiting::sleepers(&setting).await,
