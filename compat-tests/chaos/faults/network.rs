@@ -67,8 +67,10 @@ pub(crate) async fn throttled_link(stage: &mut Stage) -> Result<(), Failure> {
             stage.push_jobs(1, "Work", "[1,0]", &ballast).await?;
         }
     }
-    // A small one that fails: its retry passes the large answers.
+    // Small ones that fail: their retries pass the large answers. A large one that fails crosses the line several times more.
     stage.push(20, 1.0, 1).await?;
+    let ballast = format!(r#""ballast":"{}","#, "x".repeat(1 << 20));
+    stage.push_jobs(1, "Work", "[1,1]", &ballast).await?;
     let proxy = Proxy::start(stage.redis.port)?;
     proxy.throttle(NARROW);
     stage.orders.url = proxy.url();
