@@ -22,6 +22,8 @@ pub(crate) struct Claimed {
     pub(crate) suspects: bool,
     /// Keys that should be queues and are something else.
     pub(crate) wrong_type: Vec<String>,
+    /// Whether a queue has jobs that were wanted and did not fit.
+    pub(crate) is_full: bool,
 }
 
 #[derive(Debug)]
@@ -165,6 +167,7 @@ impl Store {
         let mut guessed = guessed?;
         let mut parts = parts.into_iter();
         let wrong_type = parts.next().map(strings).unwrap_or_default();
+        let is_full = parts.next() == Some(Value::Int(1));
         let mut lists = Vec::with_capacity(parts.len() / 2);
         while let (Some(queue), Some(Value::Int(count))) = (parts.next(), parts.next()) {
             let queue = string(queue);
@@ -179,7 +182,7 @@ impl Store {
             };
             lists.push(ClaimedList { queue, key, jobs });
         }
-        Ok(Some(Claimed { lists, suspects, wrong_type }))
+        Ok(Some(Claimed { lists, suspects, wrong_type, is_full }))
     }
 
     /// Takes jobs that are done out of their private lists, in one round trip. Returns how many of the lists to take away

@@ -36,6 +36,8 @@ pub(crate) struct Reliable {
     /// When the last claim found fewer jobs than wanted, or something stirred after it. For a moment, claims leave out queues that
     /// are known to be empty.
     drained: Option<Instant>,
+    /// Whether the last claim left jobs where they are since they are large.
+    is_full: bool,
     /// Keys that are no lists and were complained about.
     complained: Vec<String>,
     nap: Duration,
@@ -68,6 +70,7 @@ impl Reliable {
             idle: Arc::new(idle),
             waiters: JoinSet::new(),
             drained: None,
+            is_full: false,
             complained: Vec::new(),
             nap: NAP.0,
         }
@@ -115,7 +118,7 @@ impl Reliable {
         let mut batches = self.claim_from(0..first, want).await?;
         let jobs = |batches: &[Arc<Batch>]| batches.iter().map(|batch| batch.jobs()).sum::<usize>();
         let have = jobs(&batches);
-        if have < want && first < self.order.len() {
+        if have < want && !self.is_full && first < self.order.len() {
             match self.claim_from(first..self.order.len(), want - have).await {
                 Ok(others) => batches.extend(others),
                 Err(error) if batches.is_empty() => return Err(error),
@@ -126,7 +129,7 @@ impl Reliable {
                 }
             }
         }
-        self.drained = (jobs(&batches) < want).then(Instant::now);
+        self.drained = (jobs(&batches) < want && !self.is_full).then(Instant::now);
         Ok(batches)
     }
 
@@ -149,6 +152,7 @@ impl Reliable {
         let jobs = claimed.lists.iter().flat_map(|list| list.jobs.iter().map(Vec::as_slice));
         self.source.look_for_suspects((claimed.suspects, lookups), jobs).await?;
         self.unanswered = None;
+        self.is_full = claimed.is_full;
         for key in claimed.wrong_type {
             if !self.complained.contains(&key) {
                 tracing::error!(key, "this key is no list: no job of that queue can be fetched until it is removed");

@@ -196,10 +196,25 @@ async fn a_private_list_stays_where_it_is_if_its_queue_is_none() {
 #[tokio::test]
 async fn a_pop_reports_how_large_the_next_jobs_are() {
     let process = Process::start().await;
-    process.push("a", [vec![b'x'; 10], vec![b'x'; 900], vec![b'x'; 70_000]]).await;
+    process.push("a", [10, 900, 900, 70_000, 70_000, 70_000].map(|size| vec![b'x'; size])).await;
     let mut wire = process.store.blocking().await.unwrap();
-    let (popped, next) = wire.pop(1, &["queue:none", "queue:a"]).await.unwrap();
-    assert_eq!((popped.unwrap().1.len(), next), (1, Some(900)), "the next one");
+    for (count, at_least, at_most) in [(1, 900, 70_000), (2, 70_000, 90_000), (1, 70_000, 90_000)] {
+        let (popped, next) = wire.pop(count, &["queue:none", "queue:a"]).await.unwrap();
+        assert_eq!(popped.unwrap().1.len(), count);
+        assert!(next.is_some_and(|next| (at_least..at_most).contains(&next)), "{next:?}");
+    }
     let (popped, next) = wire.pop(5, &["queue:none", "queue:a"]).await.unwrap();
     assert_eq!((popped.unwrap().1.len(), next), (2, None));
+}
+
+#[tokio::test]
+async fn a_claim_that_is_full_takes_nothing_of_the_queues_behind() {
+    let process = Process::start().await;
+    process.push("first", (0..3).map(|_| vec![b'x'; 600_000])).await;
+    process.push("second", [b"small".to_vec()]).await;
+    for number in 1..=3 {
+        let expected = if number < 3 { vec![600_000] } else { vec![600_000, 5] };
+        let jobs = process.claim((number, false), 10, &["first", "second"]).await;
+        assert_eq!(jobs.iter().map(Vec::len).collect::<Vec<_>>(), expected, "claim {number}");
+    }
 }
