@@ -9,7 +9,7 @@ use tokio::sync::Semaphore;
 
 use crate::support::{Redis, Running, eventually};
 
-/// Jobs of class `Waits` fail once they may; those of class `Fails` at once.
+/// Jobs of class `Waits`, which fail once they may.
 struct Jobs {
     may_fail: Arc<Semaphore>,
     begun: Arc<Semaphore>,
@@ -30,8 +30,7 @@ impl Jobs {
                 failure()
             }
         };
-        let fails = async |_: Context, _: RawArgs| failure();
-        Server::builder().register_fn("Waits", waits).register_fn("Fails", fails).concurrency(5)
+        Server::builder().register_fn("Waits", waits).concurrency(5)
     }
 
     /// Until so many more of `Waits` run.
@@ -66,37 +65,41 @@ async fn start(redis: &Redis, jobs: &Jobs) -> Running {
     server
 }
 
-#[tokio::test]
-async fn a_job_that_fails_after_redis_lost_it_is_retried() {
-    let (mut redis, jobs) = (redis().await, Jobs::new());
-    let server = start(&redis, &jobs).await;
-    save(&redis).await;
-    push(&redis, &["Waits"; 3]).await;
+/// Three jobs run that the snapshot does not know, and Redis is down.
+async fn run_three_unsaved(redis: &mut Redis, jobs: &Jobs) -> Running {
+    let server = start(redis, jobs).await;
+    save(redis).await;
+    push(redis, &["Waits"; 3]).await;
     jobs.begun(3).await;
     redis.kill();
-    // One fails while Redis is down, the others afterwards.
-    jobs.may_fail.add_permits(1);
-    redis.revive().await;
-    jobs.may_fail.add_permits(2);
+    server
+}
+
+async fn all_are_retried(redis: &Redis, server: Running) {
     eventually("all are retried", async || redis.size("retry").await == 3).await;
     server.stop().await;
     assert_eq!((redis.size("queue:default").await, redis.private_jobs().await), (0, 0));
 }
 
 #[tokio::test]
+async fn a_job_that_fails_after_redis_lost_it_is_retried() {
+    let (mut redis, jobs) = (redis().await, Jobs::new());
+    let server = run_three_unsaved(&mut redis, &jobs).await;
+    // One fails while Redis is down, the others afterwards.
+    jobs.may_fail.add_permits(1);
+    redis.revive().await;
+    jobs.may_fail.add_permits(2);
+    all_are_retried(&redis, server).await;
+}
+
+#[tokio::test]
 async fn running_jobs_that_redis_lost_are_written_anew_so_that_another_process_can_recover_them() {
     let (mut redis, jobs) = (redis().await, Jobs::new());
-    let server = start(&redis, &jobs).await;
-    save(&redis).await;
-    push(&redis, &["Waits"; 3]).await;
-    jobs.begun(3).await;
-    redis.kill();
+    let server = run_three_unsaved(&mut redis, &jobs).await;
     redis.revive().await;
     eventually("they are in private lists", async || redis.private_jobs().await == 3).await;
     jobs.may_fail.add_permits(3);
-    eventually("all are retried", async || redis.size("retry").await == 3).await;
-    server.stop().await;
-    assert_eq!((redis.size("queue:default").await, redis.private_jobs().await), (0, 0));
+    all_are_retried(&redis, server).await;
 }
 
 #[tokio::test]

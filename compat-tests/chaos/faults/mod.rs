@@ -143,7 +143,7 @@ pub(crate) const FAULTS: &[Fault] = &[
         "Redis comes back with an old snapshot while jobs run that it knows nothing of, and a worker dies with some"
     )
     .redis(&["--appendonly", "no"]),
-    fault!(persistence::lagging_replica, "a replica takes over that has not heard of the jobs that run"),
+    fault!(persistence::lagging_replica, "a replica takes over that lacks the jobs that run"),
     fault!(server::busy_script, "a script holds Redis"),
     fault!(server::client_kill, "Redis ends every connection, again and again"),
     fault!(server::script_flush, "Redis forgets its scripts, again and again"),

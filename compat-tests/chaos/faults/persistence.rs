@@ -168,7 +168,7 @@ pub(crate) async fn old_snapshot(stage: &mut Stage) -> Result<(), Failure> {
     stage.stop_all().await
 }
 
-/// Another server takes over that has not heard of the last jobs.
+/// A replica becomes the primary before it has received the last jobs.
 pub(crate) async fn lagging_replica(stage: &mut Stage) -> Result<(), Failure> {
     let proxy = Proxy::start(stage.redis.port)?;
     stage.orders.url = proxy.url();
