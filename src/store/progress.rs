@@ -36,7 +36,7 @@ impl Progress {
         self.0.since + Duration::from_millis(self.0.last.load(Ordering::Relaxed))
     }
 
-    /// Awaits an answer until nothing has been heard of the peer for `patience`.
+    /// Awaits an answer until the peer has been silent for `patience`.
     ///
     /// # Errors
     ///
@@ -48,16 +48,16 @@ impl Progress {
     ) -> RedisResult<T> {
         let mut answer = std::pin::pin!(answer);
         let sent = Instant::now();
-        let mut heard = sent;
+        let mut last_sign = sent;
         loop {
-            if let Ok(answer) = tokio::time::timeout_at(heard + patience, &mut answer).await {
+            if let Ok(answer) = tokio::time::timeout_at(last_sign + patience, &mut answer).await {
                 return answer;
             }
             let last = self.last();
-            if last <= heard || sent.elapsed() >= LONGEST {
+            if last <= last_sign || sent.elapsed() >= LONGEST {
                 return Err(RedisError::from(std::io::Error::from(std::io::ErrorKind::TimedOut)));
             }
-            heard = last;
+            last_sign = last;
         }
     }
 }

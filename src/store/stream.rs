@@ -16,7 +16,7 @@ use tokio::task::JoinSet;
 use super::meter::Meter;
 use super::progress::Progress;
 
-/// Counts every byte that the system took, and notes when the peer was last heard of.
+/// Counts every byte that the system took, and notes when the peer last showed a sign.
 pub(super) struct Stream {
     socket: Socket,
     meter: Meter,
@@ -32,7 +32,7 @@ enum Socket {
 }
 
 impl Stream {
-    /// When the peer was last heard of.
+    /// When the peer last showed a sign.
     pub(super) fn progress(&self) -> Progress {
         self.progress.clone()
     }
