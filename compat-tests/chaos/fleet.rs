@@ -38,6 +38,7 @@ pub(crate) struct Worker {
     pub(crate) concurrency: usize,
     child: Child,
     log: PathBuf,
+    logs_elsewhere: bool,
 }
 
 /// What a worker is started with.
@@ -93,7 +94,7 @@ impl Worker {
             .stderr(out.try_clone()?)
             .stdout(out)
             .spawn()?;
-        Ok(Self { life, concurrency: orders.concurrency, child, log })
+        Ok(Self { life, concurrency: orders.concurrency, child, log, logs_elsewhere: orders.log.is_some() })
     }
 
     pub(crate) fn pid(&self) -> u32 {
@@ -122,6 +123,19 @@ impl Worker {
 
     pub(crate) fn signal(&self, name: &str) -> Result<(), Error> {
         signal(self.pid(), name)
+    }
+
+    /// Waits until a TERM stops it in good order; false if it ended. A process that was just started dies of a signal until it logs, and
+    /// one that logs elsewhere was started long before.
+    pub(crate) async fn handles_signals(&mut self) -> bool {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        while self.exited().is_none() {
+            if self.logs_elsewhere || !self.said().is_empty() || Instant::now() > deadline {
+                return true;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        false
     }
 
     pub(crate) fn exited(&mut self) -> Option<ExitStatus> {

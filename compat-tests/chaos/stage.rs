@@ -158,7 +158,7 @@ impl Stage {
     /// TERM to all, and a complaint about whoever does not end well in time.
     pub(crate) async fn stop_all(&mut self) -> Result<(), Failure> {
         for worker in &mut self.workers {
-            if worker.exited().is_none() {
+            if worker.handles_signals().await {
                 worker.signal("TERM")?;
             }
         }
