@@ -75,7 +75,7 @@ const LIMITS: DeadLimits = DeadLimits { age: 1_000.0, keep: 100 };
 const LIST: &str = "ferrokiq:batch:me|1|q";
 
 fn leaving(number: u64) -> Leaving<'static> {
-    Leaving { number, epoch: 0, list: Some(LIST), raw: b"{}", bytes: b"{\"retry_count\":0}", delay: 20.0 }
+    Leaving { number, list: Some(LIST), raw: b"{}", bytes: b"{\"retry_count\":0}", delay: 20.0 }
 }
 
 fn moved(moved: Vec<Moved>) -> &'static str {
@@ -343,7 +343,7 @@ const EXCHANGES: &[Exchange] = &[
     Exchange {
         name: "settlement",
         before: &["LPUSH ferrokiq:batch:me|1|q {} {}", "HSET ferrokiq:settlements:me epoch 0"],
-        run: run!(store => store.settle(&Registration::of("me"), To::Retry, &[leaving(1)]).await?, moved),
+        run: run!(store => store.settle(&Registration::of("me"), To::Retry, 0, &[leaving(1)]).await?, moved),
         state: &["LLEN ferrokiq:batch:me|1|q", "ZCARD retry"],
         table: "
             moved 1 1 | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE   | answer lost

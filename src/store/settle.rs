@@ -22,17 +22,21 @@ pub(crate) enum To<'a> {
 pub(crate) struct Leaving<'a> {
     /// Names this settlement: repeated with the same number it is done once.
     pub(crate) number: u64,
-    /// The [epoch](Registration::epoch) it was claimed in.
-    pub(crate) epoch: u64,
     /// Its private list; `None` if it is in none.
     pub(crate) list: Option<&'a str>,
     /// Its bytes there.
     pub(crate) raw: &'a [u8],
     /// Its bytes in the place it goes to.
     pub(crate) bytes: &'a [u8],
-    /// Seconds from now, by the clock of Redis, until it is due in a sorted set.
+    /// Seconds from now, by the clock of Redis, until it is due in a sorted set; [`LATEST`] at most.
     pub(crate) delay: f64,
 }
+
+/// Jobs of one [`settle`](Store::settle) at most: it bounds how long the script holds up Redis, and Lua passes on some thousands of values.
+pub(crate) const TOGETHER: usize = 1_000;
+
+/// A century in seconds. Redis keeps microseconds of scores to the year 2255.
+const LATEST: f64 = 100.0 * 365.25 * 86_400.0;
 
 impl To<'_> {
     fn how(self) -> &'static str {
@@ -46,12 +50,19 @@ impl To<'_> {
 }
 
 impl Store {
-    /// Moves jobs of one process to where they go, and returns the outcome of each. Safe to repeat after silence, with the same numbers.
+    /// Moves jobs of one process, up to [`TOGETHER`], to where they go, and returns the outcome of each. All were claimed in one
+    /// [epoch](Registration::epoch). Safe to repeat after silence, with the same numbers.
     ///
     /// # Errors
     ///
     /// If Redis refuses one of the moves. Those before it may be done: repeat all.
-    pub(crate) async fn settle(&self, of: &Registration, to: To<'_>, jobs: &[Leaving<'_>]) -> Result<Vec<Moved>> {
+    pub(crate) async fn settle(
+        &self,
+        of: &Registration,
+        to: To<'_>,
+        epoch: u64,
+        jobs: &[Leaving<'_>],
+    ) -> Result<Vec<Moved>> {
         let (key, queue) = match to {
             To::Retry => (keys::RETRY.to_owned(), ""),
             To::Dead(_) => (keys::DEAD.to_owned(), ""),
@@ -64,10 +75,14 @@ impl Store {
         let mut settle = scripts::SETTLE.key(key);
         settle.key(of.settlements()).key(keys::QUEUES);
         let answered = of.take_answered();
-        settle.arg(to.how()).arg(queue).arg(age).arg(rank).arg(answered.len()).arg(&answered);
-        for Leaving { number, epoch, list, raw, bytes, delay } in jobs {
+        settle.arg(to.how()).arg(queue).arg(age).arg(rank).arg(epoch).arg(answered.len()).arg(&answered);
+        for job in jobs {
+            settle.arg(job.number);
+        }
+        for Leaving { list, raw, bytes, delay, .. } in jobs {
             settle.key(list.unwrap_or(of.settlements()));
-            settle.arg(*number).arg(*epoch).arg(*raw).arg(*bytes).arg(format!("{delay:.6}"));
+            let changed: &[u8] = if raw == bytes { b"" } else { bytes };
+            settle.arg(*raw).arg(changed).arg(delay.clamp(0.0, LATEST).to_string());
         }
         let moved: Result<Vec<i8>> = self.link.eval(to.how(), &settle).await;
         match moved {
@@ -91,8 +106,8 @@ impl Store {
         bytes: &[u8],
         limits: DeadLimits,
     ) -> Result<Moved> {
-        let job = Leaving { number: 0, epoch: FOREIGN, list: Some(list), raw, bytes, delay: 0.0 };
-        let moved = self.settle(&Registration::of(identity), To::Dead(limits), &[job]).await?;
+        let job = Leaving { number: 0, list: Some(list), raw, bytes, delay: 0.0 };
+        let moved = self.settle(&Registration::of(identity), To::Dead(limits), FOREIGN, &[job]).await?;
         Ok(moved.first().copied().unwrap_or(Moved::NotOurs))
     }
 }
@@ -135,9 +150,8 @@ mod tests {
 
         /// The job `{}`, in the first epoch.
         async fn settle(&self, number: u64, to: To<'_>) -> Moved {
-            let job =
-                Leaving { number, epoch: 0, list: Some(LIST), raw: b"{}", bytes: b"{\"retry_count\":0}", delay: 20.0 };
-            self.store.settle(&self.registration, to, &[job]).await.unwrap()[0]
+            let job = Leaving { number, list: Some(LIST), raw: b"{}", bytes: b"{\"retry_count\":0}", delay: 20.0 };
+            self.store.settle(&self.registration, to, 0, &[job]).await.unwrap()[0]
         }
     }
 
@@ -232,17 +246,48 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn equal_jobs_that_are_settled_together_share_an_entry_at_the_later_time() {
+        let process = process().await;
+        process.call::<()>(&format!("LPUSH {LIST} {{}} {{}} {{}}")).await;
+        let job = |number, delay| Leaving { number, list: Some(LIST), raw: b"{}", bytes: b"{}", delay };
+        let jobs = [job(1, 20.0), job(2, 90.0), job(3, 50.0)];
+        let moved = process.store.settle(&process.registration, To::Retry, 0, &jobs).await.unwrap();
+        assert_eq!(moved, [Moved::Yes, Moved::Yes, Moved::Yes]);
+        let (now, _): (u64, u64) = process.call("TIME").await;
+        let entries: Vec<(String, f64)> = process.call("ZRANGE retry 0 -1 WITHSCORES").await;
+        assert_eq!(entries.len(), 1);
+        assert!((45.0..=51.0).contains(&(entries[0].1 - now as f64)), "the last one decides: {entries:?}");
+    }
+
+    #[tokio::test]
+    async fn a_delay_has_a_limit() {
+        let process = process().await;
+        for (number, delay) in [(1, f64::MAX), (2, f64::INFINITY), (3, -1e300)] {
+            let bytes = number.to_string().into_bytes();
+            let job = Leaving { number, list: None, raw: &bytes, bytes: &bytes, delay };
+            let moved = process.store.settle(&process.registration, To::Retry, 0, &[job]).await.unwrap();
+            assert_eq!(moved, [Moved::Yes], "{delay}");
+        }
+    }
+
+    #[tokio::test]
     async fn scores_go_by_the_clock_of_redis_and_are_never_shared() {
         let process = process().await;
         for to in [To::Retry, DEAD] {
             let jobs: Vec<Vec<u8>> = (0..300).map(|number: u32| number.to_string().into_bytes()).collect();
+            // Delays that are equal, and delays that are some microseconds apart.
+            let delays = [20.0, 20.000_001, 20.000_003, 19.999_999, 19.5];
             let leaving: Vec<Leaving<'_>> = jobs
                 .iter()
                 .zip(100..)
-                .map(|(bytes, number)| Leaving { number, epoch: 0, list: None, raw: bytes, bytes, delay: 20.0 })
+                .zip(delays.into_iter().cycle())
+                .map(|((bytes, number), delay)| Leaving { number, list: None, raw: bytes, bytes, delay })
                 .collect();
-            let moved = process.store.settle(&process.registration, to, &leaving).await.unwrap();
-            assert!(moved.iter().all(|moved| *moved == Moved::Yes), "{moved:?}");
+            let (first, second) = leaving.split_at(100);
+            for part in [first, second] {
+                let moved = process.store.settle(&process.registration, to, 0, part).await.unwrap();
+                assert!(moved.iter().all(|moved| *moved == Moved::Yes), "{moved:?}");
+            }
         }
         let (now, _): (u64, u64) = process.call("TIME").await;
         for (set, jobs) in [("retry", 300), ("dead", 99)] {

@@ -242,7 +242,6 @@ impl UnitOfWork {
     pub(super) fn leaving<'a>(&'a self, bytes: &'a [u8], delay: f64) -> Leaving<'a> {
         Leaving {
             number: self.settlement(),
-            epoch: self.batch.epoch,
             list: self.lies_in_redis().then_some(self.batch.list.as_str()),
             raw: self.bytes(),
             bytes,

@@ -8,7 +8,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::server::supervisor::{Part, Supervisor};
 use crate::store::claims::Moved;
 use crate::store::registration::Registration;
-use crate::store::settle::{Leaving, To};
+use crate::store::settle::{self, Leaving, To};
 use crate::store::{Store, is_wrong_type};
 
 /// Moves failed jobs into the retry set: those that fail at the same time, together.
@@ -43,7 +43,7 @@ struct Waiting {
 /// Scripts on their way at most.
 const AT_ONCE: usize = 2;
 /// Jobs of one script, unless more wait than `AT_ONCE` of that size have room for.
-const TOGETHER: usize = 16;
+const FEW: usize = 16;
 /// Bytes of payloads one script may have; one job it takes in any case.
 const BYTES: usize = 256 * 1_024;
 
@@ -126,10 +126,11 @@ impl Shared {
     /// Who goes together next.
     fn next(&self) -> Option<Vec<Waiting>> {
         let mut state = self.state();
-        let (most, mut bytes) = (TOGETHER.max(state.waiting.len() / AT_ONCE), 0);
+        let (most, mut bytes) = (FEW.max(state.waiting.len() / AT_ONCE).min(settle::TOGETHER), 0);
+        let epoch = state.waiting.front().map(Waiting::epoch);
         let fits = |job: &&Waiting| {
             bytes += job.unit.bytes().len() + job.bytes.len();
-            bytes <= BYTES
+            bytes <= BYTES && Some(job.epoch()) == epoch
         };
         let jobs = state.waiting.iter().take(most).take_while(fits).count().max(1).min(state.waiting.len());
         state.under_way -= usize::from(jobs == 0);
@@ -137,12 +138,16 @@ impl Shared {
     }
 
     async fn send(&self, jobs: &[Waiting]) -> Result<Vec<Moved>> {
-        let jobs: Vec<_> = jobs.iter().map(Waiting::leaving).collect();
-        self.store.settle(&self.registration, To::Retry, &jobs).await
+        let leaving: Vec<_> = jobs.iter().map(Waiting::leaving).collect();
+        self.store.settle(&self.registration, To::Retry, jobs[0].epoch(), &leaving).await
     }
 }
 
 impl Waiting {
+    fn epoch(&self) -> u64 {
+        self.unit.batch().epoch()
+    }
+
     fn leaving(&self) -> Leaving<'_> {
         self.unit.leaving(&self.bytes, self.delay)
     }

@@ -10,7 +10,7 @@ use crate::store::Store;
 use crate::store::claims::Moved;
 use crate::store::registration::Registration;
 use crate::store::sets::DeadLimits;
-use crate::store::settle::To;
+use crate::store::settle::{TOGETHER, To};
 
 /// Writes the outcome of jobs to Redis: done, to be retried, dead, or put back.
 ///
@@ -118,7 +118,8 @@ impl Settler {
             Destination::Dead { bytes, limits } => (To::Dead(limits), bytes),
             Destination::Queue { bytes, queue } => (To::Last(queue), bytes),
         };
-        let moved = self.store.settle(&self.registration, to, &[unit.leaving(bytes, 0.0)]).await?;
+        let moved =
+            self.store.settle(&self.registration, to, unit.batch().epoch(), &[unit.leaving(bytes, 0.0)]).await?;
         Ok(moved.first().copied().unwrap_or(Moved::Unknown))
     }
 
@@ -130,9 +131,10 @@ impl Settler {
         let mut failure = None;
         // Jobs of one list go back together; the last list first, so that the first job ends up next.
         let lists = units.chunk_by(|one, other| Arc::ptr_eq(one.batch(), other.batch())).collect::<Vec<_>>();
-        for of_list in lists.into_iter().rev() {
+        for of_list in lists.into_iter().rev().flat_map(|units| units.rchunks(TOGETHER)) {
             let jobs: Vec<_> = of_list.iter().rev().map(|unit| unit.leaving(unit.bytes(), 0.0)).collect();
-            match self.store.settle(&self.registration, To::First(of_list[0].queue()), &jobs).await {
+            let to = To::First(of_list[0].queue());
+            match self.store.settle(&self.registration, to, of_list[0].batch().epoch(), &jobs).await {
                 Ok(answers) => {
                     for (unit, answer) in of_list.iter().rev().zip(answers) {
                         if answer == Moved::Unknown {
