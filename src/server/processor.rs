@@ -223,13 +223,13 @@ impl Processor {
             Verdict::Bury { .. } | Verdict::Choke { .. } => counters.dead.add(1),
             Verdict::Discard { .. } => counters.discarded.add(1),
         }
-        self.settle(unit, verdict, error, bench.now).await;
+        self.settle(unit, verdict, error).await;
     }
 
-    async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: &JobError, now: EpochSecs) {
+    async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: &JobError) {
         match verdict {
-            Verdict::Retry { payload, at } => {
-                let (bytes, delay) = (payload.as_str(), at.0 - now.0);
+            Verdict::Retry { payload, delay } => {
+                let bytes = payload.as_str();
                 self.core.insist(unit, &Destination::Retry { bytes: bytes.as_bytes(), delay }).await;
             }
             Verdict::Bury { payload } => {

@@ -11,8 +11,8 @@ use crate::time::{EpochSecs, StampForm};
 /// What is done with the bytes of a failed job.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
-    /// They go to the retry set, due at this score.
-    Retry { payload: Payload, at: EpochSecs },
+    /// They go to the retry set, due after whole seconds.
+    Retry { payload: Payload, delay: f64 },
     /// They go to the dead set.
     Bury { payload: Payload },
     /// They are stored nowhere: `retry: false`, `dead: false`, or a hook said so. Death handlers see this payload.
@@ -123,10 +123,8 @@ pub(crate) fn judge(
         RetryIn::After(delay) if delay >= Duration::from_secs(1) => delay.as_secs() as f64,
         RetryIn::After(_) | RetryIn::Default => default_delay(counted),
     };
-    // Ruby draws whole seconds. Fractions spread a storm of failures further, so that hardly two entries share a score:
-    // the Web UI addresses them by it.
-    let jitter = rng.random_range(0.0..f64::from(10 * (counted + 1)));
-    Verdict::Retry { payload, at: EpochSecs(bench.now.0 + (delay + jitter).min(MAX_DELAY)) }
+    let jitter = rng.random_range(0..10 * (counted + 1));
+    Verdict::Retry { payload, delay: (delay + f64::from(jitter)).min(MAX_DELAY) }
 }
 
 /// `count ** 4 + 15` seconds: 25 retries take about 20 days.

@@ -40,8 +40,8 @@ pub fn after_failure<J: Job>(job: &J, payload: Payload, error: &JobError) -> Aft
     let now = crate::time::EpochSecs::now();
     let bench = Bench { queue: &queue, max_retries: 25, now, stamps: crate::time::StampForm::default() };
     match judge(payload.clone(), error, Some(&HooksOf(job)), &bench, &mut rand::rng()) {
-        Verdict::Retry { payload, at } => {
-            AfterFailure::Retry(payload, Duration::try_from_secs_f64(at.0 - now.0).unwrap_or_default())
+        Verdict::Retry { payload, delay } => {
+            AfterFailure::Retry(payload, Duration::try_from_secs_f64(delay).unwrap_or_default())
         }
         Verdict::Bury { payload } => AfterFailure::Dead(payload),
         Verdict::Discard { payload } => AfterFailure::Discarded(payload),

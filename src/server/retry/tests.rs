@@ -1,5 +1,6 @@
 use rand::SeedableRng;
 use rand::rngs::StdRng;
+use std::collections::HashSet;
 
 use super::*;
 use crate::payload::unpack_backtrace;
@@ -35,7 +36,7 @@ fn judge_with(raw: &str, class: Option<&Class>) -> Verdict {
 
 fn retried(raw: &str) -> (String, f64) {
     match judge_with(raw, Some(&PLAIN)) {
-        Verdict::Retry { payload, at } => (payload.into_string(), at.0 - NOW.0),
+        Verdict::Retry { payload, delay } => (payload.into_string(), delay),
         other => panic!("{other:?}"),
     }
 }
@@ -134,8 +135,10 @@ fn keeps_whole_what_ruby_would_choke_on() {
 fn asks_the_hooks() {
     let raw = r#"{"class":"A","args":[],"retry":true}"#;
     let with = |retry_in| judge_with(raw, Some(&Class { retry_in, ..PLAIN }));
-    let Verdict::Retry { at, .. } = with(RetryIn::After(Duration::from_secs(100))) else { panic!("should be retried") };
-    assert!((100.0..110.0).contains(&(at.0 - NOW.0)));
+    let Verdict::Retry { delay, .. } = with(RetryIn::After(Duration::from_secs(100))) else {
+        panic!("should be retried")
+    };
+    assert!((100.0..110.0).contains(&delay));
     assert!(matches!(with(RetryIn::After(Duration::ZERO)), Verdict::Retry { .. }));
     assert!(matches!(with(RetryIn::Kill), Verdict::Bury { .. }));
     let Verdict::Discard { payload } = with(RetryIn::Discard) else { panic!("should be discarded") };
@@ -169,19 +172,18 @@ fn packs_as_many_frames_as_asked() {
 }
 
 #[test]
-fn never_gives_two_entries_one_score() {
+fn waits_whole_seconds_as_sidekiq() {
     let bench = Bench { queue: "q", max_retries: 25, now: NOW, stamps: StampForm::Millis };
     let (error, mut rng) = (JobError::new("E", "m"), StdRng::seed_from_u64(3));
-    let mut scores: Vec<String> = (0..1_000)
+    let delays: HashSet<u64> = (0..1_000)
         .map(|_| {
-            let payload = Payload::parse(r#"{"class":"A","args":[],"retry":true}"#).unwrap();
+            let payload = Payload::parse(r#"{"class":"A","args":[],"retry":true,"retry_count":1}"#).unwrap();
             match judge(payload, &error, Some(&PLAIN), &bench, &mut rng) {
-                Verdict::Retry { at, .. } => at.to_string(),
+                Verdict::Retry { delay, .. } => delay.to_bits(),
                 other => panic!("{other:?}"),
             }
         })
         .collect();
-    scores.sort_unstable();
-    scores.dedup();
-    assert!(scores.len() >= 999, "{} scores of 1000 are distinct, seed 3", scores.len());
+    let expected = (0..30).map(|jitter| f64::from(31 + jitter).to_bits()).collect();
+    assert_eq!(delays, expected);
 }
