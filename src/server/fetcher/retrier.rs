@@ -8,13 +8,13 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::server::supervisor::{Part, Supervisor};
 use crate::store::claims::Moved;
 use crate::store::registration::Registration;
-use crate::store::settle::{self, Leaving, To};
+use crate::store::settle::{Leaving, TOGETHER, To};
 use crate::store::{Store, is_wrong_type};
 
 /// Moves failed jobs into the retry set: those that fail at the same time, together.
 ///
-/// Each waits for its answer. One script for many costs Redis and this process half of what one for each does; several on their way let both
-/// work at the same time.
+/// Each waits for its answer. One script is under way at a time: the next one takes all that fail meanwhile. Two at a time have half as many
+/// jobs each, and cost Redis a sixth more.
 #[derive(Clone, Debug)]
 pub(super) struct Retrier(Arc<Shared>, Supervisor);
 
@@ -28,8 +28,8 @@ struct Shared {
 #[derive(Debug, Default)]
 struct State {
     waiting: VecDeque<Waiting>,
-    /// Scripts on their way, each with a task that sends the next one afterwards.
-    under_way: usize,
+    /// A task sends what waits until nothing does.
+    is_sending: bool,
 }
 
 #[derive(Debug)]
@@ -40,10 +40,6 @@ struct Waiting {
     answer: oneshot::Sender<Result<Moved>>,
 }
 
-/// Scripts on their way at most.
-const AT_ONCE: usize = 2;
-/// Jobs of one script, unless more wait than `AT_ONCE` of that size have room for.
-const FEW: usize = 16;
 /// Bytes of payloads one script may have; one job it takes in any case.
 const BYTES: usize = 256 * 1_024;
 
@@ -102,9 +98,7 @@ impl Shared {
     fn line_up(&self, waiting: Waiting) -> bool {
         let mut state = self.state();
         state.waiting.push_back(waiting);
-        let needed = state.under_way < AT_ONCE;
-        state.under_way += usize::from(needed);
-        needed
+        !std::mem::replace(&mut state.is_sending, true)
     }
 
     /// Until nobody waits.
@@ -126,14 +120,14 @@ impl Shared {
     /// Who goes together next.
     fn next(&self) -> Option<Vec<Waiting>> {
         let mut state = self.state();
-        let (most, mut bytes) = (FEW.max(state.waiting.len() / AT_ONCE).min(settle::TOGETHER), 0);
+        let mut bytes = 0;
         let epoch = state.waiting.front().map(Waiting::epoch);
         let fits = |job: &&Waiting| {
             bytes += job.unit.bytes().len() + job.bytes.len();
             bytes <= BYTES && Some(job.epoch()) == epoch
         };
-        let jobs = state.waiting.iter().take(most).take_while(fits).count().max(1).min(state.waiting.len());
-        state.under_way -= usize::from(jobs == 0);
+        let jobs = state.waiting.iter().take(TOGETHER).take_while(fits).count().max(1).min(state.waiting.len());
+        state.is_sending = jobs > 0;
         (jobs > 0).then(|| state.waiting.drain(..jobs).collect())
     }
 
