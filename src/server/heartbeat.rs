@@ -232,14 +232,20 @@ impl Beater {
     }
 
     async fn beat(&mut self) -> Result<()> {
-        if let Some(signal) = self.store.take_signal(&self.core.identity).await? {
-            self.obey(&signal);
-        }
-        let counted = self.core.counters.flush(&self.store).await;
-        self.allow_partial(counted)?;
         let work = self.core.work.as_json();
         self.show_procline(work.len());
-        self.store.write_work(&self.core.identity, &work, self.core.dialect.shows_work_to_6()).await?;
+        // Together: they share a round trip.
+        let (signal, written, paused) = tokio::join!(
+            self.store.take_signal(&self.core.identity),
+            self.store.write_work(&self.core.identity, &work, self.core.dialect.shows_work_to_6()),
+            self.store.paused_queues(),
+        );
+        if let Some(signal) = signal? {
+            self.obey(&signal);
+        }
+        written?;
+        let counted = self.core.counters.flush(&self.store).await;
+        self.allow_partial(counted)?;
         let rtt = self.store.ping().await?;
         self.core.telemetry.redis_rtt.set(rtt.as_secs_f64());
         self.judge(rtt);
@@ -269,7 +275,7 @@ impl Beater {
         if self.beats.is_multiple_of(BEATS_TO_EVICTION) {
             self.core.judge_eviction(&self.store).await;
         }
-        self.core.paused.set(self.store.paused_queues().await?);
+        self.core.paused.set(paused?);
         Ok(())
     }
 

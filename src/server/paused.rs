@@ -3,6 +3,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use tokio::sync::Notify;
+
 /// Queues nothing is fetched from now. Cheap to clone.
 ///
 /// Those that are paused: Sidekiq Pro pauses a queue by naming it in the set `paused`; it is read on every beat. And those that are left
@@ -15,6 +17,8 @@ struct Shared {
     /// Whether there is any: nearly never, so the rest is nearly never looked at.
     any: AtomicBool,
     queues: Mutex<Queues>,
+    /// A queue was paused.
+    changed: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +53,19 @@ impl Paused {
         }
         queues.paused = names;
         self.note(&queues);
+        drop(queues);
+        self.0.changed.notify_waiters();
+    }
+
+    /// Waits until one of these queues is paused; for ever if there are none.
+    pub(crate) async fn paused(&self, names: &[Arc<str>]) {
+        loop {
+            let changed = self.0.changed.notified();
+            if names.iter().any(|name| self.queues().paused.contains(&**name)) {
+                return;
+            }
+            changed.await;
+        }
     }
 
     pub(crate) fn contains(&self, name: &str) -> bool {

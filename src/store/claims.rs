@@ -10,8 +10,10 @@ use super::wire::{Request, Wire};
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
-/// How long Redis may hold a blocking command.
-const BLOCK: Duration = Duration::from_secs(3);
+/// How long Redis may hold a blocking command that cannot be [ended](Store::unblock).
+pub(crate) const BLOCK: Duration = Duration::from_secs(3);
+/// How long an answer may take on top of that.
+const ANSWER: Duration = Duration::from_secs(3);
 
 /// What came out of one claim.
 #[derive(Debug, Default)]
@@ -205,10 +207,13 @@ impl Store {
 
     /// A connection for [`BlockingWire`]'s commands.
     pub(crate) async fn blocking(&self) -> Result<BlockingWire> {
-        let mut wire = self.link.dedicated(BLOCK + Duration::from_secs(3)).await?;
-        // Where it may not be asked for, nothing is unblocked: commands end by themselves a little later.
-        let id = wire.query("ask for the connection's id", cmd("CLIENT").arg("ID")).await.ok();
-        Ok(BlockingWire { wire, id, window: self.window.clone() })
+        let mut wire = self.link.dedicated(BLOCK + ANSWER).await?;
+        let id: Option<u64> = wire.query("ask for the connection's id", cmd("CLIENT").arg("ID")).await.ok();
+        // Unblocks nothing yet, and shows whether the user may: otherwise commands end by themselves a little later.
+        let unblock = cmd("CLIENT").arg("UNBLOCK").arg(id).take();
+        let may_unblock =
+            id.is_some() && wire.query::<bool>("ask whether commands may be ended", &unblock).await.is_ok();
+        Ok(BlockingWire { wire, id: id.filter(|_| may_unblock), window: self.window.clone() })
     }
 
     /// Has Redis end the command a connection waits for, as if its time were over.
@@ -247,7 +252,7 @@ pub(crate) struct BlockingWire {
 pub(crate) struct ConnectionId(u64);
 
 impl BlockingWire {
-    /// What [`Store::unblock`] needs; `None` where Redis does not tell.
+    /// What [`Store::unblock`] needs; `None` where the user may not end commands.
     pub(crate) fn id(&self) -> Option<ConnectionId> {
         self.id.map(ConnectionId)
     }
@@ -257,19 +262,20 @@ impl BlockingWire {
         self.wire.query("index a private list", cmd("SADD").arg(&private.index).arg(list)).await
     }
 
-    /// Waits for a job of `queue` and moves it into `list`, which must be on the index. Adds `list` and the `next` one to the index before:
-    /// without an error `next` is on it. Returns, too, whether there are
-    /// suspects.
+    /// Waits for a job of `queue`, for `block` at most, and moves it into `list`, which must be on the index. Adds `list` and the `next` one to
+    /// the index before: without an error `next` is on it. Returns, too, whether there are suspects.
     pub(crate) async fn move_one(
         &mut self,
         private: &Private,
         queue_key: &str,
         list: &str,
         next: &str,
+        block: Duration,
     ) -> Result<(Option<Vec<u8>>, bool)> {
+        self.wire.set_patience(block + ANSWER);
         let mut pipeline = Pipeline::with_capacity(3);
         pipeline.cmd("SADD").arg(&private.index).arg(list).arg(next).ignore();
-        pipeline.cmd("BLMOVE").arg(queue_key).arg(list).arg("RIGHT").arg("LEFT").arg(BLOCK.as_secs());
+        pipeline.cmd("BLMOVE").arg(queue_key).arg(list).arg("RIGHT").arg("LEFT").arg(block.as_secs_f64());
         pipeline.cmd("EXISTS").arg(keys::SUSPECTS);
         self.wire.pipe("wait for a job", &pipeline).await
     }

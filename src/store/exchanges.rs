@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::beat::Beat;
-use super::claims::{Acknowledgement, Moved, Private};
+use super::claims::{Acknowledgement, BLOCK, Moved, Private};
 use super::iteration::Iteration;
 use super::metrics::{ClassMetrics, MetricsForm};
 use super::pages::Returning;
@@ -287,7 +287,7 @@ const EXCHANGES: &[Exchange] = &[
         run: run!(store => {
             let (mut wire, private) = (store.blocking().await?, Private::of("me"));
             wire.index(&private, LIST).await?;
-            wire.move_one(&private, "queue:q", LIST, "ferrokiq:batch:me|2|q").await?
+            wire.move_one(&private, "queue:q", LIST, "ferrokiq:batch:me|2|q", BLOCK).await?
         }, |(job, _): (Option<Vec<u8>>, bool)| if job.is_some() { "one" } else { "none" }),
         state: &["LLEN queue:q", "LLEN ferrokiq:batch:me|1|q", "SISMEMBER ferrokiq:batches:me ferrokiq:batch:me|1|q"],
         table: "

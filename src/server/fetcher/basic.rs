@@ -39,7 +39,7 @@ impl Basic {
         };
         let id = wire.id();
         let want = want.min(CLAIM_BYTES / self.size).max(1);
-        match self.source.until_quiet(id, wire.pop(want, &keys)).await {
+        match self.source.until_quiet(id, &[], wire.pop(want, &keys)).await {
             Ok((None, _)) => {
                 self.size = UNKNOWN;
                 Ok(Vec::new())

@@ -105,12 +105,18 @@ impl Source {
         }
     }
 
-    /// Awaits a blocking command to its end, and has Redis end it once the server is quieted: a stop need not wait for it.
-    async fn until_quiet<T>(&self, id: Option<ConnectionId>, command: impl Future<Output = T>) -> T {
+    /// Awaits a blocking command to its end, and has Redis end it once the server is quieted or one of these queues is paused.
+    async fn until_quiet<T>(
+        &self,
+        id: Option<ConnectionId>,
+        queues: &[Arc<str>],
+        command: impl Future<Output = T>,
+    ) -> T {
         let mut command = pin!(command);
         tokio::select! {
             answer = &mut command => return answer,
             () = self.handle.quieted() => {}
+            () = self.paused.paused(queues) => {}
         }
         let Some(id) = id else { return command.await };
         loop {

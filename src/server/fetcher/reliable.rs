@@ -11,7 +11,7 @@ use super::watcher::Watcher;
 use super::{Batch, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::supervisor::Part;
-use crate::store::claims::BlockingWire;
+use crate::store::claims::{BLOCK, BlockingWire};
 use crate::store::{backoff, is_refusal, queue_key};
 
 /// Jobs move into private lists of this process and leave them only when they are done, retried, dead or requeued.
@@ -45,6 +45,9 @@ pub(crate) struct Reliable {
 
 /// Waiters, each with a connection, a capsule has at most.
 const MAX_WAITERS: usize = 8;
+/// How long Redis holds the command of a waiter at most: a queue without jobs costs it less, and a connection that died without a word is
+/// noticed that much later.
+const LONG_BLOCK: Duration = Duration::from_secs(12);
 /// Queues a claim asks first; the others only if those have too little. Each costs Redis and this process a little, whatever it holds.
 const ASKED_FIRST: usize = 16;
 /// How long a claim may rely on what the watcher knows: after a busy while the reports may still lie unread.
@@ -188,6 +191,7 @@ impl Reliable {
                     list: None,
                     next: None,
                     unsure: false,
+                    block: BLOCK,
                 };
                 self.source.supervisor.spawn_in(&mut self.waiters, waiter);
             }
@@ -234,6 +238,8 @@ struct Waiter {
     next: Option<Expected>,
     /// Whether the last command failed: it may have moved a job into `list` all the same.
     unsure: bool,
+    /// How long Redis may hold the next command. It doubles with each one that ends without a job, where commands can be ended.
+    block: Duration,
 }
 
 impl Part for Waiter {
@@ -304,7 +310,7 @@ impl Waiter {
     }
 
     async fn wait(&mut self, wire: &mut Option<BlockingWire>) -> Result<()> {
-        let Source { store, private, numbers, registration, holdings, .. } = &self.source;
+        let Source { store, private, numbers, registration, holdings, liveness, .. } = &self.source;
         let epoch = registration.epoch();
         let wire = match wire {
             Some(wire) => wire,
@@ -334,10 +340,16 @@ impl Waiter {
         };
         let next = self.next.get_or_insert_with(new_list);
         let (id, lookups) = (wire.id(), self.source.isolation.lookups());
-        let (job, suspects) =
-            self.source.until_quiet(id, wire.move_one(private, &self.key, list.name(), next.name())).await?;
+        let block = std::mem::replace(&mut self.block, BLOCK);
+        let waiting = wire.move_one(private, &self.key, list.name(), next.name(), block);
+        let (job, suspects) = self.source.until_quiet(id, std::slice::from_ref(&self.queue), waiting).await?;
         match job {
             Some(job) => self.deliver(epoch, vec![job], (suspects, lookups)).await,
+            None if id.is_some() => {
+                // It must end before others may take this process for dead.
+                self.block = (block * 2).min(LONG_BLOCK).min(liveness.span() / 2).max(BLOCK);
+                Ok(())
+            }
             None => Ok(()),
         }
     }
