@@ -8,16 +8,20 @@
 mod backtrace;
 mod distinct;
 mod encode;
+#[cfg(feature = "server")]
+mod fetched;
 mod finite;
 mod index;
 mod jid;
 mod mold;
+mod raw;
 mod retry;
 mod scan;
 mod text;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::ops::Range;
 
 use serde::Serialize;
 
@@ -27,9 +31,12 @@ use crate::time::{EpochSecs, StampForm};
 pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
 pub(crate) use distinct::last_wins;
 pub(crate) use encode::to_json;
+#[cfg(feature = "server")]
+pub(crate) use fetched::{Edits, Fetched, LARGE};
 use index::{Entry, Key, STRING_KEYS, index};
 pub use jid::Jid;
 pub(crate) use mold::Mold;
+use raw::Raw;
 pub use retry::Retry;
 #[cfg(feature = "server")]
 pub(crate) use text::{error_message, is_routable_queue};
@@ -53,13 +60,20 @@ pub(crate) use text::{error_message, is_routable_queue};
 /// # Ok::<(), ferrokiq::Error>(())
 /// ```
 pub struct Payload {
-    raw: String,
+    raw: Raw,
     /// In the order of the text; of keys that stand twice only the last counts, as in Ruby.
     entries: Vec<Entry>,
     /// Whether `entries` says something that `raw` does not.
     edited: bool,
     /// Values of the string keys below whose text holds escapes; nearly always empty.
     unescaped: Vec<(&'static str, Box<str>)>,
+}
+
+/// A piece of the text of a payload.
+enum Piece<'a> {
+    /// A range of the text it was read from.
+    Kept(Range<usize>),
+    New(&'a str),
 }
 
 /// Bytes that are no job payload, kept as they came: they belong in the dead set, where Sidekiq puts them.
@@ -112,7 +126,7 @@ impl Payload {
     }
 
     pub(crate) fn empty() -> Self {
-        Self { raw: "{}".to_owned(), entries: Vec::with_capacity(8), edited: false, unescaped: Vec::new() }
+        Self { raw: Raw::Own("{}".to_owned()), entries: Vec::with_capacity(8), edited: false, unescaped: Vec::new() }
     }
 
     /// Reads a payload.
@@ -124,7 +138,7 @@ impl Payload {
     pub fn parse(raw: impl Into<String>) -> Result<Self> {
         let raw = raw.into();
         let (entries, unescaped) = index(&raw).map_err(Error::payload)?;
-        Ok(Self { raw, entries, edited: false, unescaped })
+        Ok(Self { raw: Raw::Own(raw), entries, edited: false, unescaped })
     }
 
     /// Reads what came out of Redis; gives the bytes back if they are no payload.
@@ -136,7 +150,7 @@ impl Payload {
         let raw = String::from_utf8(bytes)
             .map_err(|error| Malformed { reason: "not UTF-8".to_owned(), bytes: error.into_bytes() })?;
         match index(&raw) {
-            Ok((entries, unescaped)) => Ok(Self { raw, entries, edited: false, unescaped }),
+            Ok((entries, unescaped)) => Ok(Self { raw: Raw::Own(raw), entries, edited: false, unescaped }),
             Err(reason) => Err(Malformed { bytes: raw.into_bytes(), reason }),
         }
     }
@@ -148,33 +162,42 @@ impl Payload {
 
     /// [`as_str`](Self::as_str), consuming the payload.
     pub fn into_string(self) -> String {
-        if self.edited { self.render() } else { self.raw }
+        if self.edited { self.render() } else { self.raw.into_string() }
     }
 
     fn render(&self) -> String {
-        let raw = &self.raw;
         let grown: usize = self.entries.iter().filter_map(|entry| entry.new.as_ref()).map(|new| new.len() + 24).sum();
-        let mut out = String::with_capacity(raw.len() + grown);
+        let mut out = String::with_capacity(self.raw.len() + grown);
+        self.pieces(|piece| match piece {
+            Piece::Kept(range) => out.push_str(&self.raw[range]),
+            Piece::New(text) => out.push_str(text),
+        });
+        out
+    }
+
+    /// Calls `each` for every piece of the text, in order.
+    fn pieces(&self, mut each: impl FnMut(Piece<'_>)) {
+        let raw = &*self.raw;
         // Up to where `raw` is copied or left out; the end of the last value; whether a key of `raw` was kept.
         let (mut copied, mut end, mut kept) = (0, 0, false);
         for entry in &self.entries {
             let Some(at) = entry.at else { continue };
             if entry.removed && kept {
                 // With the comma in front of it.
-                out.push_str(&raw[copied..end]);
+                each(Piece::Kept(copied..end));
                 copied = at.end();
             } else if entry.removed {
                 // Nothing is in front of it: with the comma behind it.
                 if copied == 0 {
-                    out.push_str(&raw[..=raw.find('{').unwrap_or(0)]);
+                    each(Piece::Kept(0..raw.find('{').unwrap_or(0) + 1));
                 }
                 let rest = &raw[at.end()..];
                 let gap = rest.len() - rest.trim_start_matches([' ', '\n', '\t', '\r']).len();
                 copied = at.end() + if rest[gap..].starts_with(',') { gap + 1 } else { 0 };
             } else {
                 if let Some(new) = &entry.new {
-                    out.push_str(&raw[copied..at.start()]);
-                    out.push_str(new);
+                    each(Piece::Kept(copied..at.start()));
+                    each(Piece::New(new));
                     copied = at.end();
                 }
                 kept = true;
@@ -182,17 +205,16 @@ impl Payload {
             end = at.end();
         }
         let brace = raw.rfind('}').unwrap_or(raw.len());
-        out.push_str(&raw[copied..brace]);
+        each(Piece::Kept(copied..brace));
         for entry in self.entries.iter().filter(|entry| entry.at.is_none()) {
             if std::mem::replace(&mut kept, true) {
-                out.push(',');
+                each(Piece::New(","));
             }
-            out.push_str(&text::json_string(self.key_text(entry)));
-            out.push(':');
-            out.push_str(self.raw_of(entry));
+            each(Piece::New(&text::json_string(self.key_text(entry))));
+            each(Piece::New(":"));
+            each(Piece::New(self.raw_of(entry)));
         }
-        out.push_str(&raw[brace..]);
-        out
+        each(Piece::Kept(brace..raw.len()));
     }
 
     fn key_text<'a>(&'a self, entry: &'a Entry) -> &'a str {

@@ -14,7 +14,7 @@ impl Mold {
         let job = Payload::parse(job).ok()?;
         let span = |key: &str| job.entries[job.position(key)?].at;
         let (args, jid) = (span("args")?, span("jid")?);
-        (args.end() <= jid.start()).then_some(Self { text: job.raw, args, jid })
+        (args.end() <= jid.start()).then_some(Self { text: job.raw.into_string(), args, jid })
     }
 
     /// The job with these arguments, a JSON array, and this id.

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::beat::Beat;
 use super::claims::{Acknowledgement, BLOCK, Moved, Private};
+use super::in_place::InPlace;
 use super::iteration::Iteration;
 use super::metrics::{ClassMetrics, MetricsForm};
 use super::pages::Returning;
@@ -346,8 +347,22 @@ const EXCHANGES: &[Exchange] = &[
         run: run!(store => store.settle(&Registration::of("me"), To::Retry, 0, &[leaving(1)]).await?, moved),
         state: &["LLEN ferrokiq:batch:me|1|q", "ZCARD retry"],
         table: "
-            moved 1 1 | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE   | answer lost
-            EVALSHA   | moved 1 1 +all      | refused 2 0 | refused 2 0 | refused 2 0 | ambiguous 1 1
+            moved 1 1 | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE                           | answer lost
+            EVALSHA   | moved 1 1 +all      | refused 2 0 | refused 2 0 | refused 2 0 +EVALSHA+SCRIPT+EVALSHA | ambiguous 1 1
+        ",
+    },
+    Exchange {
+        name: "settlement in place",
+        before: &["LPUSH ferrokiq:batch:me|1|q {} {}", "HSET ferrokiq:settlements:me epoch 0"],
+        run: run!(store => {
+            let pieces = [(0..1, r#""retry_count":0"#.to_owned()), (1..2, String::new())];
+            let job = InPlace { number: 1, epoch: 0, list: LIST, raw: b"{}", pieces: &pieces, delay: 20.0 };
+            store.settle_in_place(&Registration::of("me"), To::Retry, &job).await?
+        }, |answer: Option<Moved>| moved(answer.into_iter().collect())),
+        state: &["LLEN ferrokiq:batch:me|1|q", "ZCARD retry"],
+        table: "
+            moved 1 1 | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE        | answer lost
+            EVALSHA   | moved 1 1 +all      | refused 2 0 | refused 2 0 | refused 2 0 +all | ambiguous 1 1
         ",
     },
     Exchange {

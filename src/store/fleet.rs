@@ -160,7 +160,12 @@ impl Store {
         for (settlement, job) in jobs {
             hold.arg(*settlement).arg(*job);
         }
-        self.link.eval("write a private list anew", &hold).await
+        match self.link.eval("write a private list anew", &hold).await {
+            Err(error) if self.mend_settlements(of, &error).await => {
+                self.link.eval("write a private list anew", &hold).await
+            }
+            written => written,
+        }
     }
 
     /// The list that jobs convicted by [`recover`](Self::recover) wait in for their burial.

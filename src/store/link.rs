@@ -128,6 +128,13 @@ impl Link {
         self.slot().retain(|current| !current.is(wire));
     }
 
+    /// Has the next command of this runtime make a new connection. This one ends with the commands on their way; a connection keeps buffers of
+    /// the largest request and answer that it carried.
+    #[cfg(feature = "server")]
+    pub(super) fn renew(&self) {
+        self.slot().retain(|wire| !wire.is_of_this_runtime());
+    }
+
     /// Runs a command.
     pub(super) async fn query<T: FromRedisValue>(&self, doing: &str, command: &Cmd) -> Result<T> {
         self.run(doing, Request::Command(command)).await

@@ -39,6 +39,8 @@ pub(crate) mod courier;
 #[cfg(feature = "server")]
 pub(crate) mod fleet;
 #[cfg(feature = "server")]
+pub(crate) mod in_place;
+#[cfg(feature = "server")]
 pub(crate) mod inspect;
 #[cfg(feature = "server")]
 pub(crate) mod metrics;
@@ -69,7 +71,7 @@ pub(crate) use inspect::QueueState;
 #[cfg(feature = "server")]
 pub(crate) use keys::queue as queue_key;
 #[cfg(feature = "server")]
-pub(crate) use windows::CLAIM_BYTES;
+pub(crate) use windows::{CLAIM_BYTES, are_large};
 
 use std::sync::Arc;
 

@@ -27,11 +27,20 @@ scripts! {
 #[cfg(feature = "server")]
 mod server {
     use super::*;
+
+    /// Moves one large job out of a private list, as [`SETTLE`] does, as bytes that Redis makes from those it holds.
+    pub(in crate::store) static SETTLE_IN_PLACE: Lazy<Script> = Lazy::new(|| {
+        let settle = include_str!("lua/settle.lua").split_once('\n').map_or("", |(_flags, body)| body);
+        Script::new(&(include_str!("lua/lib/in_place.lua").to_owned() + settle))
+    });
+
     scripts! {
         /// Moves jobs from queues into private lists.
         CLAIM = "claim";
         /// Moves jobs from private lists into a sorted set or a queue, as new bytes.
         SETTLE = "settle";
+        /// Removes what is no hash in the place of a process's settlements.
+        MEND_SETTLEMENTS = "mend_settlements";
         /// Moves jobs from a private list back to their queue.
         REQUEUE = "requeue";
         /// Moves all jobs of a private list back to their queue.

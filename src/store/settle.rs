@@ -1,10 +1,15 @@
 //! Jobs that leave the private lists of a process: to `retry`, to `dead`, or to a queue.
 
+use std::ops::Range;
+
+use redis::{Script, ScriptInvocation};
+
 use super::claims::Moved;
+use super::in_place::InPlace;
 use super::registration::{FOREIGN, Registration};
 use super::sets::DeadLimits;
-use super::{Store, keys, scripts};
-use crate::error::Result;
+use super::{Store, is_wrong_type, keys, scripts};
+use crate::error::{Error, Result};
 
 /// Where jobs go.
 #[derive(Clone, Copy, Debug)]
@@ -36,10 +41,33 @@ pub(crate) struct Leaving<'a> {
 pub(crate) const TOGETHER: usize = 1_000;
 
 /// A century in seconds. Redis keeps microseconds of scores to the year 2255.
-const LATEST: f64 = 100.0 * 365.25 * 86_400.0;
+pub(super) const LATEST: f64 = 100.0 * 365.25 * 86_400.0;
 
 impl To<'_> {
-    fn how(self) -> &'static str {
+    /// The beginning of a call that moves jobs of a process, and the numbers of answered settlements that it takes along.
+    pub(super) fn begin<'s>(
+        self,
+        script: &'s Script,
+        of: &Registration,
+        epoch: u64,
+    ) -> (ScriptInvocation<'s>, Vec<u64>) {
+        let (key, queue) = match self {
+            To::Retry => (keys::RETRY.to_owned(), ""),
+            To::Dead(_) => (keys::DEAD.to_owned(), ""),
+            To::First(queue) | To::Last(queue) => (keys::queue(queue), queue),
+        };
+        let (age, rank) = match self {
+            To::Dead(limits) => (limits.age, limits.rank()),
+            _ => (0.0, 0),
+        };
+        let mut settle = script.key(key);
+        settle.key(of.settlements()).key(keys::QUEUES);
+        let answered = of.take_answered();
+        settle.arg(self.how()).arg(queue).arg(age).arg(rank).arg(epoch).arg(answered.len()).arg(&answered);
+        (settle, answered)
+    }
+
+    pub(super) fn how(self) -> &'static str {
         match self {
             Self::Retry => "retry",
             Self::Dead(_) => "dead",
@@ -63,19 +91,14 @@ impl Store {
         epoch: u64,
         jobs: &[Leaving<'_>],
     ) -> Result<Vec<Moved>> {
-        let (key, queue) = match to {
-            To::Retry => (keys::RETRY.to_owned(), ""),
-            To::Dead(_) => (keys::DEAD.to_owned(), ""),
-            To::First(queue) | To::Last(queue) => (keys::queue(queue), queue),
-        };
-        let (age, rank) = match to {
-            To::Dead(limits) => (limits.age, limits.rank()),
-            _ => (0.0, 0),
-        };
-        let mut settle = scripts::SETTLE.key(key);
-        settle.key(of.settlements()).key(keys::QUEUES);
-        let answered = of.take_answered();
-        settle.arg(to.how()).arg(queue).arg(age).arg(rank).arg(epoch).arg(answered.len()).arg(&answered);
+        match self.settle_once(of, to, epoch, jobs).await {
+            Err(error) if self.mend_settlements(of, &error).await => self.settle_once(of, to, epoch, jobs).await,
+            moved => moved,
+        }
+    }
+
+    async fn settle_once(&self, of: &Registration, to: To<'_>, epoch: u64, jobs: &[Leaving<'_>]) -> Result<Vec<Moved>> {
+        let (mut settle, answered) = to.begin(&scripts::SETTLE, of, epoch);
         for job in jobs {
             settle.arg(job.number);
         }
@@ -97,6 +120,21 @@ impl Store {
         }
     }
 
+    /// Removes what somebody put in the place of the settlements of a process, if that may be the reason for `error`. Returns whether there
+    /// was something. The key is ours, and nobody can repair what it held.
+    pub(super) async fn mend_settlements(&self, of: &Registration, error: &Error) -> bool {
+        if !is_wrong_type(error) {
+            return false;
+        }
+        let mut mend = scripts::MEND_SETTLEMENTS.key(of.settlements());
+        mend.key(keys::REGISTRY).arg(of.identity()).arg(of.epoch());
+        let mended = self.link.eval::<bool>("mend the settlements", &mend).await.unwrap_or(false);
+        if mended {
+            tracing::warn!(key = of.settlements(), "this key of ours had another type; what it held was removed");
+        }
+        mended
+    }
+
     /// Moves a job that another process, or none, left in a private list to the dead set, if it is there.
     pub(crate) async fn bury(
         &self,
@@ -109,6 +147,20 @@ impl Store {
         let job = Leaving { number: 0, list: Some(list), raw, bytes, delay: 0.0 };
         let moved = self.settle(&Registration::of(identity), To::Dead(limits), FOREIGN, &[job]).await?;
         Ok(moved.first().copied().unwrap_or(Moved::NotOurs))
+    }
+
+    /// The same for a large job, which goes there as these pieces of its bytes.
+    pub(crate) async fn bury_in_place(
+        &self,
+        identity: &str,
+        list: &str,
+        raw: &[u8],
+        pieces: &[(Range<usize>, String)],
+        limits: DeadLimits,
+    ) -> Result<Moved> {
+        let job = InPlace { number: 0, epoch: FOREIGN, list, raw, pieces, delay: 0.0 };
+        let moved = self.settle_in_place(&Registration::of(identity), To::Dead(limits), &job).await?;
+        Ok(moved.unwrap_or(Moved::NotOurs))
     }
 }
 

@@ -107,9 +107,18 @@ impl Store {
     }
 
     async fn read_list(&self, request: Request<'_>) -> Result<Vec<Vec<u8>>> {
-        let jobs = self.link.run_patiently("read a private list", request, self.window.patience()).await;
+        let jobs: Result<Vec<Vec<u8>>> =
+            self.link.run_patiently("read a private list", request, self.window.patience()).await;
         self.window.learn(&jobs);
+        if jobs.as_ref().is_ok_and(|jobs| are_large(jobs)) {
+            self.release_buffers();
+        }
         jobs
+    }
+
+    /// To be called after a large request or answer: the connection keeps as much memory while it lasts.
+    pub(crate) fn release_buffers(&self) {
+        self.link.renew();
     }
 
     /// Moves all jobs of a private list back to their queue, the oldest to run first, window by window; returns how many. Safe to repeat after
@@ -125,6 +134,11 @@ impl Store {
             }
         }
     }
+}
+
+/// Whether a connection that carried these jobs keeps so much memory that a new one is worth it.
+pub(crate) fn are_large(jobs: &[Vec<u8>]) -> bool {
+    jobs.iter().map(Vec::len).sum::<usize>() > 2 * CLAIM_BYTES
 }
 
 /// Jobs one script reads or moves at most, however small they are: it holds Redis for less than two milliseconds.

@@ -15,5 +15,9 @@ if fenced == 1 or ARGV[4] == '1' then
   fenced = 1
   epoch = epoch + 1
 end
+local kind = redis.call('TYPE', KEYS[4]).ok
+if kind ~= 'none' and kind ~= 'hash' then
+  redis.call('UNLINK', KEYS[4])
+end
 redis.call('HSET', KEYS[4], 'epoch', string.format('%d', epoch))
 return { fenced, epoch, alive }
