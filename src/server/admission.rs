@@ -84,7 +84,7 @@ impl Core {
             self.put_back(std::slice::from_ref(unit)).await;
             return;
         }
-        self.insist(unit, &Destination::Queue { bytes: unit.bytes(), queue: unit.queue() }).await;
+        self.insist(unit, Destination::Queue { payload: None, queue: unit.queue().to_string() }, None).await;
         self.rest().await;
     }
 

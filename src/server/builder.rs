@@ -33,6 +33,7 @@ use crate::server::stats::{Counters, WorkState};
 use crate::server::supervisor::Supervisor;
 use crate::server::telemetry::Telemetry;
 use crate::server::vitals::Pulse;
+use crate::server::withheld::Withheld;
 use crate::store::registration::Registration;
 use crate::store::{RedisOptions, Store};
 use crate::time::Stamps;
@@ -373,6 +374,7 @@ impl ServerBuilder {
             handle: Handle::new(work.clone()),
             paused: Paused::default(),
             outages: Outages::default(),
+            withheld: Withheld::default(),
             work,
             evicts: AtomicBool::default(),
             over_memory: AtomicBool::default(),

@@ -26,6 +26,7 @@ use crate::server::stats::{Counters, WorkState};
 use crate::server::supervisor::Supervisor;
 use crate::server::telemetry::Telemetry;
 use crate::server::vitals::Pulse;
+use crate::server::withheld::Withheld;
 use crate::store::Store;
 use crate::store::registration::Registration;
 use crate::store::sets::DeadLimits;
@@ -76,6 +77,7 @@ pub(crate) struct Core {
     /// Whether it stops for want of memory.
     pub(crate) over_memory: AtomicBool,
     pub(crate) outages: Outages,
+    pub(crate) withheld: Withheld,
     /// What jobs see as `stopping`.
     pub(crate) stop: StopSignal,
     pub(crate) dialect: Dialect,

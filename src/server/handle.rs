@@ -88,7 +88,7 @@ impl Handle {
         let running = self.0.work.running();
         let mut lines = vec![format!("{} jobs are running", running.len())];
         for (tid, work) in running {
-            let payload = crate::Payload::from_bytes(work.unit.bytes().to_vec());
+            let payload = work.unit.payload();
             let (class, jid) = match &payload {
                 Ok(payload) => (one_word(payload.display_class()), one_word(payload.jid())),
                 Err(_) => Default::default(),

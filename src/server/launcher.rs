@@ -23,6 +23,7 @@ use crate::server::recovery::Recovery;
 use crate::server::supervisor::spawn;
 #[cfg(feature = "metrics")]
 use crate::server::telemetry::publish;
+use crate::server::withheld::Storing;
 use crate::server::{health, vitals};
 use crate::store::claims::Private;
 
@@ -34,6 +35,8 @@ pub(crate) struct Launcher {
     /// The poller, the search for dead processes and the reconciliation: all end when the server is quieted.
     helpers: Vec<JoinHandle<()>>,
     acknowledger: JoinHandle<()>,
+    /// Stores what a key of another type kept out.
+    storing: JoinHandle<()>,
     /// Shows that the runtime moves.
     ticker: JoinHandle<()>,
     /// Tells who wants to know that the server was quieted, when it is: by a signal, the Web UI, or the stop.
@@ -86,6 +89,7 @@ impl Launcher {
             supervisor.clone(),
         );
         let acknowledger = supervisor.spawn(acknowledger);
+        let storing = supervisor.spawn(Storing(Arc::clone(&core)));
         let mut helpers = vec![supervisor.spawn(Poller(Arc::clone(&core)))];
         if core.config.fetch == FetchMode::Reliable {
             helpers.push(supervisor.spawn(Recovery(Arc::clone(&core))));
@@ -96,7 +100,7 @@ impl Launcher {
             .into_iter()
             .map(|capsule| Manager::start(&core, capsule, private.clone(), Arc::clone(&numbers)))
             .collect();
-        Ok(Self { core, heartbeat, managers, helpers, acknowledger, ticker, quiet_teller })
+        Ok(Self { core, heartbeat, managers, helpers, acknowledger, storing, ticker, quiet_teller })
     }
 
     /// Returns within the timeout and some ten seconds, whatever hooks and jobs do.
@@ -107,7 +111,7 @@ impl Launcher {
     /// 4. acknowledge what is done
     /// 5. leave the registry, then the Busy page
     pub(crate) async fn stop(self) -> Stopped {
-        let Self { core, heartbeat, mut managers, helpers, acknowledger, ticker, quiet_teller } = self;
+        let Self { core, heartbeat, mut managers, mut helpers, acknowledger, storing, ticker, quiet_teller } = self;
         let (deadline, failing) = (after(core.config.timeout), core.supervisor.is_failing());
         core.handle.quiet();
         core.stop.trigger();
@@ -123,6 +127,8 @@ impl Launcher {
         for manager in managers {
             cut_off += manager.abort().await;
         }
+        core.withheld.close();
+        helpers.push(storing);
         let patience = after(Duration::from_secs(5));
         for helper in helpers {
             // Each looks at the handle between two steps; a step is one round trip or two.
@@ -131,6 +137,7 @@ impl Launcher {
                 abort.abort();
             }
         }
+        core.telemetry.requeued.add(requeue(&core.settler, core.withheld.take()).await);
         let left_for_recovery = if core.config.fetch == FetchMode::Reliable { leave(&core).await } else { 0 };
         tokio::select! {
             _ = &mut hooks => {}

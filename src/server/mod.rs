@@ -52,6 +52,7 @@ mod supervisor;
 mod survival;
 pub(crate) mod telemetry;
 pub(crate) mod vitals;
+mod withheld;
 
 use std::fmt;
 use std::sync::Arc;

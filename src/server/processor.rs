@@ -15,7 +15,7 @@ use crate::payload::{Malformed, Payload, is_routable_queue};
 use crate::server::admission::Admitted;
 use crate::server::config::UnknownClasses;
 use crate::server::core::Core;
-use crate::server::fetcher::{Destination, Settled, UnitOfWork};
+use crate::server::fetcher::{Destination, UnitOfWork};
 use crate::server::intake::Intake;
 use crate::server::job_log::JobLog;
 use crate::server::metrics::ClassCounters;
@@ -65,7 +65,7 @@ impl Processor {
         match self.decode(unit) {
             Ok(payload) => {
                 let registered = self.core.registry.of(&payload).unwrap_or_default();
-                self.fail(unit, &error, registered).await;
+                self.fail(unit, error, registered).await;
             }
             Err(malformed) => self.bury_unreadable(unit, &malformed).await,
         }
@@ -98,7 +98,7 @@ impl Processor {
         self.core.dialect.hear_job(&payload);
         let registered = match self.core.registry.of(&payload) {
             Ok(registered) => registered,
-            Err(error) => return Box::pin(self.fail(unit, &error, None)).await,
+            Err(error) => return Box::pin(self.fail(unit, error, None)).await,
         };
         match &self.core.config.unknown_classes {
             UnknownClasses::Fail => {}
@@ -107,8 +107,8 @@ impl Processor {
             UnknownClasses::Divert(queue) if registered.is_none() && payload.queue() != queue => {
                 tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
                 self.core.telemetry.left_for_others.add(1);
-                let to = Destination::Queue { bytes: unit.bytes(), queue };
-                Box::pin(self.core.insist(unit, &to)).await;
+                let to = Destination::Queue { payload: None, queue: queue.clone() };
+                Box::pin(self.core.insist(unit, to, None)).await;
                 return;
             }
             UnknownClasses::Divert(_) => {}
@@ -126,12 +126,11 @@ impl Processor {
             }
             Err(error) => {
                 if error.is_interruption() {
+                    discard("a job's error", error);
                     Box::pin(self.run_again(unit)).await;
                 } else {
-                    Box::pin(self.fail(unit, &error, registered)).await;
+                    Box::pin(self.fail(unit, error, registered)).await;
                 }
-                // What it was made from is a value of the user's.
-                discard("a job's error", error);
             }
         }
     }
@@ -141,7 +140,7 @@ impl Processor {
         if unit.bytes().len() > limit {
             return Err(Malformed { bytes: Vec::new(), reason: format!("larger than {limit} bytes") });
         }
-        Payload::from_bytes(unit.bytes().to_vec())
+        unit.payload()
     }
 
     async fn perform(&self, unit: &UnitOfWork, payload: Payload, registered: &Registered) -> JobResult {
@@ -186,20 +185,19 @@ impl Processor {
         self.core.counters.failed();
         self.core.counters.processed();
         self.core.telemetry.requeued.add(1);
-        let Ok(mut payload) = Payload::from_bytes(unit.bytes().to_vec()) else { return };
+        let Ok(mut payload) = unit.payload() else { return };
         let form = payload.stamp_form().unwrap_or(self.core.dialect.stamps());
         payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
-        let queue = if is_routable_queue(payload.queue()) { payload.queue() } else { unit.queue() };
-        let bytes = payload.as_str();
-        self.core.insist(unit, &Destination::Queue { bytes: bytes.as_bytes(), queue }).await;
+        let queue = if is_routable_queue(payload.queue()) { payload.queue() } else { unit.queue() }.to_owned();
+        self.core.insist(unit, Destination::Queue { payload: Some(payload), queue }, None).await;
     }
 
-    async fn fail(&self, unit: &UnitOfWork, error: &JobError, registered: Option<&Registered>) {
+    async fn fail(&self, unit: &UnitOfWork, error: JobError, registered: Option<&Registered>) {
         self.core.counters.failed();
         self.core.counters.processed();
         // Judged by the original bytes: what middleware did to its copy is not stored.
-        let Ok(payload) = Payload::from_bytes(unit.bytes().to_vec()) else { return };
-        self.core.report("Job raised exception", error, Some(&payload));
+        let Ok(payload) = unit.payload() else { return };
+        self.core.report("Job raised exception", &error, Some(&payload));
         let bench = Bench {
             queue: unit.queue(),
             max_retries: self.core.config.max_retries,
@@ -211,11 +209,11 @@ impl Processor {
             self.core.telemetry.unknown.failed();
         }
         let hooks = registered.map(|registered| &*registered.job as &dyn Hooks);
-        let judged = contained(|| judge(payload.clone(), error, hooks, &bench, &mut rand::rng()));
+        let judged = contained(|| judge(payload.clone(), &error, hooks, &bench, &mut rand::rng()));
         let verdict = judged.unwrap_or_else(|panic| {
             // Ruby reports a hook that raises and goes on with the default.
             tracing::error!(class = payload.class(), panic, "a retry hook panicked; the default applies");
-            judge(payload, error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut rand::rng())
+            judge(payload, &error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut rand::rng())
         });
         let counters = counters.as_deref().unwrap_or(&self.core.telemetry.unknown);
         match &verdict {
@@ -226,43 +224,37 @@ impl Processor {
         self.settle(unit, verdict, error).await;
     }
 
-    async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: &JobError) {
-        match verdict {
+    async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: JobError) {
+        let limits = self.core.dead_limits();
+        let (to, death) = match verdict {
             Verdict::Retry { payload, delay } => {
-                let bytes = payload.as_str();
-                self.core.insist(unit, &Destination::Retry { bytes: bytes.as_bytes(), delay }).await;
+                // What it was made from is a value of the user's.
+                discard("a job's error", error);
+                (Destination::Retry { payload, delay }, None)
             }
             Verdict::Bury { payload } => {
-                let bytes = payload.as_str();
                 tracing::info!(jid = payload.jid(), class = payload.display_class(), "Adding dead job");
-                if self.bury(unit, bytes.as_bytes()).await == Some(Settled::Moved) {
-                    self.core.died(&payload, error);
-                }
+                (Destination::Dead { payload: Some(payload), limits }, Some(error))
             }
             Verdict::Discard { payload } => {
                 self.core.settler.acknowledge(unit);
-                self.core.died(&payload, error);
+                self.core.died(&payload, &error);
+                return discard("a job's error", error);
             }
             Verdict::Choke { key } => {
                 tracing::error!(key, "what a failed job says here decides nothing; it goes to the dead set as it is");
-                if self.bury(unit, unit.bytes()).await == Some(Settled::Moved)
-                    && let Ok(payload) = Payload::from_bytes(unit.bytes().to_vec())
-                {
-                    self.core.died(&payload, error);
-                }
+                (Destination::Dead { payload: None, limits }, Some(error))
             }
-        }
+        };
+        self.core.insist(unit, to, death).await;
     }
 
     async fn bury_unreadable(&self, unit: &UnitOfWork, malformed: &Malformed) {
         let error = JobError::new("JSON::ParserError", &malformed.reason);
         self.core.telemetry.unreadable.add(1);
-        self.bury(unit, unit.bytes()).await;
+        let to = Destination::Dead { payload: None, limits: self.core.dead_limits() };
+        self.core.insist(unit, to, None).await;
         self.core.report("Invalid JSON for job", &error, None);
-    }
-
-    async fn bury(&self, unit: &UnitOfWork, bytes: &[u8]) -> Option<Settled> {
-        self.core.insist(unit, &Destination::Dead { bytes, limits: self.core.dead_limits() }).await
     }
 
     /// A class that Ruby knows, perhaps: back where it came from. Whoever knows the class gets a head start; without it this process

@@ -5,12 +5,13 @@ use std::sync::Arc;
 use rand::seq::SliceRandom;
 
 use crate::error::Result;
-use crate::payload::Jid;
+use crate::payload::{Fetched, Jid, Payload};
 use crate::server::core::Core;
 use crate::server::stuck::Stuck;
 use crate::server::supervisor::Part;
 use crate::store::Store;
 use crate::store::claims::Moved;
+use crate::store::sets::DeadLimits;
 use crate::time::{EpochSecs, StampForm};
 
 /// A payload that so many processes died with within 72 h is dead if the last one had nothing else to do.
@@ -116,10 +117,9 @@ pub(crate) async fn bury_convicts(core: &Core, store: &Store, identity: &str, co
     let mut buried = 0;
     loop {
         let jobs = store.private_jobs(convicts, 1).await?;
-        let Some(job) = jobs.first() else { return Ok(buried) };
-        let now = EpochSecs::now();
-        let bytes = convicted(job, core.dialect.stamps(), now);
-        if store.bury(identity, convicts, job, &bytes, core.dead_limits()).await? != Moved::Yes {
+        let Some(job) = jobs.into_iter().next().map(Fetched::new) else { return Ok(buried) };
+        let payload = convicted(&job, core.dialect.stamps(), EpochSecs::now());
+        if bury(store, identity, convicts, &job, payload.as_ref(), core.dead_limits()).await? != Moved::Yes {
             // Another process buried it.
             return Ok(buried);
         }
@@ -128,10 +128,26 @@ pub(crate) async fn bury_convicts(core: &Core, store: &Store, identity: &str, co
     }
 }
 
+async fn bury(
+    store: &Store,
+    identity: &str,
+    convicts: &str,
+    job: &Fetched,
+    payload: Option<&Payload>,
+    limits: DeadLimits,
+) -> Result<Moved> {
+    let raw = job.bytes();
+    if let Some(edits) = job.edits(payload) {
+        return store.bury_in_place(identity, convicts, raw, edits.pieces(), limits).await;
+    }
+    let text = payload.map(Payload::as_str);
+    store.bury(identity, convicts, raw, text.as_deref().map_or(raw, str::as_bytes), limits).await
+}
+
 /// The payload with the reason for its death, where it can be read. Two jobs of the same bytes stay two entries of the dead set: one that has
 /// no jid gets one, and each has the time of its conviction.
-fn convicted(job: &[u8], stamps: StampForm, now: EpochSecs) -> Vec<u8> {
-    let Ok(mut payload) = crate::Payload::from_bytes(job.to_vec()) else { return job.to_vec() };
+fn convicted(job: &Fetched, stamps: StampForm, now: EpochSecs) -> Option<Payload> {
+    let mut payload = job.payload().ok()?;
     payload.insert("error_message", format!("the process died {POISON} times while it had this job"));
     payload.insert("error_class", "Ferrokiq::PoisonPill");
     let failed_before = payload.contains_key("failed_at");
@@ -143,7 +159,7 @@ fn convicted(job: &[u8], stamps: StampForm, now: EpochSecs) -> Vec<u8> {
     if payload.jid().is_empty() {
         payload.insert("jid", Jid::generate());
     }
-    payload.into_string().into_bytes()
+    Some(payload)
 }
 
 #[cfg(test)]
@@ -152,10 +168,7 @@ mod tests {
 
     #[test]
     fn keeps_convicted_jobs_of_the_same_bytes_apart() {
-        let bury = |job: &str, at: f64| {
-            let bytes = convicted(job.as_bytes(), StampForm::Millis, EpochSecs(at));
-            crate::Payload::from_bytes(bytes).unwrap()
-        };
+        let bury = |job: &str, at: f64| convicted(&Fetched::new(job.into()), StampForm::Millis, EpochSecs(at)).unwrap();
         let nameless = r#"{"class":"A","args":[]}"#;
         let (one, other) = (bury(nameless, 1.0), bury(nameless, 1.0));
         assert!(one.jid().len() == 24 && one.jid() != other.jid());
@@ -163,6 +176,6 @@ mod tests {
             assert_ne!(bury(job, 1.0).as_str(), bury(job, 1.5).as_str());
             assert_eq!(bury(job, 1.0).jid(), "x");
         }
-        assert_eq!(convicted(b"no JSON", StampForm::Millis, EpochSecs(1.0)), b"no JSON");
+        assert_eq!(convicted(&Fetched::new(b"no JSON".into()), StampForm::Millis, EpochSecs(1.0)), None);
     }
 }

@@ -145,7 +145,7 @@ impl WorkState {
                     left = left.saturating_sub(bytes.len());
                     String::from_utf8_lossy(bytes)
                 } else {
-                    without_arguments(bytes)?.into()
+                    without_arguments(&work.unit)?.into()
                 };
                 let json = WorkJson { queue: work.unit.queue(), payload: &payload, run_at: work.run_at };
                 serde_json::to_string(&json).ok().map(|json| (tid, json))
@@ -161,8 +161,8 @@ const SMALL: usize = 4_096;
 
 /// What a payload is displayed by, without its arguments; `None` if it is unreadable. Under the name that is displayed: Sidekiq looks for the
 /// arguments of a wrapped job inside those of its wrapper.
-fn without_arguments(bytes: &[u8]) -> Option<String> {
-    let payload = Payload::from_bytes(bytes.to_vec()).ok()?;
+fn without_arguments(unit: &UnitOfWork) -> Option<String> {
+    let payload = unit.payload().ok()?;
     let mut short = Payload::new(payload.display_class(), []);
     for key in ["queue", "jid", "retry", "tags", "created_at", "enqueued_at"] {
         if let Some(value) = payload.get(key).filter(|value| value.len() <= 512) {

@@ -26,7 +26,7 @@ impl Job for Either {
     }
 }
 
-const PARTS: [&str; 13] = [
+const PARTS: [&str; 14] = [
     "acknowledgement",
     "acknowledger",
     "fetcher",
@@ -39,6 +39,7 @@ const PARTS: [&str; 13] = [
     "reconciliation",
     "recovery",
     "retrier",
+    "storing of withheld jobs",
     "waiter",
 ];
 

@@ -149,6 +149,9 @@ impl Vitals {
         if !core.outages.is_online() || core.liveness.is_silent() {
             return Err("Redis does not answer");
         }
+        if core.withheld.holds_slots() {
+            return Err("jobs hold their slots: the key they belong in has another type");
+        }
         self.live()
     }
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::{Batch, Source};
 use crate::error::Result;
 use crate::store::claims::BlockingWire;
-use crate::store::{CLAIM_BYTES, is_refusal, queue_key};
+use crate::store::{CLAIM_BYTES, are_large, is_refusal, queue_key};
 
 /// Jobs leave Redis when they are fetched, as in Sidekiq's open-source version: what runs when the process dies is lost.
 #[derive(Debug)]
@@ -45,6 +45,10 @@ impl Basic {
                 Ok(Vec::new())
             }
             Ok((Some((key, jobs)), next)) => {
+                if are_large(&jobs) {
+                    // With the memory that it keeps.
+                    self.wire = None;
+                }
                 let mean = jobs.iter().map(Vec::len).sum::<usize>() / jobs.len().max(1);
                 self.size = next.map_or(UNKNOWN, |next| next.max(mean).max(1));
                 let queue = self

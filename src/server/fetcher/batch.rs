@@ -2,6 +2,8 @@ use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use super::memory::{Memory, Portion};
+use crate::payload::{Edits, Fetched, LARGE, Malformed, Payload};
+use crate::store::in_place::InPlace;
 use crate::store::settle::Leaving;
 
 /// Jobs that left a queue together, and what became of each.
@@ -33,7 +35,7 @@ pub(crate) struct Batch {
 }
 
 struct Held {
-    bytes: Vec<u8>,
+    fetched: Fetched,
     state: AtomicU8,
 }
 
@@ -71,7 +73,8 @@ impl Batch {
     pub(crate) fn claimed_in(epoch: u64, list: String, queue: Arc<str>, jobs: Vec<Vec<u8>>) -> Arc<Self> {
         let open = AtomicUsize::new(jobs.len());
         let first_settlement = SETTLEMENTS.fetch_add(jobs.len() as u64, Ordering::Relaxed);
-        let jobs = jobs.into_iter().map(|bytes| Held { bytes, state: AtomicU8::new(HELD) }).collect();
+        let jobs =
+            jobs.into_iter().map(|bytes| Held { fetched: Fetched::new(bytes), state: AtomicU8::new(HELD) }).collect();
         Arc::new(Self {
             list,
             queue,
@@ -120,7 +123,7 @@ impl Batch {
 
     /// Counts its payloads as held by a capsule for as long as it exists. Returns how large they are together.
     pub(crate) fn count_in(&self, memory: &Memory) -> usize {
-        let bytes = self.jobs.iter().map(|job| job.bytes.len()).sum();
+        let bytes = self.jobs.iter().map(|job| job.fetched.bytes().len()).sum();
         self.portion.get_or_init(|| memory.hold(bytes));
         bytes
     }
@@ -216,7 +219,30 @@ pub(crate) struct UnitOfWork {
 impl UnitOfWork {
     /// The bytes as fetched; every later step starts from these.
     pub(crate) fn bytes(&self) -> &[u8] {
-        &self.batch.jobs[self.at].bytes
+        self.fetched().bytes()
+    }
+
+    fn fetched(&self) -> &Fetched {
+        &self.batch.jobs[self.at].fetched
+    }
+
+    /// Reads its payload. That of a large job shares the bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Payload::from_bytes`]; the error may leave out the bytes.
+    pub(crate) fn payload(&self) -> Result<Payload, Malformed> {
+        self.fetched().payload()
+    }
+
+    /// Whether it is settled by itself.
+    pub(super) fn is_large(&self) -> bool {
+        self.bytes().len() >= LARGE
+    }
+
+    /// How the bytes to store differ from those in its private list: those of `payload`, or the same. `None` if they have to be sent whole.
+    pub(super) fn edits(&self, payload: Option<&Payload>) -> Option<Edits> {
+        self.fetched().edits(payload).filter(|_| self.lies_in_redis())
     }
 
     /// The queue it was fetched from, whatever its payload says.
@@ -240,11 +266,25 @@ impl UnitOfWork {
 
     /// Its settlement: as these bytes, due in so many seconds.
     pub(super) fn leaving<'a>(&'a self, bytes: &'a [u8], delay: f64) -> Leaving<'a> {
+        let list = self.lies_in_redis().then_some(self.batch.list.as_str());
         Leaving {
             number: self.settlement(),
-            list: self.lies_in_redis().then_some(self.batch.list.as_str()),
-            raw: self.bytes(),
+            list,
+            // They find the job in its list.
+            raw: if list.is_some() { self.bytes() } else { &[] },
             bytes,
+            delay,
+        }
+    }
+
+    /// The same as these edits of its bytes.
+    pub(super) fn leaving_in_place<'a>(&'a self, edits: &'a Edits, delay: f64) -> InPlace<'a> {
+        InPlace {
+            number: self.settlement(),
+            epoch: self.batch.epoch,
+            list: &self.batch.list,
+            raw: self.bytes(),
+            pieces: edits.pieces(),
             delay,
         }
     }
@@ -263,7 +303,6 @@ impl UnitOfWork {
     }
 
     /// Whether it is not done, and nobody moves it.
-    #[cfg(feature = "cli")]
     pub(crate) fn is_held(&self) -> bool {
         self.state().load(Ordering::Acquire) == HELD
     }

@@ -12,7 +12,7 @@ use super::{Batch, Source};
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::supervisor::Part;
 use crate::store::claims::{BLOCK, BlockingWire};
-use crate::store::{backoff, is_refusal, queue_key};
+use crate::store::{are_large, backoff, is_refusal, queue_key};
 
 /// Jobs move into private lists of this process and leave them only when they are done, retried, dead or requeued.
 ///
@@ -255,7 +255,13 @@ impl Part for Waiter {
             let outcome = self.wait(&mut wire).await;
             self.idle.answered(self.number);
             match outcome {
-                Ok(()) => failures = 0,
+                Ok(large) => {
+                    failures = 0;
+                    if large {
+                        // With the memory that it keeps.
+                        wire = None;
+                    }
+                }
                 Err(error) => {
                     tracing::debug!(queue = &*self.queue, %error, "waiting for a job failed");
                     failures += 1;
@@ -309,7 +315,8 @@ impl Waiter {
         }
     }
 
-    async fn wait(&mut self, wire: &mut Option<BlockingWire>) -> Result<()> {
+    /// Waits for a job once. Returns whether the connection carried a large one.
+    async fn wait(&mut self, wire: &mut Option<BlockingWire>) -> Result<bool> {
         let Source { store, private, numbers, registration, holdings, liveness, .. } = &self.source;
         let epoch = registration.epoch();
         let wire = match wire {
@@ -348,14 +355,15 @@ impl Waiter {
             None if id.is_some() => {
                 // It must end before others may take this process for dead.
                 self.block = (block * 2).min(LONG_BLOCK).min(liveness.span() / 2).max(BLOCK);
-                Ok(())
+                Ok(false)
             }
-            None => Ok(()),
+            None => Ok(false),
         }
     }
 
-    /// Hands over what is in the list. After a failure it is still there, and is read again.
-    async fn deliver(&mut self, epoch: u64, jobs: Vec<Vec<u8>>, suspects: (bool, u64)) -> Result<()> {
+    /// Hands over what is in the list. After a failure it is still there, and is read again. Returns whether that is large.
+    async fn deliver(&mut self, epoch: u64, jobs: Vec<Vec<u8>>, suspects: (bool, u64)) -> Result<bool> {
+        let large = are_large(&jobs);
         self.source.look_for_suspects(suspects, jobs.iter().map(Vec::as_slice)).await?;
         // Until the jobs are delivered.
         let expected = std::mem::replace(&mut self.list, self.next.take());
@@ -365,7 +373,7 @@ impl Waiter {
         self.source.intake.push(&[self.source.hold(epoch, list, Arc::clone(&self.queue), jobs)]);
         drop(expected);
         self.idle.stirred.notify_one();
-        Ok(())
+        Ok(large)
     }
 
     async fn pause(&self, pause: Duration) {

@@ -60,9 +60,9 @@ impl Retrier {
     /// # Cancel safety
     ///
     /// The job is moved, or not, whoever still waits for it.
-    pub(super) async fn retry(&self, unit: &UnitOfWork, bytes: &[u8], delay: f64) -> Result<Moved> {
+    pub(super) async fn retry(&self, unit: &UnitOfWork, bytes: Vec<u8>, delay: f64) -> Result<Moved> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { unit: unit.clone(), bytes: bytes.to_vec(), delay, answer };
+        let waiting = Waiting { unit: unit.clone(), bytes, delay, answer };
         if self.0.line_up(waiting) {
             drop(self.1.spawn(Carrier(Arc::clone(&self.0))));
         }

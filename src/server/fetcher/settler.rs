@@ -5,12 +5,13 @@ use tokio::sync::mpsc;
 use super::retrier::Retrier;
 use super::{Batch, Unacknowledged, UnitOfWork};
 use crate::error::{Error, ErrorKind, Result};
+use crate::payload::Payload;
 use crate::server::supervisor::Supervisor;
-use crate::store::Store;
 use crate::store::claims::Moved;
 use crate::store::registration::Registration;
-use crate::store::sets::DeadLimits;
+use crate::store::sets::{DeadLimits, WaitingSet};
 use crate::store::settle::{TOGETHER, To};
+use crate::store::{Store, queue_key};
 
 /// Writes the outcome of jobs to Redis: done, to be retried, dead, or put back.
 ///
@@ -25,6 +26,8 @@ pub(crate) struct Settler {
     acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
     unacknowledged: Unacknowledged,
     retrier: Retrier,
+    /// Held while a large job is settled: what that takes, here and in Redis, is taken once.
+    large: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// The outcome of settling a job.
@@ -36,23 +39,37 @@ pub(crate) enum Settled {
     NotOurs,
 }
 
-/// Where a failed job goes, and as which bytes.
-#[derive(Clone, Copy, Debug)]
-pub(crate) enum Destination<'a> {
+/// Where a job goes that is not done, and as which payload; without one, as its bytes were fetched.
+#[derive(Debug)]
+pub(crate) enum Destination {
     Retry {
-        bytes: &'a [u8],
+        payload: Payload,
         /// Seconds until it is due, by the clock of Redis.
         delay: f64,
     },
     Dead {
-        bytes: &'a [u8],
+        payload: Option<Payload>,
         limits: DeadLimits,
     },
     /// The end of a queue.
     Queue {
-        bytes: &'a [u8],
-        queue: &'a str,
+        payload: Option<Payload>,
+        queue: String,
     },
+    /// Back to where it was fetched from.
+    Origin,
+}
+
+impl Destination {
+    /// The key it is stored under.
+    pub(crate) fn key(&self, unit: &UnitOfWork) -> String {
+        match self {
+            Self::Retry { .. } => WaitingSet::Retry.key().to_owned(),
+            Self::Dead { .. } => WaitingSet::Dead.key().to_owned(),
+            Self::Queue { queue, .. } => queue_key(queue),
+            Self::Origin => queue_key(unit.queue()),
+        }
+    }
 }
 
 impl Settler {
@@ -63,14 +80,22 @@ impl Settler {
         supervisor: Supervisor,
     ) -> Self {
         let retrier = Retrier::new(store.clone(), Arc::clone(&registration), supervisor);
-        Self { store, registration, acknowledger, unacknowledged: Unacknowledged::default(), retrier }
+        Self {
+            store,
+            registration,
+            acknowledger,
+            unacknowledged: Unacknowledged::default(),
+            retrier,
+            large: Arc::default(),
+        }
     }
 
     /// The same through other connections.
     #[cfg(feature = "cli")]
     pub(crate) fn over(&self, store: Store) -> Self {
         let retrier = self.retrier.over(store.clone());
-        Self { store, retrier, ..self.clone() }
+        // What blocks the other runtime may hold the turn.
+        Self { store, retrier, large: Arc::default(), ..self.clone() }
     }
 
     /// The jobs that were [acknowledged](Self::acknowledge) here and that Redis does not know of yet.
@@ -89,7 +114,7 @@ impl Settler {
     }
 
     /// Moves a job that is not done to another place. The first caller decides where; after a failure the call may be repeated.
-    pub(crate) async fn settle(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Result<Settled> {
+    pub(crate) async fn settle(&self, unit: &UnitOfWork, to: &Destination) -> Result<Settled> {
         if !unit.start_moving() {
             return Ok(Settled::NotOurs);
         }
@@ -112,15 +137,42 @@ impl Settler {
         }
     }
 
-    async fn send(&self, unit: &UnitOfWork, to: &Destination<'_>) -> Result<Moved> {
-        let (to, bytes) = match *to {
-            Destination::Retry { bytes, delay } => return self.retrier.retry(unit, bytes, delay).await,
-            Destination::Dead { bytes, limits } => (To::Dead(limits), bytes),
-            Destination::Queue { bytes, queue } => (To::Last(queue), bytes),
+    async fn send(&self, unit: &UnitOfWork, to: &Destination) -> Result<Moved> {
+        let (to, payload, delay) = match to {
+            Destination::Retry { payload, delay } => (To::Retry, Some(payload), *delay),
+            Destination::Dead { payload, limits } => (To::Dead(*limits), payload.as_ref(), 0.0),
+            Destination::Queue { payload, queue } => (To::Last(queue), payload.as_ref(), 0.0),
+            Destination::Origin => (To::First(unit.queue()), None, 0.0),
         };
-        let moved =
-            self.store.settle(&self.registration, to, unit.batch().epoch(), &[unit.leaving(bytes, 0.0)]).await?;
+        if unit.is_large() {
+            return self.send_large(unit, to, payload, delay).await;
+        }
+        match (to, payload) {
+            (To::Retry, Some(payload)) => self.retrier.retry(unit, payload.as_str().into_owned().into(), delay).await,
+            _ => self.send_whole(unit, to, payload, delay).await,
+        }
+    }
+
+    async fn send_whole(&self, unit: &UnitOfWork, to: To<'_>, payload: Option<&Payload>, delay: f64) -> Result<Moved> {
+        let text = payload.map(Payload::as_str);
+        let bytes = text.as_deref().map_or(unit.bytes(), str::as_bytes);
+        let (epoch, job) = (unit.batch().epoch(), unit.leaving(bytes, delay));
+        let moved = self.store.settle(&self.registration, to, epoch, &[job]).await?;
         Ok(moved.first().copied().unwrap_or(Moved::Unknown))
+    }
+
+    /// One large job at a time. Its bytes are sent only if Redis does not have them.
+    async fn send_large(&self, unit: &UnitOfWork, to: To<'_>, payload: Option<&Payload>, delay: f64) -> Result<Moved> {
+        let _turn = self.large.lock().await;
+        if let Some(edits) = unit.edits(payload) {
+            let job = unit.leaving_in_place(&edits, delay);
+            if let Some(moved) = self.store.settle_in_place(&self.registration, to, &job).await? {
+                return Ok(moved);
+            }
+        }
+        let moved = self.send_whole(unit, to, payload, delay).await;
+        self.store.release_buffers();
+        moved
     }
 
     /// Puts jobs back to where they were fetched from, the first to run first. Those that finished or were settled
@@ -130,11 +182,12 @@ impl Settler {
         let units: Vec<&UnitOfWork> = units.iter().filter(|unit| unit.start_moving()).collect();
         let mut failure = None;
         // Jobs of one list go back together; the last list first, so that the first job ends up next.
-        let lists = units.chunk_by(|one, other| Arc::ptr_eq(one.batch(), other.batch())).collect::<Vec<_>>();
+        let together = |one: &&UnitOfWork, other: &&UnitOfWork| {
+            Arc::ptr_eq(one.batch(), other.batch()) && !one.is_large() && !other.is_large()
+        };
+        let lists = units.chunk_by(together).collect::<Vec<_>>();
         for of_list in lists.into_iter().rev().flat_map(|units| units.rchunks(TOGETHER)) {
-            let jobs: Vec<_> = of_list.iter().rev().map(|unit| unit.leaving(unit.bytes(), 0.0)).collect();
-            let to = To::First(of_list[0].queue());
-            match self.store.settle(&self.registration, to, of_list[0].batch().epoch(), &jobs).await {
+            match self.send_first(of_list).await {
                 Ok(answers) => {
                     for (unit, answer) in of_list.iter().rev().zip(answers) {
                         if answer == Moved::Unknown {
@@ -153,6 +206,18 @@ impl Settler {
             }
         }
         failure.map_or(Ok(moved), Err)
+    }
+
+    /// Puts jobs of one list back to the end of their queue that is fetched next: small ones, or a large one.
+    async fn send_first(&self, units: &[&UnitOfWork]) -> Result<Vec<Moved>> {
+        let to = To::First(units[0].queue());
+        if let [unit] = units
+            && unit.is_large()
+        {
+            return self.send_large(unit, to, None, 0.0).await.map(|moved| vec![moved]);
+        }
+        let jobs: Vec<_> = units.iter().rev().map(|unit| unit.leaving(unit.bytes(), 0.0)).collect();
+        self.store.settle(&self.registration, to, units[0].batch().epoch(), &jobs).await
     }
 
     fn left(&self, unit: &UnitOfWork) {
