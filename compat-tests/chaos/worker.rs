@@ -57,6 +57,10 @@ async fn harm(cx: Context, pen: Arc<Pen>, (how, amount): (String, u64)) -> JobRe
                 hoard.push(vec![1_u8; 1 << 20]);
             }
         }
+        "fail" => {
+            tokio::time::sleep(Duration::from_millis(amount)).await;
+            return Err(JobError::new("RuntimeError", "it was told to fail"));
+        }
         "block" => std::thread::sleep(Duration::from_millis(amount)),
         other => return Err(JobError::new("ArgumentError", format!("no harm called {other}"))),
     }

@@ -203,7 +203,7 @@ async fn goes_on_beside_a_queue_that_is_no_list() {
 }
 
 #[tokio::test]
-async fn leaves_a_failed_job_in_its_private_list_if_the_retry_set_is_no_set() {
+async fn keeps_a_failed_job_in_its_private_list_while_the_retry_set_is_no_set() {
     let redis = Redis::start().await;
     redis.call::<()>("SET", &["retry", "a string"]).await;
     push_raw(&redis, br#"{"class":"Strict","args":[],"retry":true}"#).await;
@@ -212,8 +212,8 @@ async fn leaves_a_failed_job_in_its_private_list_if_the_retry_set_is_no_set() {
     eventually("it failed", async || !reports.lock().unwrap().is_empty()).await;
     eventually("it stays", async || redis.private_jobs().await == 1).await;
     let stopped = running.stop().await;
-    assert_eq!(stopped.left_for_recovery, 1);
-    assert_eq!(redis.private_jobs().await, 1);
+    assert_eq!(stopped.left_for_recovery, 0);
+    assert_eq!((redis.private_jobs().await, redis.size("queue:default").await), (0, 1), "it runs again");
 }
 
 #[tokio::test]

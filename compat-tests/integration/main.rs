@@ -31,3 +31,4 @@ mod suspects;
 #[cfg(feature = "tool")]
 mod top;
 mod watching;
+mod wrong_types;

@@ -2,6 +2,7 @@
 
 mod clock;
 mod content;
+mod memory;
 mod network;
 mod persistence;
 mod points;
@@ -158,6 +159,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(content::odd_queues, "queues with odd names, and a process that dies with jobs of each"),
     fault!(content::no_payloads, "what is no payload: dead, byte for byte"),
     fault!(content::odd_signals, "what is no signal is sent as one"),
+    fault!(memory::large_failures, "payloads of fifteen megabytes fail, in one slot and in ten: memory stays bounded"),
     fault!(content::large_payloads, "payloads of a megabyte"),
     fault!(refusals::misconf, "snapshots fail: Redis takes no writes"),
     fault!(producer::push_ambiguity, "answers to pushes are lost at random"),

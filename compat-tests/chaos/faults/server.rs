@@ -203,14 +203,25 @@ pub(crate) async fn wrong_types(stage: &mut Stage) -> Result<(), Failure> {
         format!("what cannot be retried or buried lies as {open:?}, not in private lists")
     });
     let said = stage.workers[0].said();
-    stage.expect(said.contains("queue:broken") && said.contains("another type"), || "nobody was told".to_owned());
+    stage.expect(said.contains("queue:broken"), || "nobody was told of the queue".to_owned());
+    let lines = |said: &str, key: &str, text: &str| {
+        said.lines().filter(|line| line.contains(&format!("key={key} ")) && line.contains(text)).count()
+    };
+    for key in ["retry", "dead"] {
+        let lines = lines(&said, key, "this key has another type");
+        stage.expect(lines == 1, || format!("{lines} lines about {key}"));
+    }
     for key in keys {
         let _: usize = stage.redis.call("DEL", &[key]).await?;
     }
-    // What waits for a key to be mended is settled when its process is gone.
-    stage.kill(0).await?;
-    stage.replace(0)?;
-    stage.settle(Duration::from_secs(60)).await?;
+    // What waited for a key is stored once the key is mended, by the process that holds it.
+    stage.settle(Duration::from_secs(30)).await?;
+    let said = stage.workers[0].said();
+    for key in ["retry", "dead"] {
+        let lines = lines(&said, key, "this key has its type again");
+        stage.expect(lines == 1, || format!("{lines} lines about {key} when it was mended"));
+    }
+    stage.nobody_recovered();
     stage.stop_all().await
 }
 
