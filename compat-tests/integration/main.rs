@@ -10,6 +10,7 @@ mod client;
 mod fleet;
 mod health;
 mod hostile;
+mod large;
 mod lifecycle;
 mod old_data;
 mod operations;
