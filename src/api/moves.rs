@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::queue::{WALK, Walk};
 use super::{SortedEntry, SortedSet};
+use crate::client::fill_in;
 use crate::error::{Error, ErrorKind, Result};
-use crate::payload::Payload;
+use crate::payload::{Payload, RetryCount};
 use crate::store::pages::Returning;
 use crate::store::sets::{Promotion, WaitingSet, batches};
 use crate::time::{EpochSecs, StampForm};
@@ -96,8 +97,8 @@ impl SortedSet {
     /// [`ErrorKind::Payload`](crate::ErrorKind::Payload) for what is no payload or is stopped by a middleware.
     pub async fn retried(&self, entry: &SortedEntry) -> Result<Departure> {
         let mut payload = readable(entry)?;
-        if let Some(count) = payload.retry_count() {
-            payload.insert("retry_count", count.saturating_sub(1));
+        if let Some(count) = payload.get("retry_count").and_then(RetryCount::from_json) {
+            payload.insert_raw("retry_count", count.plus(-1).to_string());
         }
         self.departure(entry, payload).await
     }
@@ -272,14 +273,13 @@ impl SortedSet {
 
     async fn departure(&self, entry: &SortedEntry, mut payload: Payload) -> Result<Departure> {
         payload.remove("at");
+        let form = payload.stamp_form().unwrap_or(StampForm::Millis);
+        let stamp = form.stamp(EpochSecs::now());
+        fill_in(&mut payload, &stamp);
         let Some(mut payload) = self.api.client.through_middleware(payload).await? else {
             return Err(Error::payload("a middleware stopped the job; it stays where it is"));
         };
-        if payload.queue().is_empty() {
-            payload.insert("queue", "default");
-        }
-        let form = payload.stamp_form().unwrap_or(StampForm::Millis);
-        payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
+        payload.insert_raw("enqueued_at", stamp);
         let queue = payload.queue().to_owned();
         let bytes = entry.record.bytes().to_owned();
         Ok(Departure { queue, pushed: payload.into_string(), bytes, score: entry.score })

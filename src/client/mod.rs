@@ -11,6 +11,8 @@ mod fleet;
 mod inherited;
 mod iteration;
 mod middleware;
+#[cfg(feature = "server")]
+mod movable;
 mod normalize;
 
 use std::fmt;
@@ -24,6 +26,8 @@ use fleet::Fleet;
 pub(crate) use inherited::flows;
 pub(crate) use inherited::{Inherited, is_current_attributes};
 pub use middleware::{ClientMiddleware, Next};
+#[cfg(feature = "server")]
+pub(crate) use movable::{fill_in, mend, unmovable};
 
 use crate::error::{Error, Result};
 use crate::payload::{Jid, Payload};

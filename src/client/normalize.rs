@@ -5,7 +5,7 @@ use crate::payload::{self, Jid, Payload};
 use crate::time::{EpochSecs, StampForm};
 
 /// Seconds `retry_for` may be at most; beyond it somebody passed a moment instead of a span.
-const MAX_RETRY_FOR: f64 = 1_000_000_000.0;
+pub(super) const MAX_RETRY_FOR: f64 = 1_000_000_000.0;
 
 /// Checks a payload and fills in defaults: `retry` and `queue` in front, `jid` and `created_at` at the end.
 pub(super) fn complete(payload: Payload, stamps: StampForm) -> Result<Payload> {
@@ -127,12 +127,12 @@ pub(super) fn scheduled(mut payload: Payload) -> Result<(String, String)> {
     }
 }
 
-fn is_number(raw: &str) -> bool {
+pub(super) fn is_number(raw: &str) -> bool {
     raw.starts_with(|first: char| first.is_ascii_digit() || first == '-')
 }
 
 /// What Ruby's `||=` replaces.
-fn is_falsy(raw: Option<&str>) -> bool {
+pub(super) fn is_falsy(raw: Option<&str>) -> bool {
     matches!(raw, None | Some("null" | "false"))
 }
 

@@ -6,6 +6,8 @@
 //! Numbers of any size, float spellings, escapes and unknown keys therefore survive any number of retries.
 
 mod backtrace;
+#[cfg(feature = "server")]
+mod count;
 mod distinct;
 mod encode;
 #[cfg(feature = "server")]
@@ -29,6 +31,8 @@ use crate::error::{Error, Result};
 use crate::time::{EpochSecs, StampForm};
 
 pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
+#[cfg(feature = "server")]
+pub(crate) use count::RetryCount;
 pub(crate) use distinct::last_wins;
 pub(crate) use encode::to_json;
 #[cfg(feature = "server")]
@@ -370,9 +374,9 @@ impl Payload {
         self.string("retry_queue")
     }
 
-    /// `args` as raw JSON. `[]` if absent, as Ruby calls such a job without any.
+    /// `args` as raw JSON. `[]` if absent or `null`: Ruby calls such a job without arguments.
     pub fn args(&self) -> &str {
-        self.get("args").unwrap_or("[]")
+        self.get("args").filter(|args| *args != "null").unwrap_or("[]")
     }
 
     /// `tags`; empty if absent or not an array of strings.
@@ -388,6 +392,12 @@ impl Payload {
     /// `retry_count`: 0 after the first failure. `None` before it, or if it is no integer.
     pub fn retry_count(&self) -> Option<i64> {
         self.decode("retry_count")
+    }
+
+    /// Whether any number in it is a float too large for 64 bits, which Ruby reads as Infinity and cannot write.
+    #[cfg(feature = "server")]
+    pub(crate) fn has_infinite_float(&self) -> bool {
+        scan::has_infinite_float(&self.as_str())
     }
 
     /// A key decoded into a type; `None` if it is absent, `null`, or something else.

@@ -5,6 +5,7 @@ mod sweep;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::client::fill_in;
 use crate::contain::Contained;
 use crate::payload::{Payload, is_routable_queue};
 use crate::server::core::Core;
@@ -112,6 +113,9 @@ async fn plan(core: &Core, member: &[u8], now: EpochSecs) -> Plan {
         tracing::warn!("a due entry is no job payload; it goes to the dead set as it is");
         return Plan::Bury;
     };
+    let stamps = core.dialect.stamps();
+    let stamp = payload.stamp_form().unwrap_or(stamps).stamp(now);
+    fill_in(&mut payload, &stamp);
     if core.client.has_middleware() {
         // Code of the user's: the poller must survive it.
         match Contained::new(Box::pin(core.client.through_middleware(payload.clone()))).await {
@@ -133,7 +137,7 @@ async fn plan(core: &Core, member: &[u8], now: EpochSecs) -> Plan {
             }
         }
     }
-    plan_for(payload, now, core.dialect.stamps())
+    plan_for(payload, now, stamps)
 }
 
 fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm) -> Plan {
@@ -147,9 +151,6 @@ fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm
     }
     if let Some(score) = payload.remove("at").and_then(|at| at.parse().ok()) {
         return Plan::Later { score, bytes: payload.into_string() };
-    }
-    if payload.queue().is_empty() {
-        payload.insert("queue", "default");
     }
     if !is_routable_queue(payload.queue()) {
         tracing::warn!(jid = payload.jid(), "a due entry names a queue that cannot be one; it goes to the dead set");
@@ -168,7 +169,9 @@ mod tests {
     const NOW: EpochSecs = EpochSecs(1_795_408_404.217);
 
     fn planned(raw: &str) -> Plan {
-        plan_for(Payload::parse(raw).unwrap(), NOW, StampForm::Millis)
+        let mut payload = Payload::parse(raw).unwrap();
+        fill_in(&mut payload, &StampForm::Millis.stamp(NOW));
+        plan_for(payload, NOW, StampForm::Millis)
     }
 
     #[test]
@@ -201,10 +204,20 @@ mod tests {
 
     #[test]
     fn sends_a_job_with_a_time_back_to_the_schedule() {
-        let plan = planned(r#"{"class":"A","args":[],"at":2000000000.5,"queue":"q"}"#);
+        let raw = r#"{"class":"A","args":[],"at":2000000000.5,"queue":"q","retry":true,"jid":"a","created_at":5}"#;
+        let bytes = raw.replace(r#""at":2000000000.5,"#, "");
+        assert_eq!(planned(raw), Plan::Later { score: 2_000_000_000.5, bytes });
+    }
+
+    #[test]
+    fn adds_what_rubys_poller_adds() {
+        let Plan::Push { queue, bytes } = planned(r#"{"class":"A","args":null,"jid":"a"}"#) else {
+            panic!("should be pushed")
+        };
+        assert_eq!(queue, "default");
         assert_eq!(
-            plan,
-            Plan::Later { score: 2_000_000_000.5, bytes: r#"{"class":"A","args":[],"queue":"q"}"#.into() }
+            bytes,
+            r#"{"class":"A","args":[],"jid":"a","retry":true,"queue":"default","created_at":1795408404217,"enqueued_at":1795408404217}"#
         );
     }
 

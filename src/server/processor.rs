@@ -242,7 +242,7 @@ impl Processor {
                 return discard("a job's error", error);
             }
             Verdict::Choke { key } => {
-                tracing::error!(key, "what a failed job says here decides nothing; it goes to the dead set as it is");
+                tracing::error!(key, "invalid value in a failed job; moved to the dead set unchanged");
                 (Destination::Dead { payload: None, limits }, Some(error))
             }
         };

@@ -157,9 +157,13 @@ impl Drop for Registry {
     }
 }
 
-/// Ruby resolves `::Foo` and `Foo` to the same constant.
+/// Ruby resolves `Foo`, `::Foo` and `Object::Foo` to the same constant.
 fn constant(class: &str) -> &str {
-    class.strip_prefix("::").unwrap_or(class)
+    let mut class = class.strip_prefix("::").unwrap_or(class);
+    while let Some(inner) = class.strip_prefix("Object::") {
+        class = inner;
+    }
+    class
 }
 
 impl fmt::Debug for Registered {

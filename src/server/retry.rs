@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use rand::RngExt;
 
+use crate::client::{mend, unmovable};
 use crate::job::{JobError, OnExhausted, RetryIn};
-use crate::payload::{Payload, Retry, error_message, is_routable_queue, pack_backtrace};
+use crate::payload::{Payload, Retry, RetryCount, error_message, is_routable_queue, pack_backtrace};
 use crate::time::{EpochSecs, StampForm};
 
 /// What is done with the bytes of a failed job.
@@ -17,8 +18,7 @@ pub(crate) enum Verdict {
     Bury { payload: Payload },
     /// They are stored nowhere: `retry: false`, `dead: false`, or a hook said so. Death handlers see this payload.
     Discard { payload: Payload },
-    /// They go to the dead set unchanged: a key the retry rests on holds something Ruby would have choked on, and lost
-    /// the job over.
+    /// They go to the dead set unchanged: with this key as it is, Ruby would lose the job, now or when its poller moves it.
     Choke { key: &'static str },
 }
 
@@ -41,8 +41,8 @@ pub(crate) struct Bench<'a> {
     pub(crate) stamps: StampForm,
 }
 
-/// Retries are counted up to here; beyond it the delay would be longer than a year anyway.
-const MAX_COUNT: i64 = 1_000;
+/// Hooks are given counts up to here; beyond it the delay would be longer than a year anyway.
+const MAX_COUNT: f64 = 1_000.0;
 const MAX_DELAY: f64 = 365.0 * 24.0 * 60.0 * 60.0;
 
 /// Sidekiq's `JobRetry`, from the original payload to what is stored. `hooks` is `None` for a class that is not
@@ -54,6 +54,11 @@ pub(crate) fn judge(
     bench: &Bench<'_>,
     rng: &mut impl RngExt,
 ) -> Verdict {
+    mend(&mut payload);
+    if hooks.is_some() && !payload.args().starts_with('[') {
+        // Ruby runs such a job, with what it makes of the value.
+        return Verdict::Choke { key: "args" };
+    }
     let mut retry = payload.retry();
     if matches!(retry, Retry::Absent | Retry::Null) {
         let Some(hooks) = hooks else { return Verdict::Choke { key: "retry" } };
@@ -70,8 +75,8 @@ pub(crate) fn judge(
     };
     let count = match payload.get("retry_count") {
         None | Some("null" | "false") => None,
-        Some(_) => match payload.retry_count() {
-            Some(count) => Some(count.saturating_add(1)),
+        Some(raw) => match RetryCount::from_json(raw) {
+            Some(count) => Some(count.plus(1)),
             None => return Verdict::Choke { key: "retry_count" },
         },
     };
@@ -93,14 +98,14 @@ pub(crate) fn judge(
     match count {
         Some(count) => {
             payload.insert_raw("retried_at", stamp);
-            payload.insert("retry_count", count);
+            payload.insert_raw("retry_count", count.to_string());
         }
         None => {
             payload.insert_raw("failed_at", stamp);
             payload.insert("retry_count", 0);
         }
     }
-    let count = count.unwrap_or(0);
+    let count = count.unwrap_or(RetryCount::Integer(0));
     if let Some(frames) = backtrace_frames(&payload) {
         let frames = error.backtrace().iter().take(frames).map(String::as_str);
         payload.insert("error_backtrace", pack_backtrace(frames));
@@ -111,25 +116,34 @@ pub(crate) fn judge(
             Some(failed_at) => failed_at + secs < bench.now.0,
             None => return Verdict::Choke { key: "failed_at" },
         },
-        None => count >= 0 && count.unsigned_abs() >= limit,
+        None => count.reaches(limit),
     };
     if exhausted {
         return exhaust(payload, error, hooks, bench.now);
     }
-    let counted = u32::try_from(count.clamp(0, MAX_COUNT)).unwrap_or(0);
+    let count = count.as_f64();
+    let counted = count.clamp(0.0, MAX_COUNT) as u32;
     let delay = match hooks.map_or(RetryIn::Default, |hooks| hooks.retry_in(counted, error)) {
         RetryIn::Discard => return discard(payload, bench.now),
         RetryIn::Kill => return exhaust(payload, error, hooks, bench.now),
         RetryIn::After(delay) if delay >= Duration::from_secs(1) => delay.as_secs() as f64,
-        RetryIn::After(_) | RetryIn::Default => default_delay(counted),
+        RetryIn::After(_) | RetryIn::Default => default_delay(count),
     };
-    let jitter = rng.random_range(0..10 * (counted + 1));
-    Verdict::Retry { payload, delay: (delay + f64::from(jitter)).min(MAX_DELAY) }
+    if let Some(key) = unmovable(&payload) {
+        return Verdict::Choke { key };
+    }
+    let jitter = rng.random_range(0..jitter_below(count));
+    Verdict::Retry { payload, delay: (delay + jitter as f64).min(MAX_DELAY) }
 }
 
 /// `count ** 4 + 15` seconds: 25 retries take about 20 days.
-fn default_delay(count: u32) -> f64 {
-    f64::from(count).powi(4) + 15.0
+fn default_delay(count: f64) -> f64 {
+    count.powi(4) + 15.0
+}
+
+/// The bound of the jitter in seconds: `rand(10 * (count + 1))`, as Ruby reads a float or a negative bound.
+fn jitter_below(count: f64) -> u64 {
+    (10.0 * (count + 1.0)).abs().clamp(1.0, MAX_DELAY) as u64
 }
 
 /// How many frames `backtrace` asks for; `None` for none.
@@ -145,7 +159,8 @@ fn backtrace_frames(payload: &Payload) -> Option<usize> {
     }
 }
 
-/// `failed_at` in seconds: a float is seconds, an integer milliseconds.
+/// `failed_at` in seconds: a float is seconds, however large, and an integer milliseconds, as Sidekiq 8 reads it. An integer too small for
+/// milliseconds is seconds: old ports dropped the point.
 fn first_failure(payload: &Payload) -> Option<f64> {
     let raw = payload.get("failed_at")?;
     let value: f64 = raw.parse().ok()?;

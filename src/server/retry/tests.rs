@@ -132,6 +132,72 @@ fn keeps_whole_what_ruby_would_choke_on() {
 }
 
 #[test]
+fn counts_floats_as_ruby_does() {
+    for (count, next, delay) in
+        [("2.0", "3.0", 96.0), ("1.5", "2.5", 54.0625), ("-0", "1", 16.0), ("-0.0", "1.0", 16.0), ("-3", "-2", 31.0)]
+    {
+        let raw = format!(r#"{{"class":"A","args":[],"retry":true,"jid":"a","failed_at":1,"retry_count":{count}}}"#);
+        let (stored, due) = retried(&raw);
+        assert!(stored.contains(&format!(r#""retry_count":{next},"#)), "{count}: {stored}");
+        assert!((delay..delay + 40.0).contains(&due), "{count}: {due}");
+    }
+    for count in ["25.0", "24.5", "24", "1e300"] {
+        let raw = format!(r#"{{"class":"A","args":[],"retry":true,"failed_at":1,"retry_count":{count}}}"#);
+        assert!(matches!(judge_with(&raw, Some(&PLAIN)), Verdict::Bury { .. }), "{count}");
+        let raw = raw.replace(r#""failed_at":1,"#, r#""retry_for":1,"failed_at":1795408404250,"#);
+        assert!(matches!(judge_with(&raw, Some(&PLAIN)), Verdict::Retry { .. }), "{count}");
+    }
+}
+
+#[test]
+fn reads_a_float_as_seconds_and_an_integer_as_milliseconds() {
+    for (failed_at, over) in [
+        ("1795408400.5", false),
+        ("1795400000.5", true),
+        ("1795408400000", false),
+        ("1795400000000", true),
+        // Seconds to Ruby, too: a time far ahead.
+        ("1795400000000.0", false),
+        ("1.7954e12", false),
+    ] {
+        let raw =
+            format!(r#"{{"class":"A","args":[],"retry":true,"retry_for":60,"failed_at":{failed_at},"retry_count":1}}"#);
+        assert_eq!(matches!(judge_with(&raw, Some(&PLAIN)), Verdict::Bury { .. }), over, "{failed_at}");
+    }
+}
+
+#[test]
+fn puts_nothing_into_the_retry_set_that_rubys_poller_cannot_move() {
+    for (extra, key) in [
+        (r#""args":{"a":1}"#, "args"),
+        (r#""args":"x","retry":false"#, "args"),
+        (r#""class":7"#, "class"),
+        (r#""tags":"vip""#, "tags"),
+        (r#""at":"soon""#, "at"),
+        (r#""retry_for":1795408404"#, "retry_for"),
+        (r#""x":1e400"#, "a number beyond all floats"),
+    ] {
+        let raw = format!(r#"{{"class":"A","args":[],"retry":true,"jid":"a",{extra}}}"#);
+        assert_eq!(judge_with(&raw, Some(&PLAIN)), Verdict::Choke { key }, "{raw}");
+    }
+    // Nobody here runs it; Ruby drops it at this failure, too.
+    let unknown = r#"{"class":"A","args":{"a":1},"retry":false,"jid":"a"}"#;
+    assert!(matches!(judge_with(unknown, None), Verdict::Discard { .. }));
+}
+
+#[test]
+fn gives_a_job_what_rubys_api_and_poller_need() {
+    for args in [r#""args":null,"#, ""] {
+        let raw = format!(r#"{{"class":"A",{args}"retry":true,"at":null}}"#);
+        let (one, _) = retried(&raw);
+        let (other, _) = retried(&raw);
+        assert_ne!(one, other, "equal payloads stay two entries");
+        let job = Payload::parse(one).unwrap();
+        assert_eq!((job.get("args"), job.jid().len(), job.contains_key("at")), (Some("[]"), 24, false));
+    }
+}
+
+#[test]
 fn asks_the_hooks() {
     let raw = r#"{"class":"A","args":[],"retry":true}"#;
     let with = |retry_in| judge_with(raw, Some(&Class { retry_in, ..PLAIN }));
