@@ -7,7 +7,7 @@ use super::normalize::{MAX_RETRY_FOR, is_falsy, is_number};
 use crate::payload::{Jid, Payload};
 
 /// Gives a job that goes to a sorted set what Ruby's push does not fill in, or what Ruby's API needs to find it: `args`, where they are
-/// absent or `null`, and a `jid`. Removes an `at` of `null`.
+/// absent or `null`, and a `jid`. Removes an `at` of `null`, and all but the last value of a key that stands twice.
 pub(crate) fn mend(payload: &mut Payload) {
     if matches!(payload.get("args"), None | Some("null")) {
         payload.insert_raw("args", "[]");
@@ -18,6 +18,7 @@ pub(crate) fn mend(payload: &mut Payload) {
     if payload.get("at") == Some("null") {
         payload.remove("at");
     }
+    payload.drop_repeated_keys();
 }
 
 /// Returns the key that makes Ruby's push raise, or `None` if it moves the payload. Sidekiq 6 does not know some of the rules; they hold
@@ -42,8 +43,7 @@ pub(crate) fn unmovable(payload: &Payload) -> Option<&'static str> {
     if retry_for.is_some_and(|secs| !secs.parse::<f64>().is_ok_and(|secs| secs <= MAX_RETRY_FOR)) {
         return Some("retry_for");
     }
-    // Ruby reads a float that is too large as Infinity, and does not write that as JSON.
-    payload.has_infinite_float().then_some("a number beyond all floats")
+    payload.unwritable()
 }
 
 /// Fills in what Ruby's push fills in when it moves a due entry: `retry`, `queue`, `jid`, `created_at`, a `retry_for` in whole seconds.
@@ -99,10 +99,13 @@ mod tests {
             (r#""retry_for":3600.5"#, None),
             (r#""x":[{"y":-1e999}]"#, Some("a number beyond all floats")),
             (r#""x":"1e999 in text""#, None),
+            (r#""x":[{"y":1,"y":2}]"#, Some("a key that stands twice")),
             (r#""jid":7,"backtrace":[],"retry_queue":{}"#, None),
         ] {
             let raw = format!(r#"{{"class":"A","args":[],"queue":"q","retry":true,{extra}}}"#);
-            assert_eq!(unmovable(&payload(&raw)), key, "{raw}");
+            let mut job = payload(&raw);
+            mend(&mut job);
+            assert_eq!(unmovable(&job), key, "{raw}");
         }
     }
 
@@ -111,6 +114,9 @@ mod tests {
         let mut job = payload(r#"{"class":"A","args":null,"at":null,"jid":null}"#);
         mend(&mut job);
         assert_eq!((job.get("args"), job.contains_key("at"), job.jid().len()), (Some("[]"), false, 24));
+        let mut job = payload(r#"{"jid":"x","class":"No","args":[1],"class":"A","args":null}"#);
+        mend(&mut job);
+        assert_eq!(job.as_str(), r#"{"jid":"x","class":"A","args":[]}"#);
         let raw = r#"{"class":"A","args":[ 1 ],"jid":7}"#;
         let mut job = payload(raw);
         mend(&mut job);

@@ -18,6 +18,8 @@ mod jid;
 mod mold;
 mod raw;
 mod retry;
+#[cfg(feature = "server")]
+mod ruby;
 mod scan;
 mod text;
 
@@ -394,10 +396,24 @@ impl Payload {
         self.decode("retry_count")
     }
 
-    /// Whether any number in it is a float too large for 64 bits, which Ruby reads as Infinity and cannot write.
+    /// What keeps Ruby from reading this and writing it again; `None` if it can.
     #[cfg(feature = "server")]
-    pub(crate) fn has_infinite_float(&self) -> bool {
-        scan::has_infinite_float(&self.as_str())
+    pub(crate) fn unwritable(&self) -> Option<&'static str> {
+        ruby::unwritable(&self.as_str())
+    }
+
+    /// Leaves each top-level key once: its last value, where it stood first, as Ruby reads it.
+    #[cfg(feature = "server")]
+    pub(crate) fn drop_repeated_keys(&mut self) {
+        let distinct = self.distinct();
+        if distinct.len() == self.keys().count() {
+            return;
+        }
+        let mut once = Self::empty();
+        for (key, value) in distinct {
+            once.append_raw(key, value);
+        }
+        *self = once;
     }
 
     /// A key decoded into a type; `None` if it is absent, `null`, or something else.

@@ -142,34 +142,3 @@ pub(super) fn has_lone_surrogate(raw: &str) -> bool {
     }
     false
 }
-
-/// Whether a number outside of strings is a float beyond the largest 64-bit float. Integers have no limit in Ruby.
-#[cfg(feature = "server")]
-pub(super) fn has_infinite_float(raw: &str) -> bool {
-    let bytes = raw.as_bytes();
-    let mut at = 0;
-    while at < bytes.len() {
-        match bytes[at] {
-            b'"' => {
-                at += 1;
-                while at < bytes.len() && bytes[at] != b'"' {
-                    at += if bytes[at] == b'\\' { 2 } else { 1 };
-                }
-                at += 1;
-            }
-            b'0'..=b'9' => {
-                let number = &raw[at..];
-                let end = number.find(|c: char| !matches!(c, '0'..='9' | '.' | 'e' | 'E' | '+' | '-'));
-                let number = &number[..end.unwrap_or(number.len())];
-                // A shorter text without an exponent is smaller.
-                let may_be = number.len() > 308 || number.contains(['e', 'E']);
-                if may_be && number.contains(['.', 'e', 'E']) && number.parse().is_ok_and(f64::is_infinite) {
-                    return true;
-                }
-                at += number.len();
-            }
-            _ => at += 1,
-        }
-    }
-    false
-}

@@ -1,0 +1,112 @@
+//! Valid JSON that one of Ruby's readers or writers refuses.
+
+use std::borrow::Cow;
+
+/// Returns what keeps Ruby from reading `raw`, valid JSON, and writing it again, or `None` if it can. It reads a float that is too large for
+/// 64 bits as Infinity, which it does not write; the json gem from 3.0 on refuses a key that stands twice in one object.
+pub(super) fn unwritable(raw: &str) -> Option<&'static str> {
+    let bytes = raw.as_bytes();
+    // The keys of each object that is open, and `None` for an array.
+    let mut open: Vec<Option<Vec<Cow<'_, str>>>> = Vec::new();
+    let (mut at, mut is_key) = (0, false);
+    while let Some(byte) = bytes.get(at) {
+        match byte {
+            b'{' => {
+                open.push(Some(Vec::new()));
+                is_key = true;
+            }
+            b'[' => {
+                open.push(None);
+                is_key = false;
+            }
+            b'}' | b']' => {
+                if let Some(Some(keys)) = open.pop()
+                    && has_twins(keys)
+                {
+                    return Some("a key that stands twice");
+                }
+            }
+            b',' => is_key = matches!(open.last(), Some(Some(_))),
+            b'"' => {
+                let end = end_of_string(bytes, at);
+                if std::mem::take(&mut is_key)
+                    && let Some(Some(keys)) = open.last_mut()
+                {
+                    keys.push(key(raw.get(at..=end).unwrap_or_default()));
+                }
+                at = end;
+            }
+            b'0'..=b'9' => {
+                let digits = bytes[at..]
+                    .iter()
+                    .take_while(|byte| matches!(byte, b'0'..=b'9' | b'.' | b'e' | b'E' | b'+' | b'-'));
+                let number = &raw[at..at + digits.count()];
+                // Integers have no limit in Ruby.
+                if number.contains(['.', 'e', 'E']) && number.parse().is_ok_and(f64::is_infinite) {
+                    return Some("a number beyond all floats");
+                }
+                at += number.len() - 1;
+            }
+            _ => {}
+        }
+        at += 1;
+    }
+    None
+}
+
+/// The index of the quote that ends the string which begins at `at`.
+fn end_of_string(bytes: &[u8], at: usize) -> usize {
+    let mut end = at + 1;
+    while let Some(byte) = bytes.get(end) {
+        match byte {
+            b'"' => return end,
+            b'\\' => end += 2,
+            _ => end += 1,
+        }
+    }
+    bytes.len()
+}
+
+fn key(quoted: &str) -> Cow<'_, str> {
+    let text = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
+    match serde_json::from_str(quoted) {
+        Ok(text) if quoted.contains('\\') => Cow::Owned(text),
+        _ => Cow::Borrowed(text),
+    }
+}
+
+fn has_twins(mut keys: Vec<Cow<'_, str>>) -> bool {
+    keys.sort_unstable();
+    keys.windows(2).any(|pair| pair[0] == pair[1])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_floats_beyond_all_floats() {
+        for raw in ["[1e400]", "[-1E+999]", r#"{"a":[{"b":2e308}]}"#, &format!("[{}.0]", "9".repeat(400))] {
+            assert_eq!(unwritable(raw), Some("a number beyond all floats"), "{raw}");
+        }
+        for raw in ["[1e308]", r#"["1e400","\\","x\"1e400"]"#, r#"{"1e400":1}"#, "[1e-400]", &"9".repeat(400)] {
+            assert_eq!(unwritable(raw), None, "{raw}");
+        }
+    }
+
+    #[test]
+    fn finds_keys_that_stand_twice_in_one_object() {
+        for raw in [r#"{"a":1,"a":2}"#, r#"[0,{"b":{"a":"x","c":[],"\u0061":2}}]"#, r#"{"a" : [1,2] , "a":{}}"#] {
+            assert_eq!(unwritable(raw), Some("a key that stands twice"), "{raw}");
+        }
+        for raw in [
+            r#"{"a":{"a":["a","a"]},"b":"a"}"#,
+            r#"[{"a":1},{"a":1}]"#,
+            r#"{"a":"b","b":"a","c":["c","c"]}"#,
+            "{}",
+            "7",
+        ] {
+            assert_eq!(unwritable(raw), None, "{raw}");
+        }
+    }
+}
