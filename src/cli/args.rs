@@ -8,7 +8,7 @@ use super::default_config;
 use super::logging::LogFormat;
 use super::probe::Probe;
 use super::settings::Settings;
-use super::size::{parse_health, parse_size};
+use super::size::{parse_health, parse_max_payload, parse_size};
 use crate::error::{Error, Result};
 use crate::server::{FetchMode, WireVersion};
 
@@ -76,6 +76,10 @@ pub(super) struct Flags {
     /// Stop in good order, to be started again, above so much memory: 512M, 2G [default: no limit]
     #[arg(long, value_name = "SIZE", value_parser = parse_size)]
     max_rss: Option<u64>,
+
+    /// Largest payload of a job; a larger one goes to the dead set unread: 64M, 0 for no limit [default: 16M]
+    #[arg(long, value_name = "SIZE", value_parser = parse_max_payload)]
+    max_payload: Option<usize>,
 
     /// Print the version
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
@@ -154,6 +158,7 @@ impl Flags {
             wire_version: self.wire_version,
             health: self.health,
             max_rss: self.max_rss,
+            max_payload: self.max_payload,
             fetch: self.fetch.map(|fetch| match fetch {
                 Fetch::Reliable => FetchMode::Reliable,
                 Fetch::Basic => FetchMode::Basic,

@@ -94,6 +94,12 @@ const KEYS: &[Key] = &[
         |config| config.max_rss.map_or("no limit".to_owned(), |bytes| bytes.to_string()),
         "stop in good order above so much memory, exit code 75",
     ),
+    (
+        "max_payload",
+        "bytes, `64M`, 0 for no limit",
+        |config| format!("{}M", config.max_payload >> 20),
+        "largest payload of a job; a larger one goes to the dead set unread",
+    ),
 ];
 
 /// Variables of the environment a worker reads.

@@ -2,7 +2,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::config_file::{ConfigFile, Value};
-use super::size::{parse_health, parse_size};
+use super::size::{parse_health, parse_max_payload, parse_size};
 use crate::error::{Error, Result};
 use crate::server::{DEFAULT_HEALTH, FetchMode, ServerBuilder, UnknownClasses, WireVersion};
 
@@ -28,6 +28,7 @@ pub(super) struct Settings {
     pub(super) wire_version: Option<WireVersion>,
     pub(super) health: Option<SocketAddr>,
     pub(super) max_rss: Option<u64>,
+    pub(super) max_payload: Option<usize>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,6 +99,10 @@ impl Settings {
                 const EXPECTED: &str = "a size: bytes, or a number with K, M or G";
                 self.max_rss = Some(parse_size(&text(value).map_err(|_| EXPECTED)?).map_err(|_| EXPECTED)?);
             }
+            "max_payload" => {
+                const EXPECTED: &str = "a size: bytes, or a number with K, M or G; 0 for no limit";
+                self.max_payload = Some(parse_max_payload(&text(value).map_err(|_| EXPECTED)?).map_err(|_| EXPECTED)?);
+            }
             "wire_version" => {
                 self.wire_version = Some(match value {
                     Value::Int(6) => WireVersion::V6,
@@ -126,6 +131,7 @@ impl Settings {
         }
         overrule!(concurrency queues timeout tag labels environment verbose max_retries dead_max_jobs dead_timeout);
         overrule!(poll_interval_average average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version health max_rss);
+        overrule!(max_payload);
         if !others.capsules.is_empty() {
             self.capsules = others.capsules;
         }
@@ -170,6 +176,7 @@ impl Settings {
         }
         apply!(timeout tag labels environment max_retries dead_max_jobs dead_timeout poll_interval_average);
         apply!(average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version health max_rss);
+        apply!(max_payload);
         Ok(builder)
     }
 }

@@ -14,6 +14,20 @@ pub(super) fn parse_health(text: &str) -> Result<SocketAddr, String> {
 
 /// Bytes, or a number with `K`, `M` or `G` (of 1,024).
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
+    let bytes = parse_bytes(text)?;
+    if bytes < 1 << 20 { Err(format!("{bytes} bytes are less than any process has: 1M at least")) } else { Ok(bytes) }
+}
+
+/// As [`parse_size`], for the largest payload; 0 is no limit.
+pub(super) fn parse_max_payload(text: &str) -> Result<usize, String> {
+    let bytes = parse_bytes(text)?;
+    if (1..1_024).contains(&bytes) {
+        return Err(format!("{bytes} bytes are too few for a payload: 1K at least, or 0 for no limit"));
+    }
+    Ok(usize::try_from(bytes).unwrap_or(usize::MAX))
+}
+
+fn parse_bytes(text: &str) -> Result<u64, String> {
     const EXPECTED: &str = "it is a number of bytes, or a number with K, M or G";
     let text = text.trim().trim_end_matches(['b', 'B']).trim_end_matches(['i', 'I']);
     let (number, shift) = match text.char_indices().next_back() {
@@ -23,8 +37,7 @@ pub(super) fn parse_size(text: &str) -> Result<u64, String> {
         _ => (text, 0),
     };
     let number: u64 = number.trim().parse().map_err(|_| EXPECTED.to_owned())?;
-    let bytes = number.checked_mul(1 << shift).ok_or_else(|| EXPECTED.to_owned())?;
-    if bytes < 1 << 20 { Err(format!("{bytes} bytes are less than any process has: 1M at least")) } else { Ok(bytes) }
+    number.checked_mul(1 << shift).ok_or_else(|| EXPECTED.to_owned())
 }
 
 #[cfg(test)]
@@ -43,6 +56,15 @@ mod tests {
         }
         for text in ["", "x", "70000", "-1", "127.0.0.1", "example.com:80", ":7433", "7433 "] {
             assert!(parse_health(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn reads_the_largest_payload() {
+        assert_eq!(parse_max_payload("0"), Ok(0));
+        assert_eq!(parse_max_payload("64M"), Ok(64 << 20));
+        for text in ["", "1", "1023", "x", "-1"] {
+            assert!(parse_max_payload(text).is_err(), "{text}");
         }
     }
 

@@ -214,6 +214,9 @@ impl Client {
                 .through_middleware(self.passing_on(normalize::finish(payload, &stamp))?)
                 .await
                 .map_err(|error| error.with_pushed(through))?;
+            if let Some(payload) = &payload {
+                self.check_size(payload).map_err(|error| error.with_pushed(through))?;
+            }
             jids.push(payload.as_ref().and_then(normalize::jid));
             batch.extend(payload);
             if batch.len() == size || number + 1 == last {
@@ -233,6 +236,11 @@ impl Client {
         mut scores: Vec<String>,
         size: usize,
     ) -> Result<Vec<Option<Jid>>> {
+        // The arguments of the sample are empty; `enqueued_at` is short.
+        let (limit, rest) = (normalize::max_pushed(self.0.max_payload), sample.size());
+        for job in jobs {
+            normalize::check_size(sample.class(), rest + job.args.len(), limit)?;
+        }
         let mut through = 0;
         for batch in jobs.chunks(size) {
             let mut sample = sample.clone();

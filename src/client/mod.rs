@@ -30,7 +30,7 @@ pub use middleware::{ClientMiddleware, Next};
 pub(crate) use movable::{fill_in, mend, unmovable};
 
 use crate::error::{Error, Result};
-use crate::payload::{Jid, Payload};
+use crate::payload::{Jid, MAX_PAYLOAD, Payload};
 use crate::store::{RedisOptions, Store};
 use crate::time::{EpochSecs, StampForm, Stamps};
 pub(crate) use middleware::Chain;
@@ -56,6 +56,8 @@ struct Shared {
     sink: Sink,
     chain: Chain,
     stamps: Stamps,
+    /// Bytes a payload may have for the workers, `usize::MAX` for any.
+    max_payload: usize,
     /// Reads the versions of the processes on this Redis; `None` where `stamps` is configured, or a server keeps it current.
     fleet: Option<Fleet>,
 }
@@ -104,6 +106,7 @@ pub struct ClientBuilder {
     chain: Chain,
     stamps: Option<StampForm>,
     delivery: Delivery,
+    max_payload: Option<usize>,
 }
 
 impl ClientBuilder {
@@ -138,6 +141,14 @@ impl ClientBuilder {
         self
     }
 
+    /// Bytes a payload may have for the workers that read what this client pushes: 16 MiB by default, 0 for no limit. A push of more,
+    /// less one part in 256 for the error of a failed job, returns an error. Give the workers the same value
+    /// ([`ServerBuilder::max_payload`](crate::server::ServerBuilder::max_payload)); Ruby's have no limit.
+    pub fn max_payload(mut self, bytes: usize) -> Self {
+        self.max_payload = Some(if bytes == 0 { usize::MAX } else { bytes });
+        self
+    }
+
     /// Checks the settings. Connects only when first needed.
     ///
     /// # Errors
@@ -153,7 +164,8 @@ impl ClientBuilder {
             }
             None => Some(Fleet::default()),
         };
-        let shared = Shared { sink: Sink::Redis(Store::new(options)), chain: self.chain, stamps, fleet };
+        let max_payload = self.max_payload.unwrap_or(MAX_PAYLOAD);
+        let shared = Shared { sink: Sink::Redis(Store::new(options)), chain: self.chain, stamps, max_payload, fleet };
         Ok(Client(Arc::new(shared), self.delivery, None))
     }
 }
@@ -189,7 +201,7 @@ impl Client {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) for options that cannot be used.
     pub fn via(&self, redis: RedisOptions) -> Result<Self> {
-        let Shared { sink, chain, stamps, fleet } = &*self.0;
+        let Shared { sink, chain, stamps, max_payload, fleet } = &*self.0;
         let sink = match sink {
             Sink::Redis(_) => Sink::Redis(Store::new(redis)),
             #[cfg(feature = "testing")]
@@ -200,18 +212,21 @@ impl Client {
             Some(_) => (Stamps::default(), Some(Fleet::default())),
             None => (stamps.clone(), None),
         };
-        Ok(Self(Arc::new(Shared { sink, chain: chain.clone(), stamps, fleet }), self.1, self.2.clone()))
+        let shared = Shared { sink, chain: chain.clone(), stamps, max_payload: *max_payload, fleet };
+        Ok(Self(Arc::new(shared), self.1, self.2.clone()))
     }
 
     /// A client of a server, which minds the stamps.
     #[cfg(feature = "server")]
-    pub(crate) fn over(store: Store, chain: Chain, stamps: Stamps) -> Self {
-        Self(Arc::new(Shared { sink: Sink::Redis(store), chain, stamps, fleet: None }), Delivery::default(), None)
+    pub(crate) fn over(store: Store, chain: Chain, stamps: Stamps, max_payload: usize) -> Self {
+        let shared = Shared { sink: Sink::Redis(store), chain, stamps, max_payload, fleet: None };
+        Self(Arc::new(shared), Delivery::default(), None)
     }
 
     #[cfg(feature = "testing")]
     pub(crate) fn over_test(sink: Arc<dyn TestSink>) -> Self {
-        let shared = Shared { sink: Sink::Test(sink), chain: Chain::default(), stamps: Stamps::default(), fleet: None };
+        let (chain, stamps) = (Chain::default(), Stamps::default());
+        let shared = Shared { sink: Sink::Test(sink), chain, stamps, max_payload: MAX_PAYLOAD, fleet: None };
         Self(Arc::new(shared), Delivery::default(), None)
     }
 
@@ -238,9 +253,26 @@ impl Client {
         form.map_err(|error| error.with_jid(normalize::jid(&payload)))?;
         let payload = self.passing_on(payload)?;
         let Some(payload) = self.through_middleware(payload).await? else { return Ok(None) };
+        self.check_size(&payload)?;
         let jid = normalize::jid(&payload);
         self.write(vec![payload]).await.map_err(|error| error.with_jid(jid.clone()))?;
         Ok(jid)
+    }
+
+    /// Checks a payload as [`push`](Self::push) does, and pushes nothing. Middleware does not run.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Payload`](crate::ErrorKind::Payload) for what Sidekiq rejects, and for what a worker would move to the dead set
+    /// unread: too large, too many keys, nested too deep.
+    pub fn check(&self, payload: &Payload) -> Result<()> {
+        self.check_size(&normalize::complete(payload.clone(), StampForm::default())?)
+    }
+
+    /// Refuses a payload that is too large for a worker.
+    fn check_size(&self, payload: &Payload) -> Result<()> {
+        let limit = normalize::max_pushed(self.0.max_payload);
+        if payload.may_exceed(limit) { normalize::check_size(payload.class(), payload.size(), limit) } else { Ok(()) }
     }
 
     /// The same client for a job that is running: what flows from job to job goes with everything it pushes.

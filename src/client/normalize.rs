@@ -64,8 +64,30 @@ pub(super) fn check_keys(item: &Payload) -> Result<()> {
     Ok(())
 }
 
+/// Bytes a payload may be pushed with where workers read so many: a failed job grows by its error.
+pub(super) fn max_pushed(max_payload: usize) -> usize {
+    max_payload - max_payload / 256
+}
+
+/// Refuses a payload that a worker would move to the dead set unread for its size.
+pub(super) fn check_size(class: &str, bytes: usize, limit: usize) -> Result<()> {
+    if bytes > limit {
+        return Err(Error::payload(format!(
+            "Job must have at most {limit} bytes: {class} has {bytes}; store the data elsewhere and pass its key, or raise max_payload \
+             of the workers and of this client"
+        )));
+    }
+    Ok(())
+}
+
 fn check(item: &Payload) -> Result<()> {
     check_keys(item)?;
+    if let Some(key) = item.key_too_deep() {
+        let (class, most) = (item.class(), payload::MAX_DEPTH - 1);
+        return Err(Error::payload(format!(
+            "Job must be nested at most {most} levels deep: '{key}' of {class} is deeper"
+        )));
+    }
     let Some(class) = item.get("class") else {
         return Err(Error::payload("Job must be a Hash with 'class' and 'args' keys: there is no 'class'"));
     };

@@ -16,6 +16,8 @@ mod finite;
 mod index;
 mod jid;
 mod mold;
+#[cfg(feature = "server")]
+mod names;
 mod raw;
 mod retry;
 #[cfg(feature = "server")]
@@ -42,10 +44,16 @@ pub(crate) use fetched::{Edits, Fetched, LARGE};
 use index::{Entry, Key, STRING_KEYS, index};
 pub use jid::Jid;
 pub(crate) use mold::Mold;
+#[cfg(feature = "server")]
+pub(crate) use names::names;
 use raw::Raw;
 pub use retry::Retry;
+pub(crate) use scan::MAX_DEPTH;
 #[cfg(feature = "server")]
 pub(crate) use text::{error_message, is_routable_queue};
+
+/// Bytes a payload may have where nothing else is configured: 16 MiB. A worker moves a larger one to the dead set unread.
+pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
 
 /// One job on the wire.
 ///
@@ -247,6 +255,23 @@ impl Payload {
     /// Whether the payload has this key, be it `null`.
     pub fn contains_key(&self, key: &str) -> bool {
         self.position(key).is_some()
+    }
+
+    /// The length of the JSON text in bytes.
+    pub(crate) fn size(&self) -> usize {
+        self.as_str().len()
+    }
+
+    /// Whether the JSON text may have more bytes than this. Reads no value, and is wrong only where a large value was replaced or removed.
+    pub(crate) fn may_exceed(&self, bytes: usize) -> bool {
+        let new = |entry: &Entry| entry.new.as_ref().map_or(0, |new| new.len() + self.key_text(entry).len() + 4);
+        self.raw.len() + self.entries.iter().map(new).sum::<usize>() > bytes
+    }
+
+    /// A key whose value is nested deeper than Ruby reads, if one was set.
+    pub(crate) fn key_too_deep(&self) -> Option<&str> {
+        let deep = |entry: &&Entry| entry.new.as_ref().is_some_and(|new| !entry.removed && is_too_deep(new));
+        self.entries.iter().find(deep).map(|entry| self.key_text(entry))
     }
 
     /// The keys in their order.

@@ -7,7 +7,7 @@ use serde::de::{Deserialize, Deserializer, Error as _, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// Ruby's `JSON` refuses anything nested deeper.
-pub(super) const MAX_DEPTH: usize = 100;
+pub(crate) const MAX_DEPTH: usize = 100;
 
 /// Top-level keys of a payload. Sidekiq writes some 25 and gems add a few each; no edit of a payload with as many costs more than some
 /// hundred microseconds.

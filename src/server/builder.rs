@@ -280,9 +280,13 @@ impl ServerBuilder {
         self
     }
 
-    /// Bytes a payload may have, 16 MiB unless said. A larger one goes to the dead set unread.
+    /// Bytes a payload may have: 16 MiB by default, 0 for no limit. A larger one goes to the dead set unread. Ruby has no such limit.
+    ///
+    /// The client of this server refuses to push what would exceed it; give other clients the same value
+    /// ([`ClientBuilder::max_payload`](crate::ClientBuilder::max_payload)). A job of this size occupies its worker and Redis once it
+    /// is fetched, and once more each time it fails.
     pub fn max_payload(mut self, bytes: usize) -> Self {
-        self.config.max_payload = bytes;
+        self.config.max_payload = if bytes == 0 { usize::MAX } else { bytes };
         self
     }
 
@@ -361,7 +365,7 @@ impl ServerBuilder {
             death_handlers: self.death_handlers,
             error_handlers: self.error_handlers,
             hooks: self.hooks,
-            client: Client::over(store.clone(), self.client_chain, stamps.clone()),
+            client: Client::over(store.clone(), self.client_chain, stamps.clone(), self.config.max_payload),
             dialect: Dialect::new(self.config.wire_version, stamps),
             holdings: Holdings::default(),
             isolation: Arc::default(),

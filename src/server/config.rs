@@ -2,7 +2,7 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::payload::is_routable_queue;
+use crate::payload::{MAX_PAYLOAD, is_routable_queue};
 use crate::server::capsule::{Capsule, CapsuleBuilder};
 use crate::store::RedisOptions;
 
@@ -142,7 +142,7 @@ impl Default for Config {
             wire_version: WireVersion::Auto,
             unknown_classes: UnknownClasses::Fail,
             remote_signals: RemoteSignals::All,
-            max_payload: 16 * 1024 * 1024,
+            max_payload: MAX_PAYLOAD,
             liveness: Duration::from_secs(30),
             max_iteration_runtime: None,
             health: None,

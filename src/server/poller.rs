@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use crate::client::fill_in;
 use crate::contain::Contained;
-use crate::payload::{Payload, is_routable_queue};
+use crate::payload::{Payload, is_routable_queue, names};
 use crate::server::core::Core;
 use crate::server::supervisor::Part;
 use crate::store::is_refusal;
@@ -109,9 +109,13 @@ impl Plan {
 }
 
 async fn plan(core: &Core, member: &[u8], now: EpochSecs) -> Plan {
-    let Ok(mut payload) = Payload::from_bytes(member.to_vec()) else {
-        tracing::warn!("a due entry is no job payload; it goes to the dead set as it is");
-        return Plan::Bury;
+    let mut payload = match Payload::from_bytes(member.to_vec()) {
+        Ok(payload) => payload,
+        Err(malformed) => {
+            let ((jid, class), reason) = (names(member), malformed.reason);
+            tracing::warn!(jid, class, reason, "a due entry is no job payload; it goes to the dead set as it is");
+            return Plan::Bury;
+        }
     };
     let stamps = core.dialect.stamps();
     let stamp = payload.stamp_form().unwrap_or(stamps).stamp(now);

@@ -18,7 +18,7 @@ const BATCH: usize = 1_000;
 pub(super) async fn push(tool: &mut Tool, template: Payload, at: Option<EpochSecs>, file: &Path) -> Done {
     let client = tool.client()?;
     let is_stdin = file == Path::new("-");
-    let total = if is_stdin { None } else { Some(check(file)?) };
+    let total = if is_stdin { None } else { Some(check(file, &client, &template)?) };
     let input: Box<dyn BufRead> = if is_stdin { Box::new(BufReader::new(io::stdin())) } else { Box::new(open(file)?) };
     tool.interrupt.watch();
     let mut bulk =
@@ -53,13 +53,20 @@ fn open(file: &Path) -> Result<BufReader<File>, Failure> {
 }
 
 /// How many jobs a file holds, if every line of it is in order.
-fn check(file: &Path) -> Result<u64, Failure> {
+fn check(file: &Path, client: &Client, template: &Payload) -> Result<u64, Failure> {
     let mut jobs = 0;
     for (number, line) in (1..).zip(open(file)?.split(b'\n')) {
         let line = line.map_err(|error| Failure::file(file, &error))?;
         let args = arguments(&line, number)
             .map_err(|failure| Failure::input(format!("{}; nothing was pushed", failure.line())))?;
-        jobs += u64::from(args.is_some());
+        if let Some(args) = args {
+            let mut payload = template.clone();
+            payload.insert("args", args);
+            client
+                .check(&payload)
+                .map_err(|error| Failure::input(format!("line {number}: {error}; nothing was pushed")))?;
+            jobs += 1;
+        }
     }
     Ok(jobs)
 }
