@@ -101,7 +101,7 @@ async fn retries_what_cannot_run() {
     }
     let (retries, _) = settle(&redis, "retry", CANNOT_RUN.len()).await;
     for (raw, class, message) in CANNOT_RUN {
-        let kept = &raw[..raw.len() - 1];
+        let kept = &raw[..raw.len() - 1].replace("null", "[]");
         let retry = retries
             .iter()
             .map(|bytes| String::from_utf8(bytes.clone()).unwrap())
@@ -114,15 +114,13 @@ async fn retries_what_cannot_run() {
     }
 }
 
-const CANNOT_RUN: [(&str, &str, &str); 9] = [
+const CANNOT_RUN: [(&str, &str, &str); 6] = [
     (r#"{"class":"Panics","args":[],"retry":true,"queue":"default"}"#, "RuntimeError", "panicked: at the disco"),
     (
         r#"{"class":"NoSuch::Class","args":[],"retry":true,"queue":"default"}"#,
         "NameError",
         "uninitialized constant NoSuch::Class",
     ),
-    (r#"{"args":[],"retry":true,"queue":"default"}"#, "NameError", "uninitialized constant "),
-    (r#"{"class":7,"args":[],"retry":true,"queue":"default"}"#, "NameError", "uninitialized constant "),
     (
         r#"{"class":"Strict","args":[1],"retry":true,"queue":"default"}"#,
         "ArgumentError",
@@ -139,14 +137,9 @@ const CANNOT_RUN: [(&str, &str, &str); 9] = [
         "argument 1 is a number: expected i64",
     ),
     (
-        r#"{"class":"Strict","args":{"a":1},"retry":true,"queue":"default"}"#,
+        r#"{"class":"Strict","queue":"default","retry":true,"args":null}"#,
         "ArgumentError",
-        "arguments are an object, expected an array",
-    ),
-    (
-        r#"{"class":"Strict","args":null,"retry":true,"queue":"default"}"#,
-        "ArgumentError",
-        "arguments are null, expected an array",
+        "wrong number of arguments (given 0, expected 2)",
     ),
 ];
 
@@ -155,6 +148,9 @@ async fn runs_what_only_looks_odd() {
     let redis = Redis::start().await;
     let odd = [
         r#"{"class":"Nothing"}"#,
+        r#"{"class":"Nothing","args":null}"#,
+        r#"{"class":"Object::Nothing"}"#,
+        r#"{"class":"::Object::Nothing"}"#,
         r#"{"class":"::Nothing","args":[1e400]}"#,
         r#" { "class" : "Nothing" , "args" : [ ] , "jid" : 7 , "retry" : "yes" , "tags" : "a" } "#,
         r#"{"class":"Wrong","class":"Nothing","args":[]}"#,
@@ -177,6 +173,15 @@ async fn runs_what_only_looks_odd() {
 async fn keeps_what_ruby_would_lose() {
     let redis = Redis::start().await;
     let lost = [
+        // Ruby retries these, and its poller loses them.
+        r#"{"args":[],"retry":true,"queue":"default"}"#,
+        r#"{"class":7,"args":[],"retry":true,"queue":"default"}"#,
+        r#"{"class":"Strict","args":[],"tags":"a","retry":true}"#,
+        r#"{"class":"Strict","args":[],"at":"soon","retry":true}"#,
+        r#"{"class":"Strict","args":[],"x":1e400,"retry":true}"#,
+        // Ruby runs these with what it makes of the value.
+        r#"{"class":"Strict","args":{"a":1},"retry":true,"queue":"default"}"#,
+        r#"{"class":"Strict","args":"x","retry":false,"queue":"default"}"#,
         r#"{"class":"Strict","args":[],"retry":true,"retry_count":"3"}"#,
         r#"{"class":"Strict","args":[],"retry":true,"retry_for":60,"retry_count":1}"#,
         r#"{"class":"NoSuch","args":[]}"#,

@@ -281,3 +281,73 @@ async fn a_deploy_whose_mark_was_refused_can_be_marked_at_once() {
     assert!(!operator.mark_deploy("v1").await.unwrap(), "once a minute");
     assert_eq!(redis.call::<usize>("EXISTS", &["deploylock-v1"]).await, 1);
 }
+
+async fn scores(redis: &Redis) -> Vec<String> {
+    let entries: Vec<String> = redis.call("ZRANGE", &["schedule", "0", "-1", "WITHSCORES"]).await;
+    entries.into_iter().skip(1).step_by(2).collect()
+}
+
+#[tokio::test]
+async fn no_two_scheduled_jobs_share_a_score() {
+    let redis = Redis::start().await;
+    let client = redis.client();
+    let bulk = || Bulk::new(Payload::new("A", []), (0..10_000).map(|id| (id,))).unwrap();
+    client.push_bulk(bulk().all_at(EpochSecs(2e9))).await.unwrap();
+    let mut distinct = scores(&redis).await;
+    distinct.dedup();
+    assert_eq!(distinct.len(), 10_000);
+    // Once more at the same time, in batches of all sizes, and one by one.
+    client.push_bulk(bulk().all_at(EpochSecs(2e9)).batch_size(10_000)).await.unwrap();
+    client.idempotent().push_bulk(bulk().without_first(9_000).all_at(EpochSecs(2e9))).await.unwrap();
+    for id in 0..10 {
+        let mut job = Payload::new("A", [id.into()]);
+        job.insert("at", 2_000_000_000);
+        client.push(job).await.unwrap();
+    }
+    let mut all = scores(&redis).await;
+    assert_eq!(all.len(), 21_010);
+    all.dedup();
+    assert_eq!(all.len(), 21_010);
+    let last: f64 = all.last().unwrap().parse().unwrap();
+    assert!(last < 2e9 + 1.0, "{last}");
+}
+
+#[tokio::test]
+async fn schedules_without_the_right_to_run_scripts() {
+    let redis = Redis::start().await;
+    let rights = ["SETUSER", "plain", "on", ">secret", "~*", "-@all", "+hello", "+auth", "+select", "+client", "+zadd"];
+    redis.call::<()>("ACL", &rights).await;
+    let url = format!("{}&pass=secret", redis.url_of("plain"));
+    let client = Client::builder().redis(url.parse().unwrap()).stamps(StampForm::Millis).build().unwrap();
+    let bulk = Bulk::new(Payload::new("A", []), (0..3).map(|id| (id,))).unwrap();
+    client.push_bulk(bulk.all_at(EpochSecs(2e9))).await.unwrap();
+    let mut distinct = scores(&redis).await;
+    distinct.dedup();
+    assert_eq!(distinct.len(), 3);
+}
+
+#[tokio::test]
+async fn refuses_what_a_worker_would_move_to_the_dead_set_unread() {
+    let redis = Redis::start().await;
+    let client = redis.client();
+    let large = || "x".repeat(16 << 20);
+    let error = client.push(Payload::new("Report", [large().into()])).await.unwrap_err();
+    let message = error.to_string();
+    assert_eq!(error.kind(), ErrorKind::Payload);
+    assert!(message.starts_with("Job must have at most 16711680 bytes: Report has 167773"), "{message}");
+    assert!(message.ends_with("raise max_payload of the workers and of this client"), "{message}");
+    let bulk = Bulk::new(Payload::new("Report", []), [("small".to_owned(),), (large(),)]).unwrap();
+    assert_eq!(client.push_bulk(&bulk).await.unwrap_err().kind(), ErrorKind::Payload);
+
+    let mut deep = Payload::new("Report", []);
+    let nested = (0..99).fold(serde_json::json!([]), |inner, _| serde_json::json!([inner]));
+    deep.insert("note", nested);
+    let error = client.push(deep.clone()).await.unwrap_err();
+    assert_eq!(error.to_string(), "Job must be nested at most 99 levels deep: 'note' of Report is deeper");
+    assert!(client.check(&deep).is_err());
+    assert_eq!(redis.call::<u64>("DBSIZE", &[""; 0]).await, 0, "nothing was written");
+
+    let unlimited = Client::builder().redis(redis.producer()).max_payload(0).build().unwrap();
+    unlimited.push_bulk(&bulk).await.unwrap();
+    assert_eq!(redis.size("queue:default").await, 2);
+}

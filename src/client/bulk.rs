@@ -1,4 +1,5 @@
 use std::borrow::Borrow;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use rand::RngExt;
@@ -94,7 +95,7 @@ impl Bulk {
         self.timed(Times::At(times.into_iter().map(|at| at.into().0).collect()))
     }
 
-    /// When to run them, all at the same time.
+    /// When to run them, all at the same time, a microsecond apart: no two entries of the schedule share a score.
     pub fn all_at(self, time: impl Into<EpochSecs>) -> Self {
         self.timed(Times::All(time.into().0))
     }
@@ -154,11 +155,35 @@ impl Bulk {
                 (0..jobs).map(|_| now + rng.random_range(0.0..span)).collect()
             }
         };
+        let scores = apart(scores);
         if scores.iter().any(|score| !score.is_finite()) {
             return wrong("Job 'at' must be a Numeric timestamp: one is not finite");
         }
         Ok(scores.into_iter().map(|score| EpochSecs(score).to_string()).collect())
     }
+}
+
+/// Moves scores that are equal apart, by a microsecond each or by what a float can hold: Sidekiq's Web UI deletes by score.
+fn apart(mut scores: Vec<f64>) -> Vec<f64> {
+    let next = |score: f64| {
+        let next = ((score * 1e6).round() + 1.0) / 1e6;
+        if next > score && next.is_finite() { next } else { score.next_up() }
+    };
+    let mut taken = HashSet::with_capacity(scores.len());
+    // The last score that was given to jobs of one time.
+    let mut given: HashMap<u64, f64> = HashMap::new();
+    for score in &mut scores {
+        let bits = score.to_bits();
+        if !score.is_finite() || taken.insert(bits) {
+            continue;
+        }
+        *score = next(given.get(&bits).copied().unwrap_or(*score));
+        while score.is_finite() && !taken.insert(score.to_bits()) {
+            *score = next(*score);
+        }
+        given.insert(bits, *score);
+    }
+    scores
 }
 
 impl Client {
@@ -280,12 +305,27 @@ mod tests {
     #[test]
     fn takes_one_time_for_all_or_one_for_each() {
         assert!(scores(&bulk(3)).unwrap().is_empty());
-        assert_eq!(scores(&bulk(2).all_at(EpochSecs(5.5))).unwrap(), ["5.5", "5.5"]);
+        assert_eq!(scores(&bulk(3).all_at(EpochSecs(5.5))).unwrap(), ["5.5", "5.500001", "5.500002"]);
         assert_eq!(scores(&bulk(2).at([EpochSecs(1.0), EpochSecs(2.5)])).unwrap(), ["1.0", "2.5"]);
         let spread = scores(&bulk(100).spread(Duration::from_millis(1))).unwrap();
         let (now, mut distinct) = (EpochSecs::now().0, spread.clone());
         distinct.dedup();
         assert!(distinct.len() > 90 && spread.iter().all(|at| (now - 1.0..now + 5.0).contains(&at.parse().unwrap())));
+    }
+
+    #[test]
+    fn gives_no_two_jobs_one_score() {
+        for time in [0.0, 2e9, 2_000_000_000.5, 1e12, 1e307] {
+            let given = scores(&bulk(10_000).all_at(EpochSecs(time))).unwrap();
+            let distinct: HashSet<u64> = given.iter().map(|at| at.parse::<f64>().unwrap().to_bits()).collect();
+            assert_eq!((given[0].as_str(), distinct.len()), (EpochSecs(time).to_string().as_str(), 10_000));
+        }
+        let times = [2e9, 2_000_000_000.000_001, 2e9, 2e9, 2_000_000_000.000_001].map(EpochSecs);
+        let given = scores(&bulk(5).at(times)).unwrap();
+        assert_eq!(
+            given,
+            ["2000000000.0", "2000000000.000001", "2000000000.000002", "2000000000.000003", "2000000000.000004"]
+        );
     }
 
     #[test]

@@ -268,10 +268,11 @@ impl Payload {
         self.raw.len() + self.entries.iter().map(new).sum::<usize>() > bytes
     }
 
-    /// A key whose value is nested deeper than Ruby reads, if one was set.
+    /// A key besides `args` that was set to a value nested deeper than Ruby reads.
     pub(crate) fn key_too_deep(&self) -> Option<&str> {
-        let deep = |entry: &&Entry| entry.new.as_ref().is_some_and(|new| !entry.removed && is_too_deep(new));
-        self.entries.iter().find(deep).map(|entry| self.key_text(entry))
+        let others = self.entries.iter().filter(|entry| !entry.removed && self.key_text(entry) != "args");
+        let mut set = others.filter_map(|entry| Some((entry, entry.new.as_ref()?)));
+        set.find(|(_, new)| is_too_deep(new)).map(|(entry, _)| self.key_text(entry))
     }
 
     /// The keys in their order.

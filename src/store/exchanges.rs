@@ -161,8 +161,8 @@ const EXCHANGES: &[Exchange] = &[
         run: run!(store => store.schedule(&[("1".to_owned(), "{}".to_owned())], None).await?),
         state: &["ZCARD schedule"],
         table: "
-            ok 1 | READONLY MASTERDOWN | OOM LOADING | NOPERM    | WRONGTYPE | answer lost
-            ZADD | ok 1 +all           | refused 0   | refused 0 | refused 0 | ambiguous 1
+            ok 1    | READONLY MASTERDOWN | OOM LOADING | NOPERM     | WRONGTYPE | answer lost
+            EVALSHA | ok 1 +all           | refused 0   | ok 1 +ZADD | refused 0 | ambiguous 1
         ",
     },
     Exchange {

@@ -64,8 +64,17 @@ impl Store {
         self.insist("push", Request::Script(&push), replicas).await
     }
 
-    /// Adds encoded jobs to the schedule, each with its score as text.
+    /// Adds encoded jobs to the schedule, each with its score as text. A score that another job has becomes the next free one, some
+    /// microseconds later. A user without the right to run scripts adds them at the scores as they are.
     pub(crate) async fn schedule(&self, entries: &[(String, String)], replicas: Option<Replicas>) -> Result<()> {
+        let mut schedule = scripts::SCHEDULE.key(keys::SCHEDULE);
+        for (score, job) in entries {
+            schedule.arg(score).arg(job);
+        }
+        match self.produce("schedule", Request::Script(&schedule), replicas).await.0 {
+            Err(error) if error.redis_fault() == Some(RedisFault::Denied) => {}
+            done => return done,
+        }
         let mut zadd = cmd("ZADD");
         zadd.arg(keys::SCHEDULE);
         for (score, job) in entries {

@@ -3,12 +3,12 @@
 use once_cell::sync::Lazy;
 use redis::Script;
 
-/// `NAME = "file";` or, for a script that begins with functions it shares with others, `NAME = "lib/functions" + "file";`.
+/// `NAME = "file";` or, for a script that begins with parts it shares with others, `NAME = "lib/functions" + "file";`.
 macro_rules! scripts {
-    ($($(#[$doc:meta])* $name:ident = $file:literal $(+ $rest:literal)?;)*) => {
+    ($($(#[$doc:meta])* $name:ident = $file:literal $(+ $rest:literal)*;)*) => {
         $($(#[$doc])* pub(in crate::store) static $name: Lazy<Script> =
             Lazy::new(|| Script::new(concat!(
-                include_str!(concat!("lua/", $file, ".lua")) $(, include_str!(concat!("lua/", $rest, ".lua")))?
+                include_str!(concat!("lua/", $file, ".lua")) $(, include_str!(concat!("lua/", $rest, ".lua")))*
             )));)*
     };
 }
@@ -18,8 +18,10 @@ scripts! {
     PUSH = "push";
     /// The same, passing over jobs that were pushed before.
     PUSH_ONCE = "push_once";
-    /// Adds to the schedule, passing over jobs that were added before.
-    SCHEDULE_ONCE = "schedule_once";
+    /// Adds to the schedule, each job at a score of its own.
+    SCHEDULE = "lib/score" + "schedule";
+    /// The same, passing over jobs that were added before.
+    SCHEDULE_ONCE = "lib/score" + "schedule_once";
     /// Marks a deploy.
     MARK_DEPLOY = "mark_deploy";
 }
@@ -52,9 +54,9 @@ mod server {
         /// Reads due members of a sorted set by Redis's own clock.
         DUE = "due";
         /// Moves due members that are too large to the dead set.
-        BURY_LARGER = "lib/dead" + "bury_larger";
+        BURY_LARGER = "lib/allow_oom" + "lib/score" + "lib/dead" + "bury_larger";
         /// Moves due members out of a sorted set.
-        PROMOTE = "lib/dead" + "promote";
+        PROMOTE = "lib/allow_oom" + "lib/score" + "lib/dead" + "promote";
         /// Moves jobs from a queue back into a sorted set.
         PUT_BACK = "lib/list" + "put_back";
         /// Reads the job that is next in each of some queues.

@@ -1,16 +1,4 @@
-#!lua flags=allow-oom
 -- The beginning of scripts that add to `schedule` or `dead`.
-
--- Returns `score`, or a score some microseconds above it that no member has: the Web UI deletes by score. The range doubles with each try,
--- up to a second.
-local function free_score(key, score)
-  local free = score
-  for try = 1, 20 do
-    if redis.call('ZCOUNT', key, free, free) == 0 then break end
-    free = string.format('%.6f', score + math.random(2 ^ try) / 1e6)
-  end
-  return free
-end
 
 local clock = nil
 -- Returns the time of Redis in epoch seconds, the same one throughout a script.
