@@ -70,6 +70,19 @@ module Compat
     redis("ZRANGE", set, 0, -1).each { |member| redis("ZADD", set, 1, member) }
   end
 
+  # Seconds from the failure of a job, as its payload has it, until it is due at this score; nil if it never failed.
+  def delay_of(raw, score)
+    job = JSON.parse(raw)
+    stamps = job.is_a?(Hash) ? job.values_at("retried_at", "failed_at").grep(Numeric) : []
+    latest = stamps.map { |stamp| (stamp >= 1e11) ? stamp / 1000.0 : stamp }.select { |stamp| stamp <= score }.max
+    latest && score - latest
+  rescue JSON::ParserError
+    nil
+  end
+
+  # The width of the jitter in the delay of a failed job, and a second for the clocks to move on.
+  def jitter_of(raw) = 10 * (JSON.parse(raw)["retry_count"].to_f.abs + 1) + 1
+
   def private_jobs = redis("KEYS", "ferrokiq:batch:*").sum { |key| redis("LLEN", key) }
 
   private

@@ -3,7 +3,7 @@
 //! It removes the entry and calls `Sidekiq::Client#push`, which raises on a payload that breaks Sidekiq's rules: the job is lost. So no
 //! such payload may be written into these sets, and what that push fills in is filled in when this crate moves an entry.
 
-use super::normalize::{MAX_RETRY_FOR, is_falsy, is_number};
+use super::normalize::{MAX_RETRY_FOR, is_falsy, is_number, number_text};
 use crate::payload::{Jid, Payload};
 
 /// Gives a job that goes to a sorted set what Ruby's push does not fill in, or what Ruby's API needs to find it: `args`, where they are
@@ -56,7 +56,7 @@ pub(crate) fn fill_in(payload: &mut Payload, stamp: &str) {
     match payload.get("queue") {
         None | Some("null" | "\"\"") => payload.insert("queue", "default"),
         Some(queue) if is_number(queue) || matches!(queue, "true" | "false") => {
-            let queue = queue.to_owned();
+            let queue = number_text(queue);
             payload.insert("queue", queue);
         }
         Some(_) => {}

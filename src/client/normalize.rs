@@ -25,7 +25,7 @@ pub(super) fn template(payload: Payload) -> Result<Payload> {
         }
     }
     check(&item)?;
-    if let Some(queue) = item.get("queue").filter(|queue| is_number(queue)).map(str::to_owned) {
+    if let Some(queue) = item.get("queue").filter(|queue| is_number(queue)).map(number_text) {
         item.insert("queue", queue);
     }
     if let Some(raw) = item.get("retry_for")
@@ -149,6 +149,18 @@ pub(super) fn scheduled(mut payload: Payload) -> Result<(String, String)> {
     }
 }
 
+/// A JSON number as Ruby's `to_s` writes it.
+pub(super) fn number_text(raw: &str) -> String {
+    match raw.parse::<f64>() {
+        Ok(number) if number.is_infinite() && raw.contains(['.', 'e', 'E']) => {
+            if number > 0.0 { "Infinity" } else { "-Infinity" }.to_owned()
+        }
+        Ok(number) if raw.contains(['.', 'e', 'E']) => EpochSecs(number).to_string(),
+        _ if raw == "-0" => "0".to_owned(),
+        _ => raw.to_owned(),
+    }
+}
+
 pub(super) fn is_number(raw: &str) -> bool {
     raw.starts_with(|first: char| first.is_ascii_digit() || first == '-')
 }
@@ -211,6 +223,16 @@ mod tests {
         }
         let cut = completed(r#"{"class":"X","args":[],"retry_for":3600.9,"queue":7}"#).unwrap();
         assert!(cut.contains(r#""queue":"7""#) && cut.contains(r#""retry_for":3600,"#), "{cut}");
+    }
+
+    #[test]
+    fn writes_numbers_as_ruby_does() {
+        for (raw, text) in
+            [("7", "7"), ("-0", "0"), ("-0.0", "-0.0"), ("1e5", "100000.0"), ("1.50", "1.5"), ("-1e400", "-Infinity")]
+        {
+            assert_eq!(number_text(raw), text);
+        }
+        assert_eq!(number_text(&"9".repeat(400)), "9".repeat(400));
     }
 
     fn wide(keys: usize) -> Payload {

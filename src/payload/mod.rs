@@ -48,6 +48,8 @@ pub(crate) use mold::Mold;
 pub(crate) use names::names;
 use raw::Raw;
 pub use retry::Retry;
+#[cfg(feature = "server")]
+pub(crate) use ruby::unreadable;
 pub(crate) use scan::MAX_DEPTH;
 #[cfg(feature = "server")]
 pub(crate) use text::{error_message, is_routable_queue};

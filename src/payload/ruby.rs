@@ -54,6 +54,16 @@ pub(super) fn unwritable(raw: &str) -> Option<&'static str> {
     None
 }
 
+/// The bytes of what is no payload, for the dead set. To JSON that is no object a remark is added: Sidekiq's pages and its API show text that
+/// is no JSON as it is, but raise on an array or a number.
+pub(crate) fn unreadable(bytes: &[u8]) -> Cow<'_, [u8]> {
+    let is_object = bytes.trim_ascii_start().starts_with(b"{");
+    if is_object || serde_json::from_slice::<serde::de::IgnoredAny>(bytes).is_err() {
+        return Cow::Borrowed(bytes);
+    }
+    Cow::Owned([bytes, b" (not a job)"].concat())
+}
+
 /// The index of the quote that ends the string which begins at `at`.
 fn end_of_string(bytes: &[u8], at: usize) -> usize {
     let mut end = at + 1;
@@ -83,6 +93,21 @@ fn has_twins(mut keys: Vec<Cow<'_, str>>) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn leaves_no_json_in_the_dead_set_that_is_no_object() {
+        for (bytes, stored) in [
+            ("[1]", "[1] (not a job)"),
+            (" 7", " 7 (not a job)"),
+            ("null", "null (not a job)"),
+            ("[1", "[1"),
+            ("{}", "{}"),
+            ("text", "text"),
+            ("", ""),
+        ] {
+            assert_eq!(*unreadable(bytes.as_bytes()), *stored.as_bytes());
+        }
+    }
 
     #[test]
     fn finds_floats_beyond_all_floats() {

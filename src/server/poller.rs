@@ -5,9 +5,9 @@ mod sweep;
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::client::fill_in;
+use crate::client::{fill_in, unmovable};
 use crate::contain::Contained;
-use crate::payload::{Payload, is_routable_queue, names};
+use crate::payload::{Payload, is_routable_queue, names, unreadable};
 use crate::server::core::Core;
 use crate::server::supervisor::Part;
 use crate::store::is_refusal;
@@ -93,9 +93,17 @@ fn spread(average: Duration, processes: usize, dice: f64) -> Duration {
 /// Where one member goes.
 #[derive(Debug, PartialEq)]
 enum Plan {
-    Push { queue: String, bytes: String },
-    Later { score: f64, bytes: String },
+    Push {
+        queue: String,
+        bytes: String,
+    },
+    Later {
+        score: f64,
+        bytes: String,
+    },
     Bury,
+    /// What is no payload goes to the dead set as these bytes.
+    BuryAs(Vec<u8>),
 }
 
 impl Plan {
@@ -104,6 +112,7 @@ impl Plan {
             Self::Push { queue, bytes } => Promotion::Push { queue, bytes },
             Self::Later { score, bytes } => Promotion::Later { score: EpochSecs(*score).to_string(), bytes },
             Self::Bury => Promotion::Bury,
+            Self::BuryAs(bytes) => Promotion::BuryAs(bytes),
         }
     }
 }
@@ -113,8 +122,8 @@ async fn plan(core: &Core, member: &[u8], now: EpochSecs) -> Plan {
         Ok(payload) => payload,
         Err(malformed) => {
             let ((jid, class), reason) = (names(member), malformed.reason);
-            tracing::warn!(jid, class, reason, "a due entry is no job payload; it goes to the dead set as it is");
-            return Plan::Bury;
+            tracing::warn!(jid, class, reason, "a due entry is no job payload; it goes to the dead set");
+            return Plan::BuryAs(unreadable(member).into_owned());
         }
     };
     let stamps = core.dialect.stamps();
@@ -153,7 +162,18 @@ fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm
         );
         return Plan::Bury;
     }
-    if let Some(score) = payload.remove("at").and_then(|at| at.parse().ok()) {
+    let at = payload.remove("at");
+    if at.is_some()
+        && let Some(key) = unmovable(&payload)
+    {
+        tracing::warn!(
+            jid = payload.jid(),
+            key,
+            "a due entry would be lost by Ruby's poller; it goes to the dead set as it is"
+        );
+        return Plan::Bury;
+    }
+    if let Some(score) = at.and_then(|at| at.parse().ok()) {
         return Plan::Later { score, bytes: payload.into_string() };
     }
     if !is_routable_queue(payload.queue()) {
@@ -201,6 +221,7 @@ mod tests {
             r#"{"class":7,"args":[],"queue":"q"}"#,
             r#"{"class":"A","args":{"a":1},"queue":"q"}"#,
             r#"{"class":"A","args":[],"queue":"a\nb"}"#,
+            r#"{"class":"A","args":[],"queue":"q","at":2000000000,"tags":"x"}"#,
         ] {
             assert_eq!(planned(raw), Plan::Bury, "{raw}");
         }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::contain::{Contained, contained, discard};
 use crate::job::{Context, JobError, JobResult, Run};
-use crate::payload::{Malformed, Payload, is_routable_queue, names};
+use crate::payload::{Malformed, Payload, is_routable_queue, names, unreadable};
 use crate::server::admission::Admitted;
 use crate::server::config::UnknownClasses;
 use crate::server::core::Core;
@@ -254,7 +254,7 @@ impl Processor {
         self.core.telemetry.unreadable.add(1);
         let (jid, class) = names(unit.bytes());
         let (bytes, reason) = (unit.bytes().len(), &malformed.reason);
-        tracing::error!(jid, class, bytes, reason, "job cannot be read; moved to the dead set unchanged");
+        tracing::error!(jid, class, bytes, reason, "job cannot be read; moved to the dead set");
         let to = Destination::Dead { payload: None, limits: self.core.dead_limits() };
         self.core.insist(unit, to, None).await;
         self.core.report("Invalid JSON for job", &error, None);

@@ -113,7 +113,8 @@ pub(crate) fn judge(
 
     let exhausted = match retry_for {
         Some(secs) => match first_failure(&payload) {
-            Some(failed_at) => failed_at + secs < bench.now.0,
+            // Ruby reads the clock once more for this: a span of 0 is over.
+            Some(failed_at) => failed_at + secs <= bench.now.0,
             None => return Verdict::Choke { key: "failed_at" },
         },
         None => count.reaches(limit),

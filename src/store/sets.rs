@@ -101,6 +101,8 @@ pub(crate) enum Promotion<'a> {
     Later { score: String, bytes: &'a str },
     /// To the dead set, unchanged, with the time of Redis as its score.
     Bury,
+    /// The same, as these bytes.
+    BuryAs(&'a [u8]),
 }
 
 impl Promotion<'_> {
@@ -109,6 +111,7 @@ impl Promotion<'_> {
         match self {
             Self::Push { bytes, .. } | Self::Later { bytes, .. } => bytes.len(),
             Self::Bury => 0,
+            Self::BuryAs(bytes) => bytes.len(),
         }
     }
 }
@@ -162,6 +165,7 @@ impl Store {
                     Promotion::Push { queue, bytes } => promote.arg("push").arg(*queue).arg(*bytes),
                     Promotion::Later { score, bytes } => promote.arg("later").arg(score).arg(*bytes),
                     Promotion::Bury => promote.arg("bury").arg("").arg(""),
+                    Promotion::BuryAs(bytes) => promote.arg("bury").arg("").arg(*bytes),
                 };
             }
             let (more_moved, more_stuck): (usize, usize) = self.eval("promote", &promote).await?;

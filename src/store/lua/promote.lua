@@ -4,7 +4,7 @@
 --       then four for each member: bytes, what to do, where, new bytes
 --         push  queue name       to a queue
 --         later score            back to the schedule
---         bury                   to the dead set, as it is
+--         bury                   to the dead set, as the new bytes if there are any
 -- Returns { members moved, members left because the key they belong in holds something else or may not be written }
 local set, call, pcall = KEYS[1], redis.call, redis.pcall
 -- A user who may not take members out must not put any in.
@@ -48,7 +48,8 @@ for at = 3, #ARGV, 4 do
   elseif what == 'later' then
     done = move(member, KEYS[3], bytes, function() return add(KEYS[3], where, bytes) end)
   else
-    done = move(member, KEYS[4], member, function() return bury(KEYS[4], member) end)
+    local dead = bytes ~= '' and bytes or member
+    done = move(member, KEYS[4], dead, function() return bury(KEYS[4], dead) end)
     buried = buried or done
   end
   if done then
