@@ -51,6 +51,7 @@ module Differential
     test.redis("DEL", "proof:#{last}")
     {"stats" => [test.redis("GET", "stat:processed"), test.redis("GET", "stat:failed")], "queues" => test.redis("SMEMBERS", "queues"),
      "jobs" => %w[retry dead].flat_map { |set| test.redis("ZRANGE", set, 0, -1).map { |raw| described(set, raw, started) } }.group_by(&:first),
+     "delays" => test.redis("ZRANGE", "retry", 0, -1, "WITHSCORES").flatten.each_slice(2).to_h { |raw, score| [JSON.parse(raw)["jid"], [test.delay_of(raw, score.to_f), test.jitter_of(raw)]] },
      "proofs" => test.redis("KEYS", "proof:*").to_h { |key| [key, (key == "proof:count") ? nil : test.redis("TYPE", key) == "list" && test.proofs(key.delete_prefix("proof:")).map(&:last)] }}
   end
 
@@ -81,6 +82,8 @@ Differential::FEATURES.each do |feature, cases|
         # What is no payload has no jid.
         jid = left["ruby"]["jobs"].key?(name) ? name : Cases::RUN.fetch(name)
         assert_equal left["ruby"]["jobs"][jid].inspect, left["rust"]["jobs"][jid].inspect, name
+        ruby, rust = left.values.map { |side| side["delays"][jid] }
+        assert_in_delta ruby[0], rust[0], ruby[1], name if ruby
         assert_equal left["ruby"]["proofs"]["proof:#{name}"].inspect, left["rust"]["proofs"]["proof:#{name}"].inspect, name
       end
     end

@@ -143,7 +143,7 @@ module OddDifferential
       unchanged = raw.b.delete_suffix(" (not a job)") == given.raw.b
       found[given.number].entries << Entry.new(place, raw, unchanged, job(raw, given, started), score && test.delay_of(raw, score.to_f))
     }
-    %w[retry dead schedule].each { |set| test.redis("ZRANGE", set, 0, -1, "WITHSCORES").each { |raw, score| note[set, raw, score] } }
+    %w[retry dead schedule].each { |set| test.redis("ZRANGE", set, 0, -1, "WITHSCORES").flatten.each_slice(2) { |raw, score| note[set, raw, score] } }
     test.redis("KEYS", "queue:*").each { |key| test.redis("LRANGE", key, 0, -1).each { |raw| note[key, raw, nil] } }
     found
   end
@@ -176,8 +176,11 @@ module OddDifferential
     ruby.ran == rust.ran && ruby.entries.size == rust.entries.size && by_place[ruby].zip(by_place[rust]).all? { |one, other| same_entry?(test, one, other) }
   end
 
-  # Where Rust differs on purpose, and nowhere else. `given` is whether a payload is such a one, `kept` whether Rust does what is declared.
-  Difference = Struct.new(:reason, :given, :kept)
+  # Where Rust differs on purpose, and nowhere else. `given` is whether a payload is such a one, `kept` whether Rust does what is declared,
+  # `seen` where the listed payloads show it: in which kind of test, and with which Sidekiq if not with each.
+  Difference = Struct.new(:reason, :given, :kept, :seen) do
+    def seen?(kind) = (seen & [kind, "#{kind}@#{Sidekiqs::MAJOR}"]).any?
+  end
   BURIED = ->(_ruby, rust) { rust.buried? }
   READABLE = ->(odd) { odd.job }
 
@@ -195,28 +198,28 @@ module OddDifferential
 
   DIFFERENCES = {
     "text that is not UTF-8" => Difference["Ruby runs it, and loses the job if it fails. No Rust string can hold it: the bytes go to the dead set, with a log line.",
-      ->(odd) { !odd.raw.dup.force_encoding(Encoding::UTF_8).valid_encoding? }, BURIED],
+      ->(odd) { !odd.raw.dup.force_encoding(Encoding::UTF_8).valid_encoding? }, BURIED, %w[run due]],
     "arguments that are no array" => Difference["Ruby passes a value as one argument and an object as pairs, and its poller loses the job if it fails.",
-      ->(odd) { odd.job && !odd.job["args"].nil? && !odd.job["args"].is_a?(Array) }, BURIED],
+      ->(odd) { odd.job && !odd.job["args"].nil? && !odd.job["args"].is_a?(Array) }, BURIED, %w[run due]],
     "a key that stands twice" => Difference["The json gem refuses it from 3.0 on; the last value counts here, as in json 2.",
       ->(odd) { odd.job.nil? && JSON::VERSION.to_i >= 3 && (JSON.parse(odd.raw, allow_duplicate_key: true) rescue nil).is_a?(Hash) },
-      ->(ruby, rust) { (ruby.buried? || ruby.nowhere?) && !rust.buried? && !rust.nowhere? }],
-    "a key that stands twice inside a value" => Difference["So a failed job goes to the dead set: a poller with json 3 would lose it.", ->(odd) { odd.job && odd.raw.include?('{"a":1,"a":2}') }, BURIED],
+      ->(ruby, rust) { (ruby.buried? || ruby.nowhere?) && !rust.buried? && !rust.nowhere? }, %w[run@8 due@8]],
+    "a key that stands twice inside a value" => Difference["So a failed job goes to the dead set: a poller with json 3 would lose it.", ->(odd) { odd.job && odd.raw.include?('{"a":1,"a":2}') }, BURIED, %w[run@7]],
     "comments and unknown escapes" => Difference["The json gem reads them before 3.0 and refuses them from then on; so it is here.",
-      ->(odd) { JSON::VERSION.to_i < 3 && odd.raw.match?(%r{/\*|\\q}) }, BURIED],
-    "more than 1,024 keys" => Difference["other/many_keys in accepted_differences.json.", ->(odd) { odd.job && odd.job.size > 1_024 }, BURIED],
+      ->(odd) { JSON::VERSION.to_i < 3 && odd.raw.match?(%r{/\*|\\q}) }, BURIED, %w[run@7 due@7]],
+    "more than 1,024 keys" => Difference["other/many_keys in accepted_differences.json.", ->(odd) { odd.job && odd.job.size > 1_024 }, BURIED, %w[run due]],
     "a queue that can be none" => Difference["Ruby pushes to a queue named by control characters, or by what `inspect` says of an array.",
-      ->(odd) { odd.job && (odd.job["queue"].is_a?(Array) || odd.job["queue"].is_a?(Hash) || odd.job["queue"].to_s.match?(/[[:cntrl:]]/)) }, BURIED],
+      ->(odd) { odd.job && (odd.job["queue"].is_a?(Array) || odd.job["queue"].is_a?(Hash) || odd.job["queue"].to_s.match?(/[[:cntrl:]]/)) }, BURIED, %w[due]],
     "an unknown class without `retry`" => Difference["run/unknown_class_retry_absent in accepted_differences.json.",
-      ->(odd) { odd.job && odd.job["retry"].nil? }, ->(ruby, rust) { ruby.nowhere? && rust.buried? }],
+      ->(odd) { odd.job && odd.job["retry"].nil? }, ->(ruby, rust) { ruby.nowhere? && rust.buried? }, %w[run]],
     "what Ruby loses" => Difference["Ruby raises outside its retry layer, or its poller's push raises: the job is in no place. Here it runs, waits, or is in the dead set.",
-      ->(odd) { !on_purpose?(odd.job) }, ->(ruby, rust) { ruby.nowhere? && !rust.nowhere? }],
+      ->(odd) { !on_purpose?(odd.job) }, ->(ruby, rust) { ruby.nowhere? && !rust.nowhere? }, %w[run due]],
     "what Ruby's poller would lose" => Difference["Ruby writes it into the retry set, where its own poller loses it; here it goes to the dead set unchanged.",
-      READABLE, ->(ruby, rust) { (entry = ruby.only("retry") || ruby.only("dead")) && rust.buried? && lost_by_poller?(entry.raw) }],
+      READABLE, ->(ruby, rust) { (entry = ruby.only("retry") || ruby.only("dead")) && rust.buried? && lost_by_poller?(entry.raw) }, %w[run]],
     "a `wrapped` that is no class" => Difference["Ruby then ignores `sidekiq_retry_in` of the class; here it holds.",
-      ->(odd) { odd.job && !odd.job["wrapped"].nil? }, ->(ruby, rust) { ruby.only("retry") && (rust.only("dead") || rust.nowhere? || rust.only("retry")) }],
+      ->(odd) { odd.job && !odd.job["wrapped"].nil? }, ->(ruby, rust) { ruby.only("retry") && (rust.only("dead") || rust.nowhere? || rust.only("retry")) }, %w[run]],
     "`retry_for` in 7.3" => Difference["run/retry_for_alive@7 in accepted_differences.json.",
-      ->(odd) { Sidekiqs::MAJOR == 7 && odd.job && odd.job["retry_for"] }, ->(ruby, rust) { ruby.only("dead") && rust.only("retry") || (ruby.only("retry") && rust.only("dead")) }]
+      ->(odd) { Sidekiqs::MAJOR == 7 && odd.job && odd.job["retry_for"] }, ->(ruby, rust) { ruby.only("dead") && rust.only("retry") || (ruby.only("retry") && rust.only("dead")) }, %w[run@7]]
   }.freeze
 
   # Keys of an entry that Rust writes in another way than Ruby: what they would be with Rust's value, if that is as declared.
@@ -228,14 +231,14 @@ module OddDifferential
         changed["jid"] = "drawn" if (!ruby["jid"] || ruby["jid"] == "") && rust["jid"] == "drawn"
         changed["at"] = :gone if ruby.key?("at") && ruby["at"].nil? && !rust.key?("at")
         changed
-      }],
+      }, %w[run due]],
     "stamps" => Difference["run/seconds in accepted_differences.json: in the form of the payload's own created_at.",
       READABLE, ->(ruby, rust) {
         MOMENTS.select { |key| ruby[key].to_s.start_with?("now,") && rust[key].is_a?(Numeric) && ((now = Time.now.to_f) - rust[key] < 300 || now - rust[key] / 1000.0 < 300) }.to_h { |key| [key, rust[key]] }
-      }],
+      }, %w[run due]],
     "`retry_queue` that is no text, or no name of a queue" => Difference["Ruby sends the retry to a queue named by what it is; here it comes back to the queue the job was fetched from.",
       ->(odd) { odd.job && odd.job["retry_queue"] && !odd.job["retry_queue"].to_s.match?(/\A[[:print:]]+\z/) || !odd.job["retry_queue"].is_a?(String) },
-      ->(_ruby, rust) { {"queue" => rust["queue"]} }]
+      ->(_ruby, rust) { {"queue" => rust["queue"]} }, %w[run]]
   }.freeze
 
   # The names of the declared differences that explain what differs; nil if they do not.
@@ -291,6 +294,8 @@ describe "odd payloads in Rust and in Ruby" do
       end
       puts "odd payloads that #{what}: #{all.size}, ODD_SEED=#{OddPayloads::SEED}; declared: #{used}"
       assert_empty undeclared
+      declared = OddDifferential::DIFFERENCES.merge(OddDifferential::REWRITTEN).select { |_, difference| difference.seen?(kind) }
+      assert_empty declared.keys - used.keys, "declared, and not seen"
     end
   end
 end

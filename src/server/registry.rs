@@ -127,7 +127,10 @@ impl Registry {
             Some((wrapping, _)) => {
                 contained(|| (wrapping.unknown)(payload)).unwrap_or_else(|panic| JobError::panicked(&panic))
             }
-            None => JobError::new("NameError", format!("uninitialized constant {}", payload.display_class())),
+            None if payload.get("class").is_some_and(|class| class.starts_with('"')) => {
+                JobError::new("NameError", format!("uninitialized constant {}", payload.display_class()))
+            }
+            None => JobError::new("TypeError", "the class of the job is no string"),
         }
     }
 
