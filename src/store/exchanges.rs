@@ -161,8 +161,21 @@ const EXCHANGES: &[Exchange] = &[
         run: run!(store => store.schedule(&[("1".to_owned(), "{}".to_owned())], None).await?),
         state: &["ZCARD schedule"],
         table: "
-            ok 1    | READONLY MASTERDOWN | OOM LOADING | NOPERM     | WRONGTYPE | answer lost
-            EVALSHA | ok 1 +all           | refused 0   | ok 1 +ZADD | refused 0 | ambiguous 1
+            ok 1   | READONLY MASTERDOWN | OOM LOADING | NOPERM    | WRONGTYPE | answer lost
+            ZADD   | ok 1 +ZADD          | refused 0   | refused 0 | refused 0 | ambiguous 1
+            ZCOUNT | ok 1 +ZCOUNT        | ok 1        | ok 1      | ok 1      | ok 1
+        ",
+    },
+    Exchange {
+        name: "schedule at a score that another job has",
+        before: &["ZADD schedule 1 a"],
+        run: run!(store => store.schedule(&[("1".to_owned(), "{}".to_owned())], None).await?),
+        state: &["ZCARD schedule", "ZCOUNT schedule 1 1"],
+        table: "
+            ok 2 1  | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE   | answer lost
+            ZADD    | ok 2 2              | refused 1 1 | refused 1 1 | refused 1 1 | ambiguous 2 2
+            ZCOUNT  | ok 2 1 +EVALSHA     | ok 2 2      | ok 2 2      | ok 2 2      | ok 2 2
+            EVALSHA | ok 2 1 +EVALSHA     | ok 2 2      | ok 2 2      | ok 2 2      | ok 2 1
         ",
     },
     Exchange {

@@ -10,6 +10,9 @@ use crate::error::{Error, ErrorKind, RedisFault, Result};
 /// How often a push that may be repeated is sent, at most.
 const TRIES: u32 = 4;
 
+/// Jobs that are moved apart in one script at most.
+const APART: usize = 1_000;
+
 impl Store {
     /// Pushes encoded jobs, grouped by queue, all or none. First given is first to run.
     ///
@@ -64,23 +67,56 @@ impl Store {
         self.insist("push", Request::Script(&push), replicas).await
     }
 
-    /// Adds encoded jobs to the schedule, each with its score as text. A score that another job has becomes the next free one, some
-    /// microseconds later. A user without the right to run scripts adds them at the scores as they are.
+    /// Adds encoded jobs to the schedule, each with its score as text. Jobs that share a score with another one move on to the next free
+    /// score, some microseconds later.
     pub(crate) async fn schedule(&self, entries: &[(String, String)], replicas: Option<Replicas>) -> Result<()> {
-        let mut schedule = scripts::SCHEDULE.key(keys::SCHEDULE);
-        for (score, job) in entries {
-            schedule.arg(score).arg(job);
-        }
-        match self.produce("schedule", Request::Script(&schedule), replicas).await.0 {
-            Err(error) if error.redis_fault() == Some(RedisFault::Denied) => {}
-            done => return done,
-        }
         let mut zadd = cmd("ZADD");
         zadd.arg(keys::SCHEDULE);
         for (score, job) in entries {
             zadd.arg(score).arg(job);
         }
-        self.produce("schedule", Request::Command(&zadd), replicas).await.0
+        let adding = self.produce("schedule", Request::Command(&zadd), replicas);
+        if replicas.is_some() {
+            adding.await.0?;
+            let there = self.count_scheduled(entries).await;
+            self.move_apart(entries, there).await;
+            return Ok(());
+        }
+        // Sent behind the addition, on the same connection: it counts these jobs, and all that were added before.
+        let (added, there) = tokio::join!(adding, self.count_scheduled(entries));
+        added.0?;
+        self.move_apart(entries, there).await;
+        Ok(())
+    }
+
+    /// Counts the members of the schedule between the first and the last of some jobs.
+    async fn count_scheduled(&self, entries: &[(String, String)]) -> Result<usize> {
+        let by_time = |one: &&String, other: &&String| {
+            let [one, other] = [one, other].map(|score| score.parse().unwrap_or(0.0_f64));
+            one.total_cmp(&other)
+        };
+        let scores = || entries.iter().map(|(score, _)| score);
+        let (first, last) = (scores().min_by(by_time), scores().max_by(by_time));
+        self.link.query("count the schedule", cmd("ZCOUNT").arg(keys::SCHEDULE).arg(first).arg(last)).await
+    }
+
+    /// Gives each of some jobs that were scheduled a score of its own, if `there` are others between them. That they are scheduled counts:
+    /// a user without the right to look, say, leaves them where they are.
+    async fn move_apart(&self, entries: &[(String, String)], there: Result<usize>) {
+        if !there.is_ok_and(|there| there > entries.len()) {
+            return;
+        }
+        for entries in entries.chunks(APART) {
+            let mut apart = scripts::APART.key(keys::SCHEDULE);
+            for (score, job) in entries {
+                apart.arg(score).arg(job);
+            }
+            let moved: Result<()> = self.link.run("move scheduled jobs apart", Request::Script(&apart)).await;
+            if let Err(error) = moved {
+                tracing::debug!(%error, "scheduled jobs may share a score with others");
+                return;
+            }
+        }
     }
 
     /// As [`schedule`](Self::schedule), once as [`push_once`](Self::push_once).

@@ -18,9 +18,9 @@ scripts! {
     PUSH = "push";
     /// The same, passing over jobs that were pushed before.
     PUSH_ONCE = "push_once";
-    /// Adds to the schedule, each job at a score of its own.
-    SCHEDULE = "lib/score" + "schedule";
-    /// The same, passing over jobs that were added before.
+    /// Moves jobs of the schedule to scores that no other has.
+    APART = "lib/score" + "apart";
+    /// Adds to the schedule, each job at a score of its own, passing over jobs that were added before.
     SCHEDULE_ONCE = "lib/score" + "schedule_once";
     /// Marks a deploy.
     MARK_DEPLOY = "mark_deploy";
