@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::contain::{Contained, contained, discard};
 use crate::job::{Context, JobError, JobResult, Run};
-use crate::payload::{Malformed, Payload, is_routable_queue, names, unreadable};
+use crate::payload::{Malformed, Payload, is_routable_queue, names};
 use crate::server::admission::Admitted;
 use crate::server::config::UnknownClasses;
 use crate::server::core::Core;
@@ -242,7 +242,8 @@ impl Processor {
                 return discard("a job's error", error);
             }
             Verdict::Choke { key } => {
-                tracing::error!(key, "invalid value in a failed job; moved to the dead set unchanged");
+                let (jid, class) = names(unit.bytes());
+                tracing::error!(jid, class, key, "invalid value in a failed job; moved to the dead set unchanged");
                 (Destination::Dead { payload: None, limits }, Some(error))
             }
         };

@@ -1,3 +1,4 @@
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use tokio::sync::mpsc;
@@ -5,7 +6,7 @@ use tokio::sync::mpsc;
 use super::retrier::Retrier;
 use super::{Batch, Unacknowledged, UnitOfWork};
 use crate::error::{Error, ErrorKind, Result};
-use crate::payload::Payload;
+use crate::payload::{Payload, unreadable};
 use crate::server::supervisor::Supervisor;
 use crate::store::claims::Moved;
 use crate::store::registration::Registration;
@@ -155,7 +156,8 @@ impl Settler {
 
     async fn send_whole(&self, unit: &UnitOfWork, to: To<'_>, payload: Option<&Payload>, delay: f64) -> Result<Moved> {
         let text = payload.map(Payload::as_str);
-        let bytes = text.as_deref().map_or(unit.bytes(), str::as_bytes);
+        let fetched = if matches!(to, To::Dead(_)) { unreadable(unit.bytes()) } else { Cow::Borrowed(unit.bytes()) };
+        let bytes = text.as_deref().map_or(&*fetched, str::as_bytes);
         let (epoch, job) = (unit.batch().epoch(), unit.leaving(bytes, delay));
         let moved = self.store.settle(&self.registration, to, epoch, &[job]).await?;
         Ok(moved.first().copied().unwrap_or(Moved::Unknown))
