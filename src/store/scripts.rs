@@ -7,10 +7,31 @@ use redis::Script;
 macro_rules! scripts {
     ($($(#[$doc:meta])* $name:ident = $file:literal $(+ $rest:literal)*;)*) => {
         $($(#[$doc])* pub(in crate::store) static $name: Lazy<Script> =
-            Lazy::new(|| Script::new(concat!(
-                include_str!(concat!("lua/", $file, ".lua")) $(, include_str!(concat!("lua/", $rest, ".lua")))*
-            )));)*
+            Lazy::new(|| script(&[
+                ($file, include_str!(concat!("lua/", $file, ".lua")))
+                $(, ($rest, include_str!(concat!("lua/", $rest, ".lua"))))*
+            ]));)*
     };
+}
+
+/// Joins the parts of a script, each with its name.
+fn script(parts: &[(&str, &'static str)]) -> Script {
+    Script::new(&parts.iter().map(|(name, text)| text_of(name, text)).collect::<String>())
+}
+
+#[cfg(not(all(debug_assertions, any(test, feature = "testing"))))]
+fn text_of(_name: &str, text: &'static str) -> std::borrow::Cow<'static, str> {
+    text.into()
+}
+
+/// For `bin/mutate`, in debug builds for tests alone: returns `NAME.lua` of the directory that `FERROKIQ_SCRIPTS` names, where there is one, and
+/// records in `NAME.used` that a test loads this script.
+#[cfg(all(debug_assertions, any(test, feature = "testing")))]
+fn text_of(name: &str, text: &'static str) -> std::borrow::Cow<'static, str> {
+    let Some(dir) = std::env::var_os("FERROKIQ_SCRIPTS").map(std::path::PathBuf::from) else { return text.into() };
+    // Fails where a test runs elsewhere; then the test counts as one that does not load the script.
+    let _ = std::fs::write(dir.join(format!("{name}.used")), "");
+    std::fs::read_to_string(dir.join(format!("{name}.lua"))).map_or(text.into(), Into::into)
 }
 
 scripts! {
