@@ -20,6 +20,9 @@ mod options;
 mod progress;
 mod push;
 mod refusal;
+#[cfg(test)]
+#[cfg(all(unix, feature = "server", feature = "testing"))]
+mod script_tests;
 mod scripts;
 mod sentinel;
 mod stream;

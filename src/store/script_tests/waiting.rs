@@ -1,0 +1,307 @@
+//! `due`, `promote`, `bury_larger` with `lib/dead`, `settle`: jobs that wait in `retry`, `schedule` and `dead`.
+
+use super::Base;
+use crate::store::registration::Registration;
+use crate::store::sets::{DeadLimits, Due, Look, Promotion, WaitingSet};
+use crate::store::settle::{Leaving, To};
+
+const LIMITS: DeadLimits = DeadLimits { age: 1_000.0, keep: 4 };
+
+impl Base {
+    async fn due(&self, from: usize, sizes: std::ops::RangeInclusive<usize>, max_payload: usize) -> Due {
+        self.store.due(WaitingSet::Retry, &Look { from, sizes, max_payload }).await.unwrap()
+    }
+
+    async fn promote(&self, promotions: &[(&[u8], Promotion<'_>)]) -> (usize, usize) {
+        self.store.promote(WaitingSet::Retry, promotions, Some(LIMITS)).await.unwrap()
+    }
+
+    /// Epoch seconds by the clock of Redis.
+    async fn seconds(&self) -> f64 {
+        self.now().await as f64 / 1_000.0
+    }
+
+    /// Adds dead jobs of such ages in seconds, named by their age.
+    async fn buried(&self, ages: &[u64]) {
+        let now = self.now().await / 1_000;
+        for age in ages {
+            self.run(&[&format!("ZADD dead {} aged{age}", now - age)]).await;
+        }
+    }
+}
+
+fn push(bytes: &'static str) -> Promotion<'static> {
+    Promotion::Push { queue: "q", bytes }
+}
+
+#[tokio::test]
+async fn due_members_are_read_up_to_a_number_and_to_some_bytes() {
+    let base = Base::start().await;
+    let now = base.now().await / 1_000;
+    let read = |due: &Due| due.members.iter().map(Vec::len).collect::<Vec<_>>();
+    let add = async |sizes: &[usize]| {
+        base.run(&["DEL retry"]).await;
+        for (at, size) in sizes.iter().enumerate() {
+            let mut zadd = redis::cmd("ZADD");
+            zadd.arg("retry").arg(1_000 + at).arg(vec![b'a' + at as u8; *size]);
+            base.store.link.query::<()>("test", &zadd).await.unwrap();
+        }
+    };
+    add(&[3, 4, 5]).await;
+    base.run(&[&format!("ZADD retry {} later", now + 100)]).await;
+    let due = base.due(0, 0..=100, 100).await;
+    assert_eq!(
+        (read(&due), due.passed, due.oversized, due.more, due.first),
+        (vec![3, 4, 5], 0, 0, false, Some(1_000.0))
+    );
+    let clock = base.seconds().await;
+    assert!((clock - 2.0..=clock + 0.001).contains(&due.now), "{} {clock}", due.now);
+    let due = base.due(1, 4..=4, 4).await;
+    assert_eq!((read(&due), due.passed, due.oversized, due.more, due.first), (vec![4], 1, 1, false, Some(1_001.0)));
+    let due = base.due(3, 0..=100, 100).await;
+    assert_eq!((read(&due), due.more, due.first), (vec![], false, None));
+    let due = base.due(0, 5..=100, 4).await;
+    assert_eq!((read(&due), due.passed, due.oversized), (vec![5], 2, 0));
+    // A quarter of a megabyte.
+    add(&[200_000, 62_144, 1]).await;
+    let due = base.due(0, 0..=1 << 20, 1 << 20).await;
+    assert_eq!((read(&due), due.more), (vec![200_000, 62_144], true));
+    add(&[200_000, 62_145, 1]).await;
+    let due = base.due(0, 0..=1 << 20, 1 << 20).await;
+    assert_eq!((read(&due), due.more), (vec![200_000], true));
+    add(&[900_000, 1]).await;
+    let due = base.due(0, 0..=1 << 20, 1 << 20).await;
+    assert_eq!((read(&due), due.more), (vec![900_000], true), "one in any case");
+}
+
+#[tokio::test]
+async fn a_look_for_due_members_is_bounded_by_their_number() {
+    let base = Base::start().await;
+    for at in 0..1_205 {
+        base.run(&[&format!("ZADD retry 1 {at:04}")]).await;
+    }
+    let due = base.due(0, 0..=100, 100).await;
+    assert_eq!((due.members.len(), due.more), (100, true));
+    let due = base.due(1_200, 0..=100, 100).await;
+    assert_eq!((due.members.len(), due.more), (5, false));
+    base.run(&["CONFIG RESETSTAT"]).await;
+    let due = base.due(0, 50..=100, 100).await;
+    assert!(due.members.is_empty() && due.more && (1_000..1_016).contains(&due.passed), "{due:?}");
+    assert!(base.calls("zrange").await <= 70, "they are read sixteen at a time");
+}
+
+#[tokio::test]
+async fn promoted_jobs_go_to_their_queue_in_order_and_leave_the_set() {
+    let base = Base::start().await;
+    base.run(&["ZADD retry 1 a 2 b 3 c 4 d 5 stays"]).await;
+    let promotions: [(&[u8], Promotion<'_>); 5] = [
+        (b"a", push("A")),
+        (b"b", push("B")),
+        (b"gone", push("G")),
+        (b"c", push("C")),
+        (b"d", Promotion::Push { queue: "other", bytes: "D" }),
+    ];
+    assert_eq!(base.promote(&promotions).await, (4, 0));
+    assert_eq!(base.list("queue:q").await, ["C", "B", "A"], "the first due runs first");
+    assert_eq!(base.list("queue:other").await, ["D"]);
+    assert_eq!(base.set("queues").await, ["other", "q"]);
+    assert_eq!(base.members("retry").await, ["stays"]);
+    assert_eq!(base.promote(&promotions).await, (0, 0), "another poller was faster");
+    assert_eq!(base.list("queue:q").await.len(), 3);
+    base.run(&["DEL queues queue:q"]).await;
+    assert_eq!(base.promote(&promotions[2..3]).await, (0, 0));
+    assert!(!base.has("queues").await, "no queue is named without a job");
+}
+
+#[tokio::test]
+async fn a_member_whose_queue_takes_no_jobs_stays() {
+    let base = Base::start().await;
+    base.run(&["ZADD retry 1 a 2 b 3 c", "SET queue:q text"]).await;
+    let promotions: [(&[u8], Promotion<'_>); 3] =
+        [(b"a", push("A")), (b"b", push("B")), (b"c", Promotion::Push { queue: "other", bytes: "C" })];
+    assert_eq!(base.promote(&promotions).await, (1, 2));
+    assert_eq!(base.members("retry").await, ["a", "b"]);
+    assert_eq!(base.set("queues").await, ["other"]);
+    base.run(&["FLUSHALL", "ZADD retry 1 a", "SET queues text"]).await;
+    assert_eq!(base.promote(&promotions[..1]).await, (1, 0), "a job counts more than the name of its queue");
+    base.run(&["FLUSHALL", "ZADD retry 1 a"]).await;
+    base.forbid(&["zrem"]).await;
+    assert!(base.store.promote(WaitingSet::Retry, &promotions[..1], None).await.is_err());
+    base.allow_all().await;
+    assert!(!base.has("queue:q").await, "who may not take it out puts nothing in");
+}
+
+#[tokio::test]
+async fn a_member_may_go_back_to_the_schedule() {
+    let base = Base::start().await;
+    let later = |bytes| Promotion::Later { score: "7.5".to_owned(), bytes };
+    base.run(&["ZADD retry 1 a 2 b", "ZADD schedule 7.5 there"]).await;
+    let promotions: [(&[u8], Promotion<'_>); 2] = [(b"a", later("A")), (b"gone", later("G"))];
+    assert_eq!(base.promote(&promotions).await, (1, 0));
+    let schedule = base.scores("schedule").await;
+    assert_eq!(schedule.iter().map(|(job, _)| job.as_str()).collect::<Vec<_>>(), ["there", "A"]);
+    assert!(schedule[1].1 > 7.5 && schedule[1].1 < 7.51, "no two jobs share a score: {schedule:?}");
+    assert_eq!(base.members("retry").await, ["b"]);
+    base.run(&["DEL schedule", "SET schedule text"]).await;
+    assert_eq!(base.promote(&[(b"b", later("B"))]).await, (0, 1));
+    assert_eq!(base.members("retry").await, ["b"]);
+    // The same bytes at another time: it must not be taken out again.
+    base.run(&["DEL schedule", "ZADD schedule 1 x"]).await;
+    assert_eq!(base.store.promote(WaitingSet::Schedule, &[(b"x", later("x"))], None).await.unwrap(), (1, 0));
+    assert_eq!(base.scores("schedule").await, [("x".to_owned(), 7.5)]);
+    assert_eq!(base.store.promote(WaitingSet::Schedule, &[(b"x", later("y"))], None).await.unwrap(), (1, 0));
+    assert_eq!(base.members("schedule").await, ["y"]);
+}
+
+#[tokio::test]
+async fn a_burial_trims_the_dead_by_age_and_by_number() {
+    let base = Base::start().await;
+    let bury: &[(&[u8], Promotion<'_>)] = &[(b"a", Promotion::Bury), (b"b", Promotion::Bury)];
+    // By age: all that are older than 1,000 s.
+    base.run(&["ZADD retry 1 a 2 b"]).await;
+    base.buried(&[5_000, 1_010, 990]).await;
+    assert_eq!(base.promote(bury).await, (2, 0));
+    assert_eq!(base.members("dead").await, ["aged990", "a", "b"]);
+    assert!(!base.has("retry").await);
+    let (now, dead) = (base.seconds().await, base.scores("dead").await);
+    assert!((now - 2.0..=now + 0.1).contains(&dead[1].1) && dead[1].1 < dead[2].1, "{now} {dead:?}");
+    // By number: Sidekiq's own arithmetic keeps one less.
+    base.run(&["FLUSHALL", "ZADD retry 1 a 2 b"]).await;
+    base.buried(&[50, 40, 30]).await;
+    assert_eq!(base.promote(bury).await, (2, 0));
+    assert_eq!(base.members("dead").await, ["aged30", "a", "b"]);
+    // Nothing to trim.
+    base.run(&["FLUSHALL", "ZADD retry 1 a"]).await;
+    base.buried(&[50, 40]).await;
+    assert_eq!(base.promote(&bury[..1]).await, (1, 0));
+    assert_eq!(base.members("dead").await, ["aged50", "aged40", "a"]);
+    // Without limits, and without a burial, nothing is trimmed.
+    base.run(&["FLUSHALL", "ZADD retry 1 a 2 b"]).await;
+    base.buried(&[5_000, 4_000, 3_000, 2_000, 1_500]).await;
+    assert_eq!(base.store.promote(WaitingSet::Retry, &bury[..1], None).await.unwrap(), (1, 0));
+    assert_eq!(base.promote(&[(b"b", push("B"))]).await, (1, 0));
+    assert_eq!(base.members("dead").await.len(), 6);
+    // A thousand at once.
+    base.run(&["FLUSHALL", "ZADD retry 1 a"]).await;
+    for at in 0..1_010 {
+        base.run(&[&format!("ZADD dead {at} old{at}")]).await;
+    }
+    assert_eq!(base.promote(&bury[..1]).await, (1, 0));
+    assert_eq!(base.get::<usize>("ZCARD dead").await, 11);
+}
+
+#[tokio::test]
+async fn what_cannot_be_buried_stays_and_a_dead_job_keeps_its_entry() {
+    let base = Base::start().await;
+    base.run(&["ZADD retry 1 a", "SET dead text"]).await;
+    assert_eq!(base.promote(&[(b"a", Promotion::Bury)]).await, (0, 1));
+    assert_eq!(base.members("retry").await, ["a"]);
+    base.run(&["DEL dead"]).await;
+    assert_eq!(base.promote(&[(b"gone", Promotion::Bury)]).await, (0, 0));
+    assert!(!base.has("dead").await);
+    base.buried(&[10]).await;
+    let moved = base.store.promote(WaitingSet::Dead, &[(b"aged10", Promotion::Bury)], None).await.unwrap();
+    assert_eq!(moved, (1, 0));
+    let (now, dead) = (base.seconds().await, base.scores("dead").await);
+    assert!(dead.len() == 1 && dead[0].1 > now - 2.0, "{dead:?}");
+    base.run(&["FLUSHALL", "ZADD retry 1 a"]).await;
+    base.forbid(&["zadd"]).await;
+    assert_eq!(base.promote(&[(b"a", Promotion::Bury)]).await, (0, 1));
+    base.allow_all().await;
+    assert_eq!(base.members("retry").await, ["a"], "in before out");
+}
+
+#[tokio::test]
+async fn members_larger_than_a_payload_are_buried() {
+    let base = Base::start().await;
+    let fill = async || {
+        base.run(&["FLUSHALL", "ZADD retry 1 aaaaaa 2 b 3 cccccc 4 dddddd 5 eeeee"]).await;
+        let later = base.now().await / 1_000 + 100;
+        base.run(&[&format!("ZADD retry {later} ffffff")]).await;
+    };
+    let bury = async |from, covered| {
+        let look = Look { from, sizes: 0..=5, max_payload: 5 };
+        base.store.bury_larger(WaitingSet::Retry, &look, covered, LIMITS).await.unwrap()
+    };
+    fill().await;
+    assert_eq!(bury(1, 2).await, 1, "of ranks 1 and 2");
+    assert_eq!(base.members("dead").await, ["cccccc"]);
+    assert_eq!(base.members("retry").await, ["aaaaaa", "b", "dddddd", "eeeee", "ffffff"]);
+    fill().await;
+    assert_eq!(bury(0, 100).await, 3);
+    assert_eq!(base.members("dead").await, ["aaaaaa", "cccccc", "dddddd"], "it is trimmed to three");
+    assert_eq!(base.members("retry").await, ["b", "eeeee", "ffffff"]);
+    fill().await;
+    base.buried(&[5_000]).await;
+    assert_eq!(bury(1, 1).await, 0);
+    assert_eq!(base.members("dead").await, ["aged5000"], "nothing is trimmed without a burial");
+    assert_eq!(bury(0, 1).await, 1);
+    assert_eq!(base.members("dead").await, ["aaaaaa"]);
+    fill().await;
+    base.run(&["SET dead text"]).await;
+    assert_eq!(bury(0, 100).await, 0);
+    assert_eq!(base.get::<usize>("ZCARD retry").await, 6);
+}
+
+#[tokio::test]
+async fn a_job_that_dies_at_its_end_trims_the_dead() {
+    let base = Base::start().await;
+    let of = Registration::of("me");
+    base.store.register(&of, std::time::Duration::from_secs(30), false).await.unwrap();
+    base.buried(&[5_000, 1_010, 990, 40, 30]).await;
+    base.run(&["LPUSH list {}"]).await;
+    let job = Leaving { number: 1, epoch: 0, list: Some("list"), raw: b"{}", bytes: b"[]", delay: 0.0 };
+    base.store.settle(&of, To::Retry, &[job]).await.unwrap();
+    assert_eq!(base.get::<usize>("ZCARD dead").await, 5, "only a death trims");
+    base.run(&["LPUSH list {}"]).await;
+    base.store.settle(&of, To::Dead(LIMITS), &[Leaving { number: 2, ..job }]).await.unwrap();
+    assert_eq!(base.members("dead").await, ["aged40", "aged30", "[]"]);
+    base.run(&["DEL dead", "LPUSH list {}"]).await;
+    base.buried(&[5_000, 990]).await;
+    base.store.settle(&of, To::Dead(LIMITS), &[Leaving { number: 3, ..job }]).await.unwrap();
+    assert_eq!(base.members("dead").await, ["aged990", "[]"]);
+}
+
+#[tokio::test]
+async fn a_settled_job_names_its_queue_and_goes_to_the_end_that_is_meant() {
+    let base = Base::start().await;
+    let of = Registration::of("me");
+    base.store.register(&of, std::time::Duration::from_secs(30), false).await.unwrap();
+    let job = Leaving { number: 1, epoch: 0, list: Some("list"), raw: b"{}", bytes: b"[]", delay: 0.0 };
+    for (number, to, expected) in [(1, To::First("q"), ["there", "[]"]), (2, To::Last("q"), ["[]", "there"])] {
+        base.run(&["DEL queue:q queues", "LPUSH queue:q there", "LPUSH list {}"]).await;
+        base.store.settle(&of, to, &[Leaving { number, ..job }]).await.unwrap();
+        assert_eq!(base.list("queue:q").await, expected);
+        assert_eq!(base.set("queues").await, ["q"]);
+        assert!(!base.has("list").await);
+        // The process was fenced and is registered again: what is not in the list may be somebody's.
+        base.run(&["DEL queues"]).await;
+        base.store.settle(&of, to, &[Leaving { number: number + 10, epoch: 7, ..job }]).await.unwrap();
+        assert_eq!(base.list("queue:q").await, expected, "nothing came");
+        assert!(!base.has("queues").await);
+        base.run(&["DEL queue:q", "SET queue:q text", "LPUSH list {}"]).await;
+        assert!(base.store.settle(&of, to, &[Leaving { number: number + 20, ..job }]).await.is_err());
+        assert_eq!(base.list("list").await, ["{}"], "a key of another type takes no jobs");
+        base.run(&["DEL queue:q list"]).await;
+    }
+    for (number, to, key) in [(31, To::Retry, "retry"), (32, To::Dead(LIMITS), "dead")] {
+        base.run(&["LPUSH list {}", &format!("SET {key} text")]).await;
+        assert!(base.store.settle(&of, to, &[Leaving { number, ..job }]).await.is_err());
+        assert_eq!(base.list("list").await, ["{}"]);
+        base.run(&["DEL list"]).await;
+    }
+    // In before out, and out again where it was not taken.
+    for (number, to) in [(41, To::Retry), (42, To::First("q")), (43, To::Last("q")), (44, To::Dead(LIMITS))] {
+        base.run(&["FLUSHALL", "LPUSH list {}"]).await;
+        base.store.register(&of, std::time::Duration::from_secs(30), false).await.unwrap();
+        base.forbid(&["zadd", "rpush", "lpush"]).await;
+        assert!(base.store.settle(&of, to, &[Leaving { number, ..job }]).await.is_err());
+        base.allow_all().await;
+        assert_eq!(base.list("list").await, ["{}"], "{to:?}");
+        base.forbid(&["lrem"]).await;
+        assert!(base.store.settle(&of, to, &[Leaving { number, ..job }]).await.is_err());
+        base.allow_all().await;
+        assert_eq!(base.list("list").await, ["{}"], "{to:?}");
+        assert!(!base.has("retry").await && !base.has("dead").await && !base.has("queue:q").await, "{to:?}");
+    }
+}
