@@ -36,6 +36,10 @@ pub(crate) fn tokens(line: &str) -> Vec<Token> {
             }
             byte if byte.is_ascii_digit() => {
                 at += run(at, |byte| byte.is_ascii_alphanumeric());
+                // `1e-6`
+                if bytes[at - 1] == b'e' && bytes.get(at) == Some(&b'-') {
+                    at += 1 + run(at + 1, |byte| byte.is_ascii_digit());
+                }
                 Kind::Number
             }
             b'\'' => {

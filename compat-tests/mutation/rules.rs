@@ -84,7 +84,7 @@ pub(crate) fn mutants(script: &str, text: &str) -> Vec<Mutant> {
     mutants
 }
 
-/// Whether two statements can change places and each still finds its names, and one of them is a command.
+/// Whether two statements can change places and each still finds its names, and both are commands: the order of anything else shows nowhere.
 fn may_swap(above: &str, below: &str) -> bool {
     let indent = |line: &str| line.len() - line.trim_start().len();
     let words = |line: &str| -> Vec<String> {
@@ -97,11 +97,16 @@ fn may_swap(above: &str, below: &str) -> bool {
         }
         words(line.split('=').next().unwrap_or_default()).split_off(1)
     };
-    let is_command = |line: &str| line.contains("call(");
+    let is_command = |line: &str| {
+        let tokens = tokens(line);
+        line.contains("call(")
+            || (tokens.len() > 1 && tokens[0].kind == Kind::Word && &line[tokens[1].span.clone()] == "(")
+    };
     let jumps = |line: &str| ["return", "break"].iter().any(|word| line.trim_start().starts_with(word));
     let below_words = words(below);
     indent(above) == indent(below)
-        && (is_command(above) || is_command(below))
+        && is_command(above)
+        && is_command(below)
         && !jumps(above)
         && !jumps(below)
         && !names(above).iter().any(|name| below_words.contains(name))

@@ -29,13 +29,6 @@ pub(crate) struct Test {
     scripts: HashSet<String>,
 }
 
-impl Test {
-    /// As an accepted mutant or a sample names it.
-    pub(crate) fn id(&self) -> String {
-        format!("{} {}", self.program.name, self.name)
-    }
-}
-
 /// Tests of one process.
 const CHUNK: usize = 8;
 /// Tests of one process that run side by side.

@@ -1,6 +1,6 @@
 //! `recover`, `suspects`: where the jobs of a dead process go, and what is held against them.
 
-use super::Base;
+use super::{Base, refusal};
 use crate::store::suspects::{Recovered, fingerprint};
 
 /// Of its jobs the oldest two may have begun.
@@ -53,8 +53,9 @@ async fn jobs_of_a_process_that_is_registered_again_are_its_own() {
     assert_eq!(base.recover(LIST).await, (0, 0, 0));
     assert!(!base.has("queue:q").await);
     base.run(&["DEL ferrokiq:processes", "SET queue:q text"]).await;
-    assert!(base.store.recover("dead", (LIST, "q"), 3).await.is_err());
+    assert!(refusal(base.store.recover("dead", (LIST, "q"), 3).await).contains("queue:q is no list"));
     assert_eq!(base.list(LIST).await, ["1"], "a key of another type takes no jobs");
+    assert!(base.deaths("1").await.is_empty(), "and nothing is counted");
     base.run(&["DEL queue:q", "SET queues text"]).await;
     assert!(base.store.recover("dead", (LIST, "q"), 3).await.is_ok(), "a job counts more than the name of its queue");
     assert_eq!(base.list("queue:q").await, ["1"]);
@@ -67,6 +68,7 @@ async fn a_second_death_makes_a_suspect_for_three_days() {
     base.run(&[&format!("LPUSH {LIST} 1")]).await;
     assert_eq!(base.recover(LIST).await, (1, 0, 0));
     assert_eq!(base.deaths("1").await, ["dead", "p1"]);
+    assert_eq!(base.set("queues").await, ["q"]);
     let (now, suspects) = (base.now().await as f64 / 1_000.0, base.scores("ferrokiq:suspects").await);
     assert!(suspects.len() == 1 && suspects[0].0 == fingerprint(b"1"), "{suspects:?}");
     assert!((now + 259_190.0..=now + 259_200.0).contains(&suspects[0].1), "{suspects:?}");
@@ -126,11 +128,28 @@ async fn a_third_death_alone_convicts_one_job() {
     assert_eq!(base.recover(LIST).await, (0, 1, 0));
     assert_eq!(base.members("ferrokiq:suspects").await, ["other"]);
     assert!(!base.has("queues").await, "no queue is named without a job");
-    // On the index before it is there.
-    prepare(&["p1", "p2"], true).await;
-    base.forbid(&["sadd"]).await;
-    assert!(base.store.recover("dead", (LIST, "q"), 3).await.is_err());
-    assert!(!base.has(CONVICTS).await);
+    // On the index before it is there, and marked until it is.
+    for refusing in ["ferrokiq:batches:dead", CONVICTS] {
+        prepare(&["p1", "p2"], true).await;
+        base.run(&[&format!("SET {refusing} text")]).await;
+        assert!(base.store.recover("dead", (LIST, "q"), 3).await.is_err());
+        assert_eq!(base.list(LIST).await, ["1", "x", "1"]);
+        assert!(refusing == CONVICTS || !base.has(CONVICTS).await);
+        assert!(base.set("ferrokiq:begun:dead").await.contains(&format!("alone:{sha}")));
+    }
+}
+
+#[tokio::test]
+async fn convicts_keep_their_order() {
+    let base = Base::start().await;
+    for job in ["1", "2"] {
+        base.died(job, &["p1", "p2"]).await;
+        let sha = fingerprint(job.as_bytes());
+        base.run(&[&format!("SADD ferrokiq:begun:dead {sha} alone:{sha}")]).await;
+    }
+    base.run(&[&format!("LPUSH {LIST} 1 2")]).await;
+    assert_eq!(base.recover(LIST).await, (0, 2, 0));
+    assert_eq!(base.list(CONVICTS).await, ["2", "1"]);
 }
 
 #[tokio::test]
@@ -141,8 +160,8 @@ async fn a_recovery_is_bounded_by_jobs_and_by_bytes() {
         assert_eq!(base.recover(LIST).await, expected);
     }
     base.run(&["DEL queue:q"]).await;
-    base.push(LIST, [2_000_000, 600_000, 448_576, 448_577, 600_000].map(|size| vec![b'x'; size])).await;
-    for expected in [(1, 0, 4), (2, 0, 2), (1, 0, 1), (1, 0, 0)] {
+    base.push(LIST, [2_000_000, 448_577, 600_000, 448_576, 600_000].map(|size| vec![b'x'; size])).await;
+    for expected in [(2, 0, 3), (1, 0, 2), (1, 0, 1), (1, 0, 0)] {
         assert_eq!(base.recover(LIST).await, expected, "a megabyte, or one job");
     }
 }

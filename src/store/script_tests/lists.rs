@@ -1,6 +1,6 @@
 //! `claim`, `requeue`, `requeue_list`, `sizes`, `next_jobs`, `clear_queue`: jobs of queues and private lists.
 
-use super::{Base, owned};
+use super::{Base, owned, refusal};
 use crate::store::claims::{Claimed, Private};
 use crate::store::scripts;
 
@@ -95,6 +95,43 @@ async fn a_claim_of_large_jobs_is_bounded_with_fewer_rights_too() {
 }
 
 #[tokio::test]
+async fn a_claim_measures_a_queue_that_it_takes_whole() {
+    let base = Base::start().await;
+    base.run(&["SADD ferrokiq:processes me"]).await;
+    let large = (0..3).map(|_| vec![b'x'; 600_000]);
+    // The large ones are the oldest, behind many pages of small ones.
+    base.push("queue:a", large.chain((0..1_000).map(|_| vec![b'x'; 100]))).await;
+    let claimed = base.claimed((1, false), 2_000, &["a"]).await;
+    assert_eq!(claimed.lists[0].jobs.iter().map(Vec::len).collect::<Vec<_>>(), [600_000]);
+}
+
+#[tokio::test]
+async fn a_large_job_behind_other_jobs_of_a_claim_waits_for_the_next_one() {
+    let base = Base::start().await;
+    let fill = async |jobs: Vec<Vec<u8>>| {
+        base.run(&["FLUSHALL", "SADD ferrokiq:processes me", "LPUSH queue:small 1"]).await;
+        base.push("queue:a", jobs).await;
+    };
+    let large = || std::iter::once(vec![b'x'; 3_000_000]);
+    // Alone in its queue; and the oldest of many small ones, which hide it.
+    for jobs in [large().collect(), large().chain((0..2_000).map(|_| vec![b'x'; 100])).collect::<Vec<_>>()] {
+        let size = jobs.len();
+        fill(jobs).await;
+        let claimed = base.claimed((1, false), 100, &["small", "a"]).await;
+        assert_eq!((claimed.lists.len(), shown(&claimed).as_str(), claimed.is_full), (1, "small: 1", true));
+        assert_eq!(base.get::<usize>("LLEN queue:a").await, size);
+        assert_eq!(base.set("ferrokiq:batches:me").await, ["ferrokiq:batch:me|1.0|small"]);
+        assert!(!base.has("ferrokiq:batch:me|1.0|a").await);
+    }
+    // Without a measure, the jobs of the first queue count, too.
+    fill((0..2).map(|_| vec![b'x'; 300_000]).collect()).await;
+    base.push("queue:b", (0..3).map(|_| vec![b'x'; 300_000])).await;
+    base.forbid(&["memory"]).await;
+    let claimed = base.claimed((1, false), 100, &["a", "b"]).await;
+    assert_eq!(claimed.lists.iter().map(|list| list.jobs.len()).collect::<Vec<_>>(), [2, 1]);
+}
+
+#[tokio::test]
 async fn a_claim_that_cannot_take_jobs_out_of_the_queue_leaves_no_copy() {
     let base = Base::start().await;
     base.run(&["SADD ferrokiq:processes me", "LPUSH queue:a 1 2 3"]).await;
@@ -103,6 +140,12 @@ async fn a_claim_that_cannot_take_jobs_out_of_the_queue_leaves_no_copy() {
     base.allow_all().await;
     assert_eq!(base.list("queue:a").await, ["3", "2", "1"]);
     assert!(!base.has("ferrokiq:batch:me|1.0|a").await && !base.has("ferrokiq:batches:me").await);
+    // A copy that stays is on the index.
+    base.forbid(&["ltrim", "unlink"]).await;
+    assert!(base.try_claim((1, false), 2, &["a"]).await.is_err());
+    base.allow_all().await;
+    assert_eq!(base.set("ferrokiq:batches:me").await, ["ferrokiq:batch:me|1.0|a"]);
+    base.run(&["DEL ferrokiq:batch:me|1.0|a ferrokiq:batches:me"]).await;
     // On the index before it is there.
     base.forbid(&["sadd"]).await;
     for n in [2, 9] {
@@ -139,8 +182,9 @@ async fn only_jobs_that_are_still_owned_are_requeued() {
     assert_eq!(requeue(&[b"2"]).await.unwrap(), 1, "a job counts more than the name of its queue");
     base.run(&["FLUSHALL", "LPUSH list 1 2"]).await;
     assert_eq!(requeue(&[b"2"]).await.unwrap(), 1, "a queue that was empty");
+    assert_eq!(base.set("queues").await, ["q"]);
     base.run(&["FLUSHALL", "SET queue:q text", "LPUSH list 1"]).await;
-    assert!(requeue(&[b"1"]).await.is_err());
+    assert!(refusal(requeue(&[b"1"]).await).contains("queue:q is no list"));
     assert_eq!(base.list("list").await, ["1"]);
     base.run(&["DEL queue:q"]).await;
     for forbidden in ["rpush", "lrem"] {
@@ -168,11 +212,13 @@ async fn a_list_is_requeued_with_the_name_of_its_queue() {
     base.push("list", (0..1_601).map(|at: u32| at.to_string().into_bytes())).await;
     assert_eq!(base.store.requeue_list("list", "q").await.unwrap(), 1_601);
     assert_eq!(base.calls("sadd").await, 2, "1,600 in one script");
-    // Two of half a megabyte are the bytes of one script.
-    base.push("list", (0..4).map(|_| vec![b'x'; 1 << 19])).await;
-    base.run(&["CONFIG RESETSTAT"]).await;
-    assert_eq!(base.store.requeue_list("list", "q").await.unwrap(), 4);
-    assert_eq!(base.calls("sadd").await, 2);
+    // The job that reaches the bytes is the last.
+    base.push("list", [10, 50, 50, 50, 49, 50].map(|size| vec![b'x'; size])).await;
+    for expected in [3, 2, 1, 0] {
+        let mut requeue = scripts::REQUEUE_LIST.key("list");
+        requeue.key("queue:q").key("queues").arg("q").arg(10).arg(100);
+        assert_eq!(base.store.link.eval::<usize>("test", &requeue).await.unwrap(), expected);
+    }
 }
 
 #[tokio::test]
@@ -187,6 +233,8 @@ async fn the_size_of_the_next_jobs_is_that_of_the_largest() {
     };
     base.run(&["SET text 1"]).await;
     assert_eq!(sizes(1, &["none", "text"]).await, None);
+    base.push("single", [vec![b'x'; 3_000]]).await;
+    assert!((3_000..4_096).contains(&sizes(1, &["single"]).await.unwrap()));
     base.push("small", [vec![b'x'; 10], vec![b'x'; 3_000], vec![b'x'; 2_000], vec![b'x'; 10]]).await;
     assert!((1_250..3_000).contains(&sizes(1, &["small"]).await.unwrap()), "the average, at least");
     assert_eq!(sizes(2, &["none", "small", "text"]).await, Some(3_000), "the n-th of those that are next");
@@ -226,8 +274,22 @@ async fn the_next_jobs_of_queues_are_read_some_bytes_at_a_time_and_large_ones_in
     assert_eq!(next(10, &["d", "e", "a"]).await, [text(r#"{"enqueued_at":7}"#), text("{}")], "100 bytes are read");
     base.push("f", [vec![b'y'; 99]]).await;
     assert_eq!(next(10, &["f", "a", "a"]).await, [text("{}"), text("next")], "99 are less than 100");
+    assert_eq!(
+        next(10, &["f", "none", "a", "a"]).await,
+        [text("{}"), None, text("next")],
+        "an empty queue has no bytes"
+    );
     base.push("far", [format!("{}{}", r#"{"enqueued_at":7,"#, "x".repeat(1_024)).into_bytes()]).await;
     assert_eq!(next(10, &["far"]).await, [text("{}")], "only the end of a large job is looked through");
+}
+
+#[tokio::test]
+async fn a_window_ends_before_the_job_that_exceeds_its_bytes() {
+    let base = Base::start().await;
+    base.push("list", [60, 40, 1].map(|size| vec![b'x'; size])).await;
+    let jobs: Vec<Vec<u8>> =
+        base.store.link.eval("test", &crate::store::windows::window_script("list", 0, 10, 100)).await.unwrap();
+    assert_eq!(jobs.iter().map(Vec::len).collect::<Vec<_>>(), [60, 40]);
 }
 
 #[tokio::test]

@@ -109,6 +109,12 @@ impl Base {
     }
 }
 
+/// What Redis or a script said when it refused.
+fn refusal<T: std::fmt::Debug>(answer: crate::error::Result<T>) -> String {
+    let error = answer.expect_err("it is refused");
+    std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
+}
+
 fn owned(jobs: &[&str]) -> Vec<String> {
     jobs.iter().map(|job| (*job).to_owned()).collect()
 }

@@ -85,6 +85,50 @@ async fn a_job_is_found_after_others_left_or_came_back() {
 }
 
 #[tokio::test]
+async fn every_place_near_the_one_that_was_seen_is_looked_at() {
+    let base = Base::start().await;
+    for moved in (-40_i64..=40).filter(|moved| *moved != 0) {
+        base.run(&["DEL queue:q"]).await;
+        base.push("queue:q", numbered(100)).await;
+        for _ in 0..-moved {
+            base.run(&["RPUSH queue:q back"]).await;
+        }
+        if moved > 0 {
+            base.run(&[&format!("RPOP queue:q {moved}")]).await;
+        }
+        assert!(base.delete(45, "45").await, "{moved}");
+        assert!(moved > 0 || base.delete(5, "5").await, "{moved}, near the end");
+        // The newest one, at the start of the list.
+        assert!(base.delete(99, "99").await, "{moved}");
+        assert_eq!(base.get::<i64>("LLEN queue:q").await, 98 - moved - i64::from(moved < 0), "{moved}");
+    }
+    for place in 100..140 {
+        base.run(&["DEL queue:q"]).await;
+        base.push("queue:q", numbered(place + 5)).await;
+        base.run(&[&format!("RPOP queue:q {place}")]).await;
+        assert!(base.delete(place, &place.to_string()).await, "{place} left, and it is the next");
+    }
+}
+
+#[tokio::test]
+async fn a_search_for_many_jobs_is_bounded_as_a_whole() {
+    let base = Base::start().await;
+    let gone = Returning { pushed: b"gone", place: Some(1_500), bytes: b"gone", score: "1" };
+    let far = Returning { pushed: b"1000", place: Some(1_500), bytes: b"far", score: "1" };
+    base.push("queue:q", numbered(5_000)).await;
+    for (count, found) in [(4, 0), (3, 1)] {
+        let mut jobs = vec![gone; count];
+        jobs.push(far);
+        let back = base.store.put_back(WaitingSet::Retry, "q", &jobs).await.unwrap();
+        assert_eq!(back.last(), Some(&found), "behind {count} searches in vain");
+    }
+    base.run(&["DEL queue:q"]).await;
+    base.push("queue:q", (0..400).map(|at| format!("{at}{}", "x".repeat(1_000)).into_bytes())).await;
+    base.run(&["RPOP queue:q 100"]).await;
+    assert!(base.delete(200, &format!("200{}", "x".repeat(1_000))).await, "100 KB are read");
+}
+
+#[tokio::test]
 async fn a_search_reads_no_more_than_some_megabytes() {
     let base = Base::start().await;
     base.push("queue:q", std::iter::once(b"seen".to_vec()).chain((0..12).map(|_| vec![b'x'; 1_000_000]))).await;

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::{Base, owned};
 use crate::store::registration::Registration;
+use crate::store::scripts;
 
 const SPAN: Duration = Duration::from_secs(30);
 const GRACE: Duration = Duration::from_secs(10);
@@ -129,13 +130,19 @@ async fn a_fenced_process_is_off_the_registry_and_remembered() {
     base.run(&["ZADD ferrokiq:alive 1 gone"]).await;
     assert!(!base.fence("gone").await);
     assert!(!base.has("ferrokiq:alive").await, "a sign of nobody goes");
-    // Refused halfway: still registered, so the next look ends it.
-    let sign = base.missing("me").await;
-    base.run(&["DEL ferrokiq:fenced"]).await;
-    base.mark("me", 11_000, sign).await;
-    base.forbid(&["zadd"]).await;
-    assert!(base.store.fence("me", GRACE).await.is_err());
-    assert_eq!(base.set("ferrokiq:processes").await, ["me"]);
+    // Refused halfway: still registered and missing, so the next look ends it.
+    for forbidden in ["zadd", "srem"] {
+        let sign = base.missing("me").await;
+        base.run(&["DEL ferrokiq:fenced"]).await;
+        base.mark("me", 11_000, sign).await;
+        base.forbid(&[forbidden]).await;
+        assert!(base.store.fence("me", GRACE).await.is_err());
+        base.allow_all().await;
+        assert_eq!(
+            (base.set("ferrokiq:processes").await, base.members("ferrokiq:alive").await),
+            (owned(&["me"]), owned(&["me"]))
+        );
+    }
 }
 
 #[tokio::test]
@@ -194,6 +201,43 @@ async fn a_look_checks_many_fenced_processes_by_turns() {
     }
     found.sort_unstable();
     assert_eq!(found, ["p000", "p400", "p699"], "three turns of 256 see all 700");
+}
+
+#[tokio::test]
+async fn a_look_is_bounded_and_checks_what_it_is_told_to() {
+    let base = Base::start().await;
+    let look = async |most: usize, last: usize, by_turns: usize, compare: bool| -> (Vec<String>, Vec<String>) {
+        let mut look = scripts::LOOK.key("ferrokiq:processes");
+        look.key("ferrokiq:alive").key("ferrokiq:fenced").key("ferrokiq:checked");
+        look.arg(most).arg(86_400).arg(last).arg(by_turns).arg(u8::from(compare));
+        base.store.link.eval("test", &look).await.unwrap()
+    };
+    base.register("alive").await;
+    assert_eq!(look(9, 2, 1, true).await.0, [""; 0]);
+    base.missing("missing").await;
+    base.run(&["SADD ferrokiq:processes s1 s2 s3"]).await;
+    assert_eq!(look(9, 2, 1, false).await.0, ["missing"], "signs of life are compared now and then alone");
+    let (mut missing, _) = look(9, 2, 1, true).await;
+    missing[1..].sort_unstable();
+    assert_eq!(missing, ["missing", "s1", "s2", "s3"]);
+    assert_eq!((look(2, 2, 1, true).await.0.len(), look(3, 2, 1, true).await.0.len()), (2, 3));
+    let now = base.now().await / 1_000;
+    for identity in ["f1", "f2", "f3", "f4"] {
+        base.run(&[&format!("SADD ferrokiq:batches:{identity} x")]).await;
+    }
+    base.run(&[&format!("ZADD ferrokiq:fenced {} f1", now - 40)]).await;
+    assert_eq!(look(9, 2, 1, false).await.1, ["f1"], "a single one");
+    base.run(&[&format!("ZADD ferrokiq:fenced {} f1 {} f2", now - 40, now - 30)]).await;
+    assert_eq!(look(9, 2, 1, false).await.1, ["f2", "f1"], "the last two");
+    assert!(!base.has("ferrokiq:checked").await, "they are all there are");
+    base.run(&["DEL ferrokiq:batches:f3 ferrokiq:batches:f4"]).await;
+    base.run(&[&format!("ZADD ferrokiq:fenced {} f1 {} f2 {} f3 {} f4", now - 40, now - 30, now - 20, now - 10)]).await;
+    assert_eq!(look(9, 2, 1, false).await.1, ["f1"], "the first by turns");
+    base.run(&[&format!("ZADD ferrokiq:fenced {} f1", now - 40)]).await;
+    assert_eq!(look(9, 2, 1, false).await.1, ["f2"], "the second");
+    base.run(&["DEL ferrokiq:fenced", &format!("ZADD ferrokiq:fenced {} f1", now - 90_000)]).await;
+    assert_eq!(look(9, 2, 1, false).await.1, [""; 0], "fenced too long ago");
+    assert!(!base.has("ferrokiq:fenced").await);
 }
 
 #[tokio::test]

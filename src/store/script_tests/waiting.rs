@@ -1,6 +1,6 @@
 //! `due`, `promote`, `bury_larger` with `lib/dead`, `settle`: jobs that wait in `retry`, `schedule` and `dead`.
 
-use super::Base;
+use super::{Base, refusal};
 use crate::store::registration::Registration;
 use crate::store::sets::{DeadLimits, Due, Look, Promotion, WaitingSet};
 use crate::store::settle::{Leaving, To};
@@ -69,6 +69,12 @@ async fn due_members_are_read_up_to_a_number_and_to_some_bytes() {
     add(&[200_000, 62_145, 1]).await;
     let due = base.due(0, 0..=1 << 20, 1 << 20).await;
     assert_eq!((read(&due), due.more), (vec![200_000], true));
+    add(&[200_000, 62_143, 1, 1]).await;
+    let due = base.due(0, 0..=1 << 20, 1 << 20).await;
+    assert_eq!((read(&due), due.more), (vec![200_000, 62_143, 1], true));
+    add(&[300_000, 5]).await;
+    let due = base.due(0, 0..=10, 1 << 20).await;
+    assert_eq!((read(&due), due.passed, due.more), (vec![], 1, true), "what is passed over was read, too");
     add(&[900_000, 1]).await;
     let due = base.due(0, 0..=1 << 20, 1 << 20).await;
     assert_eq!((read(&due), due.more), (vec![900_000], true), "one in any case");
@@ -93,21 +99,22 @@ async fn a_look_for_due_members_is_bounded_by_their_number() {
 #[tokio::test]
 async fn promoted_jobs_go_to_their_queue_in_order_and_leave_the_set() {
     let base = Base::start().await;
-    base.run(&["ZADD retry 1 a 2 b 3 c 4 d 5 stays"]).await;
-    let promotions: [(&[u8], Promotion<'_>); 5] = [
+    base.run(&["ZADD retry 1 a 2 b 3 c 4 d 5 e 6 stays", "LPUSH queue:q there"]).await;
+    let promotions: [(&[u8], Promotion<'_>); 6] = [
         (b"a", push("A")),
         (b"b", push("B")),
         (b"gone", push("G")),
         (b"c", push("C")),
         (b"d", Promotion::Push { queue: "other", bytes: "D" }),
+        (b"e", Promotion::Push { queue: "other", bytes: "E" }),
     ];
-    assert_eq!(base.promote(&promotions).await, (4, 0));
-    assert_eq!(base.list("queue:q").await, ["C", "B", "A"], "the first due runs first");
-    assert_eq!(base.list("queue:other").await, ["D"]);
+    assert_eq!(base.promote(&promotions).await, (5, 0));
+    assert_eq!(base.list("queue:q").await, ["C", "B", "A", "there"], "the first due runs first");
+    assert_eq!(base.list("queue:other").await, ["E", "D"]);
     assert_eq!(base.set("queues").await, ["other", "q"]);
     assert_eq!(base.members("retry").await, ["stays"]);
     assert_eq!(base.promote(&promotions).await, (0, 0), "another poller was faster");
-    assert_eq!(base.list("queue:q").await.len(), 3);
+    assert_eq!(base.list("queue:q").await.len(), 4);
     base.run(&["DEL queues queue:q"]).await;
     assert_eq!(base.promote(&promotions[2..3]).await, (0, 0));
     assert!(!base.has("queues").await, "no queue is named without a job");
@@ -170,6 +177,12 @@ async fn a_burial_trims_the_dead_by_age_and_by_number() {
     base.buried(&[50, 40, 30]).await;
     assert_eq!(base.promote(bury).await, (2, 0));
     assert_eq!(base.members("dead").await, ["aged30", "a", "b"]);
+    // `dead_max_jobs: 0`: Sidekiq's arithmetic removes the oldest alone.
+    base.run(&["FLUSHALL", "ZADD retry 1 a"]).await;
+    base.buried(&[50, 40]).await;
+    let none = DeadLimits { keep: 0, ..LIMITS };
+    assert_eq!(base.store.promote(WaitingSet::Retry, &bury[..1], Some(none)).await.unwrap(), (1, 0));
+    assert_eq!(base.members("dead").await, ["aged40", "a"]);
     // Nothing to trim.
     base.run(&["FLUSHALL", "ZADD retry 1 a"]).await;
     base.buried(&[50, 40]).await;
@@ -280,13 +293,15 @@ async fn a_settled_job_names_its_queue_and_goes_to_the_end_that_is_meant() {
         assert_eq!(base.list("queue:q").await, expected, "nothing came");
         assert!(!base.has("queues").await);
         base.run(&["DEL queue:q", "SET queue:q text", "LPUSH list {}"]).await;
-        assert!(base.store.settle(&of, to, &[Leaving { number: number + 20, ..job }]).await.is_err());
+        let refused = base.store.settle(&of, to, &[Leaving { number: number + 20, ..job }]).await;
+        assert!(refusal(refused).contains("queue:q is no list"));
         assert_eq!(base.list("list").await, ["{}"], "a key of another type takes no jobs");
         base.run(&["DEL queue:q list"]).await;
     }
     for (number, to, key) in [(31, To::Retry, "retry"), (32, To::Dead(LIMITS), "dead")] {
         base.run(&["LPUSH list {}", &format!("SET {key} text")]).await;
-        assert!(base.store.settle(&of, to, &[Leaving { number, ..job }]).await.is_err());
+        let refused = base.store.settle(&of, to, &[Leaving { number, ..job }]).await;
+        assert!(refusal(refused).contains(&format!("{key} is no sorted set")));
         assert_eq!(base.list("list").await, ["{}"]);
         base.run(&["DEL list"]).await;
     }
@@ -303,5 +318,25 @@ async fn a_settled_job_names_its_queue_and_goes_to_the_end_that_is_meant() {
         base.allow_all().await;
         assert_eq!(base.list("list").await, ["{}"], "{to:?}");
         assert!(!base.has("retry").await && !base.has("dead").await && !base.has("queue:q").await, "{to:?}");
+    }
+}
+
+#[tokio::test]
+async fn settlements_that_are_repeated_together_are_done_once_each() {
+    let base = Base::start().await;
+    let of = Registration::of("me");
+    base.store.register(&of, std::time::Duration::from_secs(30), false).await.unwrap();
+    base.run(&["LPUSH list a a b b c c"]).await;
+    let jobs: Vec<Leaving<'_>> = [&b"a"[..], b"b", b"c"]
+        .iter()
+        .zip(1..)
+        .map(|(raw, number)| Leaving { number, epoch: 0, list: Some("list"), raw, bytes: raw, delay: 0.0 })
+        .collect();
+    for repeated in [false, true] {
+        let moved = base.store.settle(&of, To::Last("q"), &jobs).await.unwrap();
+        assert!(moved.iter().all(|moved| *moved == crate::store::claims::Moved::Yes), "{moved:?}");
+        of.take_answered();
+        assert_eq!(base.list("queue:q").await, ["c", "b", "a"], "{repeated}");
+        assert_eq!(base.list("list").await, ["c", "b", "a"], "{repeated}");
     }
 }
