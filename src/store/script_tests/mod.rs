@@ -6,6 +6,7 @@ mod lists;
 mod moves;
 mod producers;
 mod registry;
+mod settlements;
 mod waiting;
 
 use std::ops::RangeInclusive;

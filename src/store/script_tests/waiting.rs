@@ -1,11 +1,9 @@
-//! `due`, `promote`, `bury_larger` with `lib/dead`, `settle`: jobs that wait in `retry`, `schedule` and `dead`.
+//! `due`, `promote`, `bury_larger` with `lib/dead`: jobs that wait in `retry`, `schedule` and `dead`.
 
-use super::{Base, refusal};
-use crate::store::registration::Registration;
+use super::Base;
 use crate::store::sets::{DeadLimits, Due, Look, Promotion, WaitingSet};
-use crate::store::settle::{Leaving, To};
 
-const LIMITS: DeadLimits = DeadLimits { age: 1_000.0, keep: 4 };
+pub(super) const LIMITS: DeadLimits = DeadLimits { age: 1_000.0, keep: 4 };
 
 impl Base {
     async fn due(&self, from: usize, sizes: std::ops::RangeInclusive<usize>, max_payload: usize) -> Due {
@@ -17,12 +15,12 @@ impl Base {
     }
 
     /// Epoch seconds by the clock of Redis.
-    async fn seconds(&self) -> f64 {
+    pub(super) async fn seconds(&self) -> f64 {
         self.now().await as f64 / 1_000.0
     }
 
     /// Adds dead jobs of such ages in seconds, named by their age.
-    async fn buried(&self, ages: &[u64]) {
+    pub(super) async fn buried(&self, ages: &[u64]) {
         let now = self.now().await / 1_000;
         for age in ages {
             self.run(&[&format!("ZADD dead {} aged{age}", now - age)]).await;
@@ -254,89 +252,4 @@ async fn members_larger_than_a_payload_are_buried() {
     base.run(&["SET dead text"]).await;
     assert_eq!(bury(0, 100).await, 0);
     assert_eq!(base.get::<usize>("ZCARD retry").await, 6);
-}
-
-#[tokio::test]
-async fn a_job_that_dies_at_its_end_trims_the_dead() {
-    let base = Base::start().await;
-    let of = Registration::of("me");
-    base.store.register(&of, std::time::Duration::from_secs(30), false).await.unwrap();
-    base.buried(&[5_000, 1_010, 990, 40, 30]).await;
-    base.run(&["LPUSH list {}"]).await;
-    let job = Leaving { number: 1, epoch: 0, list: Some("list"), raw: b"{}", bytes: b"[]", delay: 0.0 };
-    base.store.settle(&of, To::Retry, &[job]).await.unwrap();
-    assert_eq!(base.get::<usize>("ZCARD dead").await, 5, "only a death trims");
-    base.run(&["LPUSH list {}"]).await;
-    base.store.settle(&of, To::Dead(LIMITS), &[Leaving { number: 2, ..job }]).await.unwrap();
-    assert_eq!(base.members("dead").await, ["aged40", "aged30", "[]"]);
-    base.run(&["DEL dead", "LPUSH list {}"]).await;
-    base.buried(&[5_000, 990]).await;
-    base.store.settle(&of, To::Dead(LIMITS), &[Leaving { number: 3, ..job }]).await.unwrap();
-    assert_eq!(base.members("dead").await, ["aged990", "[]"]);
-}
-
-#[tokio::test]
-async fn a_settled_job_names_its_queue_and_goes_to_the_end_that_is_meant() {
-    let base = Base::start().await;
-    let of = Registration::of("me");
-    base.store.register(&of, std::time::Duration::from_secs(30), false).await.unwrap();
-    let job = Leaving { number: 1, epoch: 0, list: Some("list"), raw: b"{}", bytes: b"[]", delay: 0.0 };
-    for (number, to, expected) in [(1, To::First("q"), ["there", "[]"]), (2, To::Last("q"), ["[]", "there"])] {
-        base.run(&["DEL queue:q queues", "LPUSH queue:q there", "LPUSH list {}"]).await;
-        base.store.settle(&of, to, &[Leaving { number, ..job }]).await.unwrap();
-        assert_eq!(base.list("queue:q").await, expected);
-        assert_eq!(base.set("queues").await, ["q"]);
-        assert!(!base.has("list").await);
-        // The process was fenced and is registered again: what is not in the list may be somebody's.
-        base.run(&["DEL queues"]).await;
-        base.store.settle(&of, to, &[Leaving { number: number + 10, epoch: 7, ..job }]).await.unwrap();
-        assert_eq!(base.list("queue:q").await, expected, "nothing came");
-        assert!(!base.has("queues").await);
-        base.run(&["DEL queue:q", "SET queue:q text", "LPUSH list {}"]).await;
-        let refused = base.store.settle(&of, to, &[Leaving { number: number + 20, ..job }]).await;
-        assert!(refusal(refused).contains("queue:q is no list"));
-        assert_eq!(base.list("list").await, ["{}"], "a key of another type takes no jobs");
-        base.run(&["DEL queue:q list"]).await;
-    }
-    for (number, to, key) in [(31, To::Retry, "retry"), (32, To::Dead(LIMITS), "dead")] {
-        base.run(&["LPUSH list {}", &format!("SET {key} text")]).await;
-        let refused = base.store.settle(&of, to, &[Leaving { number, ..job }]).await;
-        assert!(refusal(refused).contains(&format!("{key} is no sorted set")));
-        assert_eq!(base.list("list").await, ["{}"]);
-        base.run(&["DEL list"]).await;
-    }
-    // In before out, and out again where it was not taken.
-    for (number, to) in [(41, To::Retry), (42, To::First("q")), (43, To::Last("q")), (44, To::Dead(LIMITS))] {
-        base.run(&["FLUSHALL", "LPUSH list {}"]).await;
-        base.store.register(&of, std::time::Duration::from_secs(30), false).await.unwrap();
-        base.forbid(&["zadd", "rpush", "lpush"]).await;
-        assert!(base.store.settle(&of, to, &[Leaving { number, ..job }]).await.is_err());
-        base.allow_all().await;
-        assert_eq!(base.list("list").await, ["{}"], "{to:?}");
-        base.forbid(&["lrem"]).await;
-        assert!(base.store.settle(&of, to, &[Leaving { number, ..job }]).await.is_err());
-        base.allow_all().await;
-        assert_eq!(base.list("list").await, ["{}"], "{to:?}");
-        assert!(!base.has("retry").await && !base.has("dead").await && !base.has("queue:q").await, "{to:?}");
-    }
-}
-
-#[tokio::test]
-async fn settlements_that_are_repeated_together_are_done_once_each() {
-    let base = Base::start().await;
-    let of = Registration::of("me");
-    base.store.register(&of, std::time::Duration::from_secs(30), false).await.unwrap();
-    base.run(&["LPUSH list a a b b c c"]).await;
-    let jobs: Vec<Leaving<'_>> = [&b"a"[..], b"b", b"c"]
-        .iter()
-        .zip(1..)
-        .map(|(raw, number)| Leaving { number, epoch: 0, list: Some("list"), raw, bytes: raw, delay: 0.0 })
-        .collect();
-    for repeated in [false, true] {
-        let moved = base.store.settle(&of, To::Last("q"), &jobs).await.unwrap();
-        assert!(moved.iter().all(|moved| *moved == crate::store::claims::Moved::Yes), "{moved:?}");
-        of.take_answered();
-        assert_eq!(base.list("queue:q").await, ["c", "b", "a"], "{repeated}");
-        assert_eq!(base.list("list").await, ["c", "b", "a"], "{repeated}");
-    }
 }

@@ -1,0 +1,146 @@
+//! `settle`: jobs that leave their private list for `retry`, `dead` or a queue.
+
+use std::time::Duration;
+
+use super::waiting::LIMITS;
+use super::{Base, refusal};
+use crate::store::claims::Moved;
+use crate::store::registration::Registration;
+use crate::store::settle::{Leaving, To};
+
+impl Base {
+    async fn registered(&self) -> Registration {
+        let of = Registration::of("me");
+        self.store.register(&of, Duration::from_secs(30), false).await.unwrap();
+        of
+    }
+}
+
+/// From `list`, as `[]`.
+const JOB: Leaving<'static> = Leaving { number: 1, list: Some("list"), raw: b"{}", bytes: b"[]", delay: 0.0 };
+
+#[tokio::test]
+async fn a_job_that_dies_at_its_end_trims_the_dead() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    base.buried(&[5_000, 1_010, 990, 40, 30]).await;
+    base.run(&["LPUSH list {}"]).await;
+    base.store.settle(&of, To::Retry, 0, &[JOB]).await.unwrap();
+    assert_eq!(base.get::<usize>("ZCARD dead").await, 5, "only a death trims");
+    base.run(&["LPUSH list {}"]).await;
+    base.store.settle(&of, To::Dead(LIMITS), 0, &[Leaving { number: 2, ..JOB }]).await.unwrap();
+    assert_eq!(base.members("dead").await, ["aged40", "aged30", "[]"]);
+    base.run(&["DEL dead", "LPUSH list {}"]).await;
+    base.buried(&[5_000, 990]).await;
+    base.store.settle(&of, To::Dead(LIMITS), 0, &[Leaving { number: 3, ..JOB }]).await.unwrap();
+    assert_eq!(base.members("dead").await, ["aged990", "[]"]);
+}
+
+#[tokio::test]
+async fn a_settled_job_names_its_queue_and_goes_to_the_end_that_is_meant() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    for (number, to, expected) in [(1, To::First("q"), ["there", "[]"]), (2, To::Last("q"), ["[]", "there"])] {
+        base.run(&["DEL queue:q queues", "LPUSH queue:q there", "LPUSH list {}"]).await;
+        base.store.settle(&of, to, 0, &[Leaving { number, ..JOB }]).await.unwrap();
+        assert_eq!(base.list("queue:q").await, expected);
+        assert_eq!(base.set("queues").await, ["q"]);
+        assert!(!base.has("list").await);
+        // The process was fenced and is registered again: what is not in the list may be somebody's.
+        base.run(&["DEL queues"]).await;
+        base.store.settle(&of, to, 7, &[Leaving { number: number + 10, ..JOB }]).await.unwrap();
+        assert_eq!(base.list("queue:q").await, expected, "nothing came");
+        assert!(!base.has("queues").await);
+        base.run(&["DEL queue:q", "SET queue:q text", "LPUSH list {}"]).await;
+        let refused = base.store.settle(&of, to, 0, &[Leaving { number: number + 20, ..JOB }]).await;
+        assert!(refusal(refused).contains("queue:q is no list"));
+        assert_eq!(base.list("list").await, ["{}"], "a key of another type takes no jobs");
+        base.run(&["DEL queue:q list"]).await;
+    }
+    for (number, to, key) in [(31, To::Retry, "retry"), (32, To::Dead(LIMITS), "dead")] {
+        base.run(&["LPUSH list {}", &format!("SET {key} text")]).await;
+        let refused = base.store.settle(&of, to, 0, &[Leaving { number, ..JOB }]).await;
+        assert!(refusal(refused).contains(&format!("{key} is no sorted set")));
+        assert_eq!(base.list("list").await, ["{}"]);
+        base.run(&["DEL list"]).await;
+    }
+    // In before out, and out again where it was not taken.
+    for (number, to) in [(41, To::Retry), (42, To::First("q")), (43, To::Last("q")), (44, To::Dead(LIMITS))] {
+        base.run(&["FLUSHALL", "LPUSH list {}"]).await;
+        base.store.register(&of, Duration::from_secs(30), false).await.unwrap();
+        base.forbid(&["zadd", "rpush", "lpush"]).await;
+        assert!(base.store.settle(&of, to, 0, &[Leaving { number, ..JOB }]).await.is_err());
+        base.allow_all().await;
+        assert_eq!(base.list("list").await, ["{}"], "{to:?}");
+        base.forbid(&["lrem"]).await;
+        assert!(base.store.settle(&of, to, 0, &[Leaving { number, ..JOB }]).await.is_err());
+        base.allow_all().await;
+        assert_eq!(base.list("list").await, ["{}"], "{to:?}");
+        assert!(!base.has("retry").await && !base.has("dead").await && !base.has("queue:q").await, "{to:?}");
+    }
+}
+
+#[tokio::test]
+async fn settlements_that_are_repeated_together_are_done_once_each() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    base.run(&["LPUSH list a a b b c c"]).await;
+    let jobs: Vec<Leaving<'_>> = [&b"a"[..], b"b", b"c"]
+        .iter()
+        .zip(1..)
+        .map(|(raw, number)| Leaving { number, list: Some("list"), raw, bytes: raw, delay: 0.0 })
+        .collect();
+    for repeated in [false, true] {
+        let moved = base.store.settle(&of, To::Last("q"), 0, &jobs).await.unwrap();
+        assert!(moved.iter().all(|moved| *moved == Moved::Yes), "{moved:?}");
+        of.take_answered();
+        assert_eq!(base.list("queue:q").await, ["c", "b", "a"], "{repeated}");
+        assert_eq!(base.list("list").await, ["c", "b", "a"], "{repeated}");
+    }
+}
+
+#[tokio::test]
+async fn an_entry_with_the_same_bytes_changes_only_for_a_job_that_came() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    base.run(&["ZADD retry 5 []"]).await;
+    assert_eq!(base.store.settle(&of, To::Retry, 7, &[JOB]).await.unwrap(), [Moved::NotOurs]);
+    assert_eq!(base.scores("retry").await, [("[]".to_owned(), 5.0)], "another process's");
+    base.run(&["LPUSH list {} {}"]).await;
+    let late = Leaving { number: 2, delay: 100.0, ..JOB };
+    assert_eq!(base.store.settle(&of, To::Retry, 0, &[late]).await.unwrap(), [Moved::Yes]);
+    let (now, retry) = (base.seconds().await, base.scores("retry").await);
+    assert!(retry.len() == 1 && (now + 95.0..=now + 100.1).contains(&retry[0].1), "{now} {retry:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_in_the_middle_leaves_the_other_jobs_where_they_are() {
+    let base = Base::start().await;
+    for to in [To::Retry, To::Dead(LIMITS), To::First("q"), To::Last("q")] {
+        base.run(&["FLUSHALL", "LPUSH list 1 2 3"]).await;
+        let of = base.registered().await;
+        let jobs: Vec<Leaving<'_>> = [(1, &b"1"[..]), (2, b"2"), (3, b"3")]
+            .map(|(number, raw)| Leaving { number, raw, bytes: raw, ..JOB })
+            .to_vec();
+        base.forbid(&["lrem"]).await;
+        assert!(base.store.settle(&of, to, 0, &jobs).await.is_err());
+        base.allow_all().await;
+        assert_eq!(base.list("list").await, ["3", "2", "1"], "{to:?}");
+        assert!(!base.has("retry").await && !base.has("dead").await && !base.has("queue:q").await, "{to:?}");
+        let moved = base.store.settle(&of, to, 0, &jobs).await.unwrap();
+        assert_eq!(moved, [Moved::Yes; 3], "{to:?}");
+        assert!(!base.has("list").await, "{to:?}");
+    }
+}
+
+#[tokio::test]
+async fn answered_settlements_are_forgotten() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    base.run(&["HSET ferrokiq:settlements:me 7 1 8 1 9 1 10 1", "LPUSH list {}"]).await;
+    of.answered([7, 8, 9].into_iter());
+    base.store.settle(&of, To::Retry, 0, &[JOB]).await.unwrap();
+    let mut left: Vec<String> = base.get("HKEYS ferrokiq:settlements:me").await;
+    left.sort_unstable();
+    assert_eq!(left, ["1", "10", "epoch"]);
+}
