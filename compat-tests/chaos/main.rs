@@ -12,6 +12,8 @@ mod proxy;
 mod recoveries;
 mod redis;
 mod stage;
+#[path = "../sweep.rs"]
+mod sweep;
 mod waits;
 mod worker;
 

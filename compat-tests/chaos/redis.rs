@@ -131,6 +131,11 @@ impl Redis {
         Ok(refused.filter(|what| !what.starts_with("client|")).collect())
     }
 
+    /// The keys of ours that stay for ever and have no reason to.
+    pub(crate) async fn leftovers(&self) -> Result<Vec<String>, RedisError> {
+        self.call("EVAL", &[crate::sweep::SWEEP, "0"]).await
+    }
+
     /// A connection of its own.
     pub(crate) async fn connection(&self) -> Result<MultiplexedConnection, RedisError> {
         let config = redis::AsyncConnectionConfig::new()

@@ -234,6 +234,8 @@ impl Stage {
         self.recoveries.abort_all_late(&mut self.max_recovery, &mut self.complaints).await;
         let refused = self.redis.refusals().await?;
         self.expect(refused.is_empty(), || format!("the shipped rights do not suffice: {}", refused.join(", ")));
+        let leftovers = self.redis.leftovers().await?;
+        self.expect(leftovers.is_empty(), || format!("keys that never expire: {}", leftovers.join(", ")));
         let (lost, doubled, unexplained) = (verdict.lost, verdict.doubled, verdict.unexplained);
         self.expect(lost == 0, || format!("{lost} jobs are lost"));
         self.expect(doubled == 0, || format!("{doubled} jobs are in two places"));

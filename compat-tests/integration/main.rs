@@ -29,6 +29,8 @@ mod slow_link;
 mod support;
 mod survival;
 mod suspects;
+#[path = "../sweep.rs"]
+mod sweep;
 #[cfg(feature = "tool")]
 mod top;
 mod watching;

@@ -16,7 +16,7 @@ pub(crate) async fn leave_a_dead_process(redis: &Redis, name: &str, jobs: &[&str
     }
     redis.call::<()>("ZADD", &["ferrokiq:alive", "1", name]).await;
     // As if the grace had begun long ago.
-    redis.call::<()>("SET", &[format!("ferrokiq:suspect:{name}").as_str(), "1 1"]).await;
+    redis.call::<()>("SET", &[format!("ferrokiq:suspect:{name}").as_str(), "1 1", "EX", "30"]).await;
 }
 
 /// Serves nothing of interest and is quick to judge.

@@ -9,6 +9,8 @@ use ferrokiq::{Client, Context, JobResult, RedisOptions, ServerBuilder};
 use redis::{FromRedisValue, ToRedisArgs};
 use tokio::task::JoinHandle;
 
+use crate::sweep::SWEEP;
+
 /// How long anything may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -107,11 +109,22 @@ impl Redis {
         Client::builder().redis(self.as_user("operator"))
     }
 
+    /// For what is looked at while the test ends: Redis may be gone.
+    fn impatient_connection(&self) -> redis::RedisResult<redis::Connection> {
+        let connection = redis::Client::open(self.url())?.get_connection_with_timeout(Duration::from_secs(1))?;
+        connection.set_read_timeout(Some(Duration::from_secs(1)))?;
+        Ok(connection)
+    }
+
+    /// The keys of ours that stay for ever and have no reason to.
+    pub(crate) fn leftovers(&self) -> redis::RedisResult<Vec<String>> {
+        redis::cmd("EVAL").arg(SWEEP).arg(0).query(&mut self.impatient_connection()?)
+    }
+
     /// What the shipped users asked for and were refused, but for what is left out on purpose.
     pub(crate) fn refusals(&self) -> redis::RedisResult<Vec<HashMap<String, String>>> {
-        let mut connection = redis::Client::open(self.url())?.get_connection_with_timeout(Duration::from_secs(1))?;
-        connection.set_read_timeout(Some(Duration::from_secs(1)))?;
-        let mut log: Vec<HashMap<String, String>> = redis::cmd("ACL").arg("LOG").arg(128).query(&mut connection)?;
+        let mut log: Vec<HashMap<String, String>> =
+            redis::cmd("ACL").arg("LOG").arg(128).query(&mut self.impatient_connection()?)?;
         log.retain(|entry| {
             entry["username"].starts_with("ferrokiq-")
                 && entry["reason"] != "auth"
@@ -164,6 +177,8 @@ impl Drop for Redis {
     fn drop(&mut self) {
         let refusals = self.refusals().unwrap_or_default();
         assert!(refusals.is_empty() || std::thread::panicking(), "the shipped users may not: {refusals:#?}");
+        let leftovers = self.leftovers().unwrap_or_default();
+        assert!(leftovers.is_empty() || std::thread::panicking(), "keys that never expire: {leftovers:?}");
     }
 }
 

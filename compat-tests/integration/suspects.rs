@@ -21,6 +21,9 @@ async fn suspect(redis: &Redis, payload: &str) -> String {
     let sha = sha1(payload);
     redis.call::<()>("ZADD", &["ferrokiq:suspects", "9999999999", &sha]).await;
     redis.call::<()>("SADD", &[format!("ferrokiq:poison:{sha}").as_str(), "host:8:dead", "host:9:dead"]).await;
+    for key in ["ferrokiq:suspects".to_owned(), format!("ferrokiq:poison:{sha}")] {
+        redis.call::<()>("EXPIRE", &[key.as_str(), "259200"]).await;
+    }
     sha
 }
 
@@ -43,7 +46,7 @@ async fn one_bad_queue_stops_the_recovery_of_no_other() {
         fill(&redis, &identity, &format!("ferrokiq:batch:{identity}|1|low"), &["stuck"]).await;
         fill(&redis, &identity, &format!("ferrokiq:batch:{identity}|2|good"), &["job"]).await;
         redis.call::<()>("SADD", &["ferrokiq:processes", &identity]).await;
-        redis.call::<()>("SET", &[format!("ferrokiq:suspect:{identity}").as_str(), "1"]).await;
+        redis.call::<()>("SET", &[format!("ferrokiq:suspect:{identity}").as_str(), "1", "EX", "30"]).await;
     }
     let server = Running::start(&redis, recoverer());
     eventually("the others are back", async || redis.size("queue:good").await == 10).await;
@@ -144,6 +147,11 @@ async fn step(redis: &Redis, list: &str, begun_at_most: &str) -> (usize, usize, 
     redis.call("EVAL", &call).await
 }
 
+/// As the end of a recovery does: a step by itself leaves the index.
+async fn forget(redis: &Redis) {
+    redis.call::<()>("DEL", &["ferrokiq:batches:host:1:dead"]).await;
+}
+
 #[tokio::test]
 async fn only_jobs_that_may_have_begun_count() {
     let redis = Redis::start().await;
@@ -167,6 +175,7 @@ async fn only_jobs_that_may_have_begun_count() {
     fill(&redis, "host:1:dead", "list", &oldest_first).await;
     step(&redis, "list", "").await;
     assert_eq!(counted().await, [1; 10]);
+    forget(&redis).await;
 }
 
 #[tokio::test]
@@ -186,6 +195,7 @@ async fn one_step_of_a_recovery_is_bounded_in_jobs_and_in_bytes() {
         redis.call::<()>("LPUSH", &["list", "small"]).await;
     }
     assert_eq!(step(&redis, "list", "64").await, (100, 0, 50));
+    forget(&redis).await;
 }
 
 /// Jobs that run, and the most that did at a time.

@@ -81,7 +81,7 @@ pub(crate) async fn killed_from_outside(stage: &mut Stage) -> Result<(), Failure
         stage.kill(at).await?;
         // As if it had been missing for long.
         let _: usize = stage.redis.call("ZADD", &["ferrokiq:alive", "1", &identity]).await?;
-        let _: () = stage.redis.call("SET", &[&format!("ferrokiq:suspect:{identity}"), "1 1"]).await?;
+        let _: () = stage.redis.call("SET", &[&format!("ferrokiq:suspect:{identity}"), "1 1", "EX", "30"]).await?;
         let deadline = Instant::now() + Duration::from_secs(20);
         while stage.open_jobs().await?[0] < SLOTS && Instant::now() < deadline {
             tokio::time::sleep(Duration::from_millis(20)).await;

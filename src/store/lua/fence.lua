@@ -2,7 +2,7 @@
 -- Decides whether the jobs of a process may be put back. The first call only marks it as missing; a later one, once the mark is old
 -- enough by the clock of Redis, takes it off the registry so that it can claim nothing more.
 -- KEYS  1 alive processes, 2 suspect key, 3 registry, 4 fenced processes, 5 settlements of the process
--- ARGV  1 identity, 2 milliseconds a mark must be old, 3 milliseconds a mark lasts
+-- ARGV  1 identity, 2 milliseconds a mark must be old, 3 milliseconds a mark lasts, 4 seconds a fenced process is remembered
 -- Returns 1 if fenced, 0 if alive, gone or not yet sure
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
@@ -29,6 +29,8 @@ if now - since < tonumber(ARGV[2]) then
   return 0
 end
 redis.call('ZADD', KEYS[4], time[1], ARGV[1])
+-- The newest member is remembered that long, and the key no longer.
+redis.call('EXPIRE', KEYS[4], ARGV[4])
 redis.call('SREM', KEYS[3], ARGV[1])
 redis.call('ZREM', KEYS[1], ARGV[1])
 redis.call('DEL', KEYS[2], KEYS[5])

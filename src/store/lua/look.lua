@@ -29,11 +29,13 @@ local function check(identities)
     if redis.call('EXISTS', keys[at]) == 1 then
       found[#found + 1] = identity
       -- Among the last fenced again: checked each time until nothing is left of it.
-      redis.call('ZADD', KEYS[3], 'XX', time[1], identity)
+      redis.call('ZADD', KEYS[3], time[1], identity)
     end
   end
 end
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] - ARGV[2])
+-- For the time after the last worker, when nobody trims it.
+redis.call('EXPIRE', KEYS[3], ARGV[2])
 local last, by_turns = tonumber(ARGV[3]), tonumber(ARGV[4])
 check(redis.call('ZRANGE', KEYS[3], 0, last - 1, 'REV'))
 if fenced > last then

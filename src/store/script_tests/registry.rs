@@ -59,6 +59,12 @@ async fn a_process_registers_with_a_sign_of_life_and_an_epoch() {
     base.forbid(&["zadd"]).await;
     assert!(base.store.register(&of, SPAN, false).await.is_err());
     assert!(!base.has("ferrokiq:processes").await);
+    base.allow_all().await;
+    // Fenced until it is registered: a process that is neither has lists that nobody looks for.
+    base.run(&["ZADD ferrokiq:fenced 1 me"]).await;
+    base.forbid(&["sadd"]).await;
+    assert!(base.store.register(&of, SPAN, false).await.is_err());
+    assert_eq!(base.members("ferrokiq:fenced").await, ["me"]);
 }
 
 #[tokio::test]
@@ -126,6 +132,7 @@ async fn a_fenced_process_is_off_the_registry_and_remembered() {
     let now = base.now().await as f64 / 1_000.0;
     let fenced = base.scores("ferrokiq:fenced").await;
     assert!(fenced.len() == 1 && fenced[0].0 == "me" && (now - 2.0..=now).contains(&fenced[0].1), "{fenced:?}");
+    base.expires("ferrokiq:fenced", 86_300..=86_400).await;
     assert!(base.fence("me").await, "the first answer may have been lost");
     base.run(&["ZADD ferrokiq:alive 1 gone"]).await;
     assert!(!base.fence("gone").await);
@@ -176,6 +183,7 @@ async fn a_look_finds_missing_processes_and_fenced_ones_with_private_lists() {
     let fenced = base.scores("ferrokiq:fenced").await;
     assert_eq!(fenced.iter().map(|(name, _)| name.as_str()).collect::<Vec<_>>(), ["empty", "holds"]);
     assert!(fenced[1].1 >= now as f64, "it counts as fenced now: {fenced:?}");
+    base.expires("ferrokiq:fenced", 86_300..=86_400).await;
     assert!(!base.has("ferrokiq:checked").await, "few are checked each time, not by turns");
 }
 
@@ -249,6 +257,10 @@ async fn a_process_leaves_once_it_holds_nothing() {
     assert_eq!(base.store.bye("me").await.unwrap(), 3);
     assert!(base.set("ferrokiq:processes").await.contains(&"me".to_owned()), "with jobs it stays");
     base.run(&["DEL l1 l2"]).await;
+    base.forbid(&["srem"]).await;
+    assert!(base.store.bye("me").await.is_err());
+    base.allow_all().await;
+    assert_eq!(base.members("ferrokiq:alive").await.len(), 2, "a registered process has its sign of life");
     assert_eq!(base.store.bye("me").await.unwrap(), 0);
     assert_eq!(base.set("ferrokiq:processes").await, ["other"]);
     assert_eq!(base.members("ferrokiq:alive").await, ["other"]);

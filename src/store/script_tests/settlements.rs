@@ -106,6 +106,12 @@ async fn an_entry_with_the_same_bytes_changes_only_for_a_job_that_came() {
     base.run(&["ZADD retry 5 []"]).await;
     assert_eq!(base.store.settle(&of, To::Retry, 7, &[JOB]).await.unwrap(), [Moved::NotOurs]);
     assert_eq!(base.scores("retry").await, [("[]".to_owned(), 5.0)], "another process's");
+    // The other one of the call is not there before, and not afterwards.
+    let other = Leaving { number: 3, bytes: b"other", ..JOB };
+    for jobs in [[JOB, other], [other, JOB]] {
+        assert_eq!(base.store.settle(&of, To::Retry, 7, &jobs).await.unwrap(), [Moved::NotOurs; 2]);
+        assert_eq!(base.scores("retry").await, [("[]".to_owned(), 5.0)]);
+    }
     base.run(&["LPUSH list {} {}"]).await;
     let late = Leaving { number: 2, delay: 100.0, ..JOB };
     assert_eq!(base.store.settle(&of, To::Retry, 0, &[late]).await.unwrap(), [Moved::Yes]);
@@ -117,7 +123,7 @@ async fn an_entry_with_the_same_bytes_changes_only_for_a_job_that_came() {
 async fn a_refusal_in_the_middle_leaves_the_other_jobs_where_they_are() {
     let base = Base::start().await;
     for to in [To::Retry, To::Dead(LIMITS), To::First("q"), To::Last("q")] {
-        base.run(&["FLUSHALL", "LPUSH list 1 2 3"]).await;
+        base.run(&["FLUSHALL", "LPUSH list 1 2 3", "ZADD retry 5 3", "ZADD dead 9999999999 3"]).await;
         let of = base.registered().await;
         let jobs: Vec<Leaving<'_>> = [(1, &b"1"[..]), (2, b"2"), (3, b"3")]
             .map(|(number, raw)| Leaving { number, raw, bytes: raw, ..JOB })
@@ -126,7 +132,9 @@ async fn a_refusal_in_the_middle_leaves_the_other_jobs_where_they_are() {
         assert!(base.store.settle(&of, to, 0, &jobs).await.is_err());
         base.allow_all().await;
         assert_eq!(base.list("list").await, ["3", "2", "1"], "{to:?}");
-        assert!(!base.has("retry").await && !base.has("dead").await && !base.has("queue:q").await, "{to:?}");
+        assert_eq!(base.scores("retry").await, [("3".to_owned(), 5.0)], "{to:?}: an entry that was there stays");
+        assert_eq!(base.scores("dead").await, [("3".to_owned(), 9_999_999_999.0)], "{to:?}");
+        assert!(!base.has("queue:q").await, "{to:?}");
         let moved = base.store.settle(&of, to, 0, &jobs).await.unwrap();
         assert_eq!(moved, [Moved::Yes; 3], "{to:?}");
         assert!(!base.has("list").await, "{to:?}");
@@ -143,4 +151,48 @@ async fn answered_settlements_are_forgotten() {
     let mut left: Vec<String> = base.get("HKEYS ferrokiq:settlements:me").await;
     left.sort_unstable();
     assert_eq!(left, ["1", "10", "epoch"]);
+}
+
+#[tokio::test]
+async fn a_settlement_that_is_recorded_adds_nothing_to_a_set() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    base.run(&["LPUSH list 1 2 3"]).await;
+    let job = |number, raw| Leaving { number, raw, bytes: raw, ..JOB };
+    let jobs = [job(1, b"1"), job(2, b"2"), job(3, b"3")];
+    base.store.settle(&of, To::Retry, 0, &jobs[1..2]).await.unwrap();
+    of.take_answered();
+    // Promoted meanwhile.
+    base.run(&["DEL retry"]).await;
+    assert_eq!(base.store.settle(&of, To::Retry, 0, &jobs).await.unwrap(), [Moved::Yes; 3]);
+    assert_eq!(base.members("retry").await, ["1", "3"]);
+}
+
+#[tokio::test]
+async fn a_crowd_of_entries_shares_no_score_with_those_that_come() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    // One in each microsecond of 50 ms, some seconds from now.
+    let from = (base.now().await + 5_000) * 1_000;
+    for some in (0..50_000).collect::<Vec<u64>>().chunks(5_000) {
+        let mut zadd = redis::cmd("ZADD");
+        zadd.arg("retry");
+        for at in some {
+            let score = from + at;
+            zadd.arg(format!("{}.{:06}", score / 1_000_000, score % 1_000_000)).arg(format!("there{at}"));
+        }
+        base.store.link.query::<()>("test", &zadd).await.unwrap();
+    }
+    let names: Vec<String> = (0..20).map(|at: u64| at.to_string()).collect();
+    let delay = (from as f64 / 1e6) + 0.001 - base.seconds().await;
+    let jobs: Vec<Leaving<'_>> = names
+        .iter()
+        .zip(1..)
+        .map(|(name, number)| Leaving { number, list: None, raw: name.as_bytes(), bytes: name.as_bytes(), delay })
+        .collect();
+    base.store.settle(&of, To::Retry, 0, &jobs).await.unwrap();
+    let mut scores: Vec<u64> = base.scores("retry").await.iter().map(|(_, score)| score.to_bits()).collect();
+    scores.sort_unstable();
+    scores.dedup();
+    assert_eq!(scores.len(), 50_020);
 }
