@@ -45,7 +45,7 @@ struct Arguments {
     /// Only the mutants of sample.txt, each with its test
     #[arg(long)]
     sample: bool,
-    /// Write sample.txt anew from this run
+    /// Write the lines of sample.txt anew for the scripts of this run
     #[arg(long)]
     write_sample: bool,
     /// Mutants that are tested at the same time
@@ -81,9 +81,13 @@ fn read(file: &str) -> Result<BTreeMap<String, String>, Failure> {
 
 /// Fails if an entry names a mutant that is not made (any more).
 fn all_are_made<'a>(file: &str, mut ids: impl Iterator<Item = &'a String>, mutants: &[Mutant]) -> Result<(), Failure> {
+    let hint = match file {
+        SAMPLE => "; bin/mutate --script NAME --write-sample chooses another one of that script",
+        _ => "; delete the line, and run bin/mutate --script NAME",
+    };
     let made: BTreeSet<String> = mutants.iter().map(Mutant::id).collect();
     match ids.find(|id| !made.contains(*id)) {
-        Some(id) => Err(format!("{file}: no such mutant is made (any more): {id}").into()),
+        Some(id) => Err(format!("{file}: no such mutant is made (any more): {id}{hint}").into()),
         None => Ok(()),
     }
 }
@@ -134,16 +138,20 @@ fn mutate(arguments: &Arguments) -> Result<bool, Failure> {
         made - mutants.len()
     );
     if arguments.write_sample {
-        write_sample(&mutants, &killers)?;
+        write_sample(sample, &mutants, &killers)?;
     }
     // One in twenty may be left.
     Ok(survived * 20 <= made)
 }
 
-/// Writes one mutant of each script that a test of its own failed with, the one in the middle of the script.
-fn write_sample(mutants: &[Mutant], killers: &[Option<String>]) -> Result<(), Failure> {
-    let mut text =
-        "# A mutant of each script and a test that fails with it; bin/mutate --write-sample writes this.\n".to_owned();
+/// Writes one mutant of each script of this run, the one in the middle of those that a test failed with; what is there of other scripts stays.
+fn write_sample(
+    mut sample: BTreeMap<String, String>,
+    mutants: &[Mutant],
+    killers: &[Option<String>],
+) -> Result<(), Failure> {
+    let of = |id: &str| id.split(" | ").next().unwrap_or_default().to_owned();
+    sample.retain(|id, _| !mutants.iter().any(|mutant| mutant.script == of(id)));
     let killed: Vec<(&Mutant, &String)> = mutants
         .iter()
         .zip(killers)
@@ -151,9 +159,12 @@ fn write_sample(mutants: &[Mutant], killers: &[Option<String>]) -> Result<(), Fa
         .collect();
     for of_one in killed.chunk_by(|(a, _), (b, _)| a.script == b.script) {
         let (mutant, killer) = of_one[of_one.len() / 2];
-        text += &format!("{} | {killer}\n", mutant.id());
+        sample.insert(mutant.id(), killer.clone());
     }
-    fs::write(SAMPLE, text)?;
+    let head =
+        "# A mutant of each script and a test that fails with it; bin/mutate --write-sample writes this.\n".to_owned();
+    let lines = sample.iter().map(|(id, test)| format!("{id} | {test}\n"));
+    fs::write(SAMPLE, std::iter::once(head).chain(lines).collect::<String>())?;
     Ok(())
 }
 
