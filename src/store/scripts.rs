@@ -53,8 +53,9 @@ mod server {
 
     /// Moves one large job out of a private list, as [`SETTLE`] does, as bytes that Redis makes from those it holds.
     pub(in crate::store) static SETTLE_IN_PLACE: Lazy<Script> = Lazy::new(|| {
-        let settle = include_str!("lua/settle.lua").split_once('\n').map_or("", |(_flags, body)| body);
-        Script::new(&(include_str!("lua/lib/in_place.lua").to_owned() + settle))
+        let settle = text_of("settle", include_str!("lua/settle.lua"));
+        let body = settle.split_once('\n').map_or("", |(_flags, body)| body);
+        Script::new(&(text_of("lib/in_place", include_str!("lua/lib/in_place.lua")).into_owned() + body))
     });
 
     scripts! {

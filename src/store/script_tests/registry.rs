@@ -54,6 +54,12 @@ async fn a_process_registers_with_a_sign_of_life_and_an_epoch() {
     assert!(!base.store.register(&of, SPAN, false).await.unwrap().fenced);
     assert!(base.store.register(&of, SPAN, true).await.unwrap().fenced, "silent for longer than Redis remembers");
     assert_eq!(of.epoch(), 2);
+    base.run(&["DEL ferrokiq:settlements:me", "SET ferrokiq:settlements:me text"]).await;
+    base.store.register(&of, SPAN, false).await.unwrap();
+    assert_eq!(base.get::<u64>("HGET ferrokiq:settlements:me epoch").await, 2, "what is no hash is replaced");
+    base.run(&["HSET ferrokiq:settlements:me 7 1"]).await;
+    base.store.register(&of, SPAN, false).await.unwrap();
+    assert_eq!(base.get::<u64>("HLEN ferrokiq:settlements:me").await, 2, "records of settlements stay");
     base.run(&["DEL ferrokiq:processes ferrokiq:alive"]).await;
     // The sign of life is there first: without it the process would count as missing.
     base.forbid(&["zadd"]).await;

@@ -1,10 +1,11 @@
-//! `settle`: jobs that leave their private list for `retry`, `dead` or a queue.
+//! `settle` with `lib/in_place`, `mend_settlements`: jobs that leave their private list for `retry`, `dead` or a queue.
 
 use std::time::Duration;
 
 use super::waiting::LIMITS;
 use super::{Base, refusal};
 use crate::store::claims::Moved;
+use crate::store::in_place::InPlace;
 use crate::store::registration::Registration;
 use crate::store::settle::{Leaving, To};
 
@@ -195,4 +196,44 @@ async fn a_crowd_of_entries_shares_no_score_with_those_that_come() {
     scores.sort_unstable();
     scores.dedup();
     assert_eq!(scores.len(), 50_020);
+}
+
+#[tokio::test]
+async fn a_job_that_is_settled_in_place_is_settled_once() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    for (number, to) in [(1, To::Retry), (2, To::Dead(LIMITS)), (3, To::First("q")), (4, To::Last("q"))] {
+        base.run(&["DEL retry dead queue:q", "LPUSH list {}"]).await;
+        let job =
+            InPlace { number, epoch: 0, list: "list", raw: b"{}", pieces: &[(0..1, "x}".to_owned())], delay: 1.0 };
+        for repeated in [false, true] {
+            let moved = base.store.settle_in_place(&of, to, &job).await.unwrap();
+            assert_eq!(moved, Some(Moved::Yes), "{to:?}, repeated: {repeated}");
+            of.take_answered();
+        }
+        assert!(!base.has("list").await, "{to:?}");
+        match to {
+            To::Retry => assert_eq!(base.members("retry").await, ["{x}"]),
+            To::Dead(_) => assert_eq!(base.members("dead").await, ["{x}"]),
+            To::First(_) | To::Last(_) => assert_eq!(base.list("queue:q").await, ["{x}"]),
+        }
+    }
+}
+
+#[tokio::test]
+async fn settlements_of_another_type_are_replaced_where_they_stand_in_the_way() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    base.run(&["SET ferrokiq:settlements:me text", "LPUSH list {}"]).await;
+    assert_eq!(base.store.settle(&of, To::Retry, 0, &[JOB]).await.unwrap(), [Moved::Yes]);
+    assert_eq!(base.get::<String>("HGET ferrokiq:settlements:me epoch").await, "0");
+    // They do not where another key does.
+    base.run(&["HSET ferrokiq:settlements:me 7 1", "DEL retry", "SET retry text", "LPUSH list {}"]).await;
+    assert!(base.store.settle(&of, To::Retry, 0, &[JOB]).await.is_err());
+    assert!(base.get::<bool>("HEXISTS ferrokiq:settlements:me 7").await);
+    // Of a process that is not registered none are written.
+    base.run(&["DEL retry list ferrokiq:settlements:me ferrokiq:processes", "SET ferrokiq:settlements:me text"]).await;
+    let job = Leaving { number: 9, ..JOB };
+    assert_eq!(base.store.settle(&of, To::Retry, 0, &[job]).await.unwrap(), [Moved::Unknown]);
+    assert!(!base.has("ferrokiq:settlements:me").await);
 }
