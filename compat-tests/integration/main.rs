@@ -29,8 +29,6 @@ mod slow_link;
 mod support;
 mod survival;
 mod suspects;
-#[path = "../sweep.rs"]
-mod sweep;
 #[cfg(feature = "tool")]
 mod top;
 mod watching;

@@ -9,7 +9,9 @@ use ferrokiq::{Client, Context, JobResult, RedisOptions, ServerBuilder};
 use redis::{FromRedisValue, ToRedisArgs};
 use tokio::task::JoinHandle;
 
-use crate::sweep::SWEEP;
+#[path = "../sweep.rs"]
+mod sweep;
+use sweep::SWEEP;
 
 /// How long anything may take.
 pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
