@@ -1,6 +1,7 @@
-//! `push`, `push_once`, `schedule_once`, `mark_deploy`, `announce`.
+//! `push`, `push_once`, `schedule_once`, `apart`, `mark_deploy`, `announce`.
 
 use super::{Base, owned, refusal};
+use crate::store::scripts;
 
 #[tokio::test]
 async fn a_push_to_several_queues_is_done_in_order_or_not_at_all() {
@@ -78,6 +79,22 @@ async fn an_idempotent_schedule_is_done_once_while_its_marks_last() {
     base.forbid(&["zadd"]).await;
     assert!(base.store.schedule_once(&entries, &jids, None).await.is_err());
     assert!(!base.has("ferrokiq:pushed:j1").await, "a refused job has no mark");
+}
+
+#[tokio::test]
+async fn jobs_that_share_a_score_are_moved_apart_where_they_still_are() {
+    let base = Base::start().await;
+    base.run(&["ZADD schedule 5 a 5 b 7 c 7 d 9 alone 11 x 11 y"]).await;
+    let mut apart = scripts::APART.key("schedule");
+    for (score, job) in [("5", "b"), ("7", "d"), ("9", "alone"), ("11", "gone")] {
+        apart.arg(score).arg(job);
+    }
+    base.store.link.eval::<()>("test", &apart).await.unwrap();
+    let schedule = base.scores("schedule").await;
+    let order: Vec<&str> = schedule.iter().map(|(job, _)| job.as_str()).collect();
+    assert_eq!(order, ["a", "b", "c", "d", "alone", "x", "y"], "what is gone does not come back");
+    assert!(schedule[1].1 > 5.0 && schedule[1].1 < 5.1 && schedule[3].1 > 7.0 && schedule[3].1 < 7.1, "{schedule:?}");
+    assert_eq!((schedule[0].1, schedule[2].1, schedule[4].1), (5.0, 7.0, 9.0), "the others stay");
 }
 
 #[tokio::test]
