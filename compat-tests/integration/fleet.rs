@@ -79,8 +79,9 @@ async fn one_process_reads_the_versions_for_all() {
     all_are_registered(&redis, PROCESSES).await;
     let everyone = async || redis.call::<usize>("SCARD", &["processes"]).await == PROCESSES + 1;
     eventually("all have beaten", everyone).await;
-    assert_eq!(redis.call::<String>("GET", &["ferrokiq:sidekiqs"]).await, "7");
-    let read = redis.calls("hget").await;
+    let shared = redis.call::<String>("GET", &["ferrokiq:sidekiqs"]).await;
+    assert_eq!(shared, r#"{"majors":[7],"polled":[]}"#);
+    let read = redis.calls("pttl").await;
     stop(servers).await;
     // Each reads at its start only if another one is reading just then.
     assert!(read <= PROCESSES * 2, "{read} process infos were read");

@@ -20,6 +20,7 @@ mod outages;
 mod ownership;
 mod promises;
 mod promotion;
+mod promotion_beside_ruby;
 mod reliable;
 mod retries;
 mod rights;

@@ -10,7 +10,7 @@ use super::probe::Probe;
 use super::settings::Settings;
 use super::size::{parse_health, parse_max_payload, parse_size};
 use crate::error::{Error, Result};
-use crate::server::{FetchMode, WireVersion};
+use crate::server::{FetchMode, Promote, WireVersion};
 
 /// A worker: runs Sidekiq jobs from the Redis that REDIS_URL names.
 #[derive(Debug, Parser)]
@@ -19,7 +19,7 @@ use crate::server::{FetchMode, WireVersion};
     disable_version_flag = true,
     args_conflicts_with_subcommands = true,
     after_help = "Flags go before the configuration file, the file before the environment.\n\
-                  Environment: REDIS_URL or REDIS_PROVIDER, REDIS_PASSWORD_FILE, RAILS_MAX_THREADS, APP_ENV / RAILS_ENV / RACK_ENV, DYNO, RUST_LOG.\n\
+                  Environment: REDIS_URL or REDIS_PROVIDER, REDIS_PASSWORD_FILE, RAILS_MAX_THREADS, APP_ENV / RAILS_ENV / RACK_ENV, FERROKIQ_PROMOTE, DYNO, RUST_LOG.\n\
                   Signals: TERM, INT stop; TSTP stops fetching; TTIN logs what runs.\n\
                   With feature `contract`, `contract --help` tells what the jobs take.\n\
                   Exit codes: 0 after an orderly stop, 1 if it could not start, 75 if it stopped above --max-rss, 130 if told to stop three times."
@@ -65,6 +65,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "MAJOR", value_parser = parse_wire_version)]
     wire_version: Option<WireVersion>,
 
+    /// Which due jobs this process promotes [default: own]
+    #[arg(long, value_enum, value_name = "WHICH")]
+    promote: Option<Promoted>,
+
     /// How log lines look [default: pretty; bare under DYNO]
     #[arg(long, value_enum, value_name = "FORMAT")]
     log_format: Option<LogFormat>,
@@ -102,6 +106,16 @@ enum Fetch {
     Reliable,
     /// Out of Redis, as open-source Sidekiq does: a crash loses what ran
     Basic,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum Promoted {
+    /// While a Ruby process polls: jobs registered here, jobs of queues no Ruby process serves, jobs overdue by 60 s; else all
+    Own,
+    /// All due jobs, always
+    All,
+    /// None
+    Off,
 }
 
 fn parse_wire_version(text: &str) -> Result<WireVersion, String> {
@@ -163,6 +177,11 @@ impl Flags {
                 Fetch::Reliable => FetchMode::Reliable,
                 Fetch::Basic => FetchMode::Basic,
             }),
+            promote: self.promote.map(|promoted| match promoted {
+                Promoted::Own => Promote::Own,
+                Promoted::All => Promote::All,
+                Promoted::Off => Promote::Off,
+            }),
             ..Settings::default()
         })
     }
@@ -191,6 +210,8 @@ mod tests {
             "-v",
             "-r",
             ".",
+            "--promote",
+            "off",
         ])
         .unwrap();
         let settings = flags.settings().unwrap();
@@ -198,6 +219,7 @@ mod tests {
         assert_eq!(settings.queues.unwrap(), ["critical,2", "default"]);
         assert_eq!(settings.timeout, Some(Duration::from_secs(8)));
         assert_eq!((settings.tag.as_deref(), settings.verbose), (Some("myapp"), Some(true)));
+        assert_eq!(settings.promote, Some(Promote::Off));
         assert_eq!(flags.environment(), "staging");
         assert!(flags.remarks().is_none());
     }
@@ -208,6 +230,7 @@ mod tests {
             (&["worker", "--bogus"][..], "--bogus"),
             (&["worker", "-c", "many"], "many"),
             (&["worker", "-t"], "--timeout"),
+            (&["worker", "--promote", "mine"], "--promote"),
         ] {
             let error = Flags::try_parse_from(arguments).unwrap_err().to_string();
             assert!(error.contains(culprit), "{error}");

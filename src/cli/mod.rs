@@ -29,7 +29,7 @@ use crate::error::{Error, Result};
 use crate::server::{Server, ServerBuilder, Stopped};
 use args::{Command, Flags};
 use config_file::ConfigFile;
-use settings::Settings;
+use settings::{Settings, Variables};
 
 /// Runs a worker process until it is told to stop, and returns its exit code: 0 after an orderly stop, 1 if it could not
 /// start, 70 if parts of it kept failing or jobs were left in private lists, 75 if it stopped since it took more memory than `--max-rss`
@@ -180,11 +180,15 @@ fn settings(flags: &Flags) -> Result<(Settings, Vec<String>)> {
 #[cfg(any(test, fuzzing))]
 pub(crate) fn capsules_of(path: &Path, text: &str) -> Result<Vec<crate::server::Capsule>> {
     let (settings, _) = Settings::from_file(&ConfigFile::parse(path, text, "production")?)?;
-    settings.apply(ServerBuilder::default(), None)?.config.build_capsules()
+    settings.apply(ServerBuilder::default(), Variables::default())?.config.build_capsules()
 }
 
 fn build(flags: &Flags, settings: Settings, builder: ServerBuilder) -> Result<Server> {
-    let builder = settings.apply(builder, std::env::var("RAILS_MAX_THREADS").ok())?;
+    let variables = Variables {
+        max_threads: std::env::var("RAILS_MAX_THREADS").ok(),
+        promote: std::env::var("FERROKIQ_PROMOTE").ok(),
+    };
+    let builder = settings.apply(builder, variables)?;
     builder.of_command_line(|| default_tag(&flags.app_dir())).build()
 }
 

@@ -65,6 +65,12 @@ const KEYS: &[Key] = &[
         "how long an iterable job runs before it makes way",
     ),
     (
+        "promote",
+        "`own`, `all`, `off`",
+        |config| format!("`{:?}`", config.promote.unwrap_or_default()).to_lowercase(),
+        "which due jobs this process promotes: see [below](#due-jobs-beside-ruby)",
+    ),
+    (
         "fetch",
         "`reliable`, `basic`",
         |config| format!("`{:?}`", config.fetch).to_lowercase(),
@@ -111,6 +117,7 @@ const VARIABLES: &[(&str, &str)] = &[
     ("REDIS_PROVIDER", "the name of the variable that holds the URL, instead of `REDIS_URL`"),
     ("REDIS_PASSWORD_FILE", "a file that holds the password; read for each connection, so that it may change"),
     ("RAILS_MAX_THREADS", "concurrency, if nobody else says"),
+    ("FERROKIQ_PROMOTE", "`promote`, if neither the command line, the file nor the program sets it"),
     ("APP_ENV", "the environment, without `-e`"),
     ("RAILS_ENV", "the same, without `APP_ENV`"),
     ("RACK_ENV", "the same, without the others"),
@@ -206,7 +213,8 @@ fn the_reference_has_every_variable_that_is_read() {
     let tests = |source: &'static str| source.split("\nmod tests {").next().unwrap_or_default();
     let read: BTreeSet<&str> = SOURCES.iter().flat_map(|source| capitals(tests(source))).collect();
     // Values of flags, signals, and what the compiler is told; `RUST_LOG` is read by tracing-subscriber.
-    let values = ["PATH", "QUEUE", "SIZE", "FORMAT", "MAJOR", "SECS", "TERM", "TTIN", "TSTP", "CARGO_PKG_VERSION"];
+    let values =
+        ["PATH", "QUEUE", "SIZE", "FORMAT", "MAJOR", "WHICH", "SECS", "TERM", "TTIN", "TSTP", "CARGO_PKG_VERSION"];
     let mut read: BTreeSet<&str> = read.into_iter().filter(|name| !values.contains(name)).collect();
     read.insert("RUST_LOG");
     assert_eq!(read, VARIABLES.iter().map(|(name, _)| *name).collect());

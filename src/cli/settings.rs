@@ -4,7 +4,7 @@ use std::time::Duration;
 use super::config_file::{ConfigFile, Value};
 use super::size::{parse_health, parse_max_payload, parse_size};
 use crate::error::{Error, Result};
-use crate::server::{DEFAULT_HEALTH, FetchMode, ServerBuilder, UnknownClasses, WireVersion};
+use crate::server::{DEFAULT_HEALTH, FetchMode, Promote, ServerBuilder, UnknownClasses, WireVersion};
 
 /// What the command line or the configuration file says; `None` where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -23,12 +23,22 @@ pub(super) struct Settings {
     pub(super) poll_interval_average: Option<Duration>,
     pub(super) average_scheduled_poll_interval: Option<Duration>,
     pub(super) max_iteration_runtime: Option<Duration>,
+    pub(super) promote: Option<Promote>,
     pub(super) fetch: Option<FetchMode>,
     pub(super) unknown_classes: Option<UnknownClasses>,
     pub(super) wire_version: Option<WireVersion>,
     pub(super) health: Option<SocketAddr>,
     pub(super) max_rss: Option<u64>,
     pub(super) max_payload: Option<usize>,
+}
+
+/// Variables of the environment that count where neither the command line, the file nor the program says anything.
+#[derive(Debug, Default)]
+pub(super) struct Variables {
+    /// `RAILS_MAX_THREADS`.
+    pub(super) max_threads: Option<String>,
+    /// `FERROKIQ_PROMOTE`.
+    pub(super) promote: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -79,6 +89,12 @@ impl Settings {
             "poll_interval_average" => self.poll_interval_average = Some(span(value)?),
             "average_scheduled_poll_interval" => self.average_scheduled_poll_interval = Some(span(value)?),
             "max_iteration_runtime" => self.max_iteration_runtime = Some(span(value)?),
+            "promote" => {
+                // `off` without quotes is a boolean to YAML.
+                let off = matches!(value, Value::Bool(false));
+                let word = if off { "off".to_owned() } else { text(value).map_err(|_| PROMOTE)? };
+                self.promote = Some(promote(&word)?);
+            }
             "fetch" => {
                 self.fetch = Some(match &*text(value)? {
                     "reliable" => FetchMode::Reliable,
@@ -130,16 +146,21 @@ impl Settings {
             )+};
         }
         overrule!(concurrency queues timeout tag labels environment verbose max_retries dead_max_jobs dead_timeout);
-        overrule!(poll_interval_average average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version health max_rss);
+        overrule!(poll_interval_average average_scheduled_poll_interval max_iteration_runtime promote fetch unknown_classes wire_version health max_rss);
         overrule!(max_payload);
         if !others.capsules.is_empty() {
             self.capsules = others.capsules;
         }
     }
 
-    /// Tells a builder. `max_threads` is the environment's say on concurrency, if nobody else has one.
-    pub(super) fn apply(self, mut builder: ServerBuilder, max_threads: Option<String>) -> Result<ServerBuilder> {
-        let from_environment = match max_threads.filter(|threads| !threads.is_empty()) {
+    /// Applies these settings to a builder; a variable only where the builder has no value then.
+    pub(super) fn apply(self, mut builder: ServerBuilder, variables: Variables) -> Result<ServerBuilder> {
+        if let Some(word) = variables.promote.filter(|word| !word.is_empty()) {
+            let which = promote(&word)
+                .map_err(|expected| Error::config(format!("FERROKIQ_PROMOTE: {word:?} is not {expected}")))?;
+            builder.config.promote.get_or_insert(which);
+        }
+        let from_environment = match variables.max_threads.filter(|threads| !threads.is_empty()) {
             Some(threads) => Some(
                 threads
                     .parse()
@@ -175,7 +196,7 @@ impl Settings {
             )+};
         }
         apply!(timeout tag labels environment max_retries dead_max_jobs dead_timeout poll_interval_average);
-        apply!(average_scheduled_poll_interval max_iteration_runtime fetch unknown_classes wire_version health max_rss);
+        apply!(average_scheduled_poll_interval max_iteration_runtime promote fetch unknown_classes wire_version health max_rss);
         apply!(max_payload);
         Ok(builder)
     }
@@ -199,6 +220,17 @@ fn unknown_classes(value: &Value) -> Result<UnknownClasses, &'static str> {
         },
     };
     policy.ok_or(EXPECTED)
+}
+
+const PROMOTE: &str = "`own`, `all` or `off`";
+
+fn promote(word: &str) -> Result<Promote, &'static str> {
+    match word {
+        "own" => Ok(Promote::Own),
+        "all" => Ok(Promote::All),
+        "off" => Ok(Promote::Off),
+        _ => Err(PROMOTE),
+    }
 }
 
 fn number<T: TryFrom<i64>>(value: &Value) -> Result<T, &'static str> {
@@ -287,22 +319,26 @@ mod tests {
     fn lets_a_flag_go_before_the_file_and_the_file_before_the_environment() {
         let (mut settings, _) = settings(&[("concurrency", Value::Int(7)), ("queues", list(&["a", "b"]))]).unwrap();
         settings.overrule(Settings { queues: Some(vec!["c".into()]), ..Settings::default() });
-        let builder = settings.clone().apply(ServerBuilder::default(), Some("99".into())).unwrap();
+        let variables = || Variables { max_threads: Some("99".into()), promote: Some("all".into()) };
+        let builder = settings.clone().apply(ServerBuilder::default(), variables()).unwrap();
         let capsules = builder.config.build_capsules().unwrap();
         assert_eq!(capsules[0].concurrency(), 7);
         assert_eq!(capsules[0].weights(), [("c".to_owned(), 0)]);
 
-        let builder = Settings::default().apply(ServerBuilder::default(), Some("99".into())).unwrap();
+        let builder = Settings::default().apply(ServerBuilder::default(), variables()).unwrap();
+        assert_eq!(builder.config.promote, Some(Promote::All));
         assert_eq!(builder.config.build_capsules().unwrap()[0].concurrency(), 99);
-        let builder = Settings::default().apply(ServerBuilder::default().concurrency(3), Some("99".into())).unwrap();
+        let said = ServerBuilder::default().concurrency(3).promote(Promote::Off);
+        let builder = Settings::default().apply(said, variables()).unwrap();
         assert_eq!(builder.config.build_capsules().unwrap()[0].concurrency(), 3);
+        assert_eq!(builder.config.promote, Some(Promote::Off));
     }
 
     #[test]
     fn reads_capsules() {
         let serial = Value::Map(vec![("concurrency".into(), Value::Int(1)), ("queues".into(), list(&["invoices"]))]);
         let (settings, _) = settings(&[("capsules", Value::Map(vec![("serial".into(), serial)]))]).unwrap();
-        let builder = settings.apply(ServerBuilder::default(), None).unwrap();
+        let builder = settings.apply(ServerBuilder::default(), Variables::default()).unwrap();
         let capsules = builder.config.build_capsules().unwrap();
         assert_eq!((capsules[1].name(), capsules[1].concurrency()), ("serial", 1));
     }
@@ -322,6 +358,21 @@ mod tests {
     }
 
     #[test]
+    fn reads_which_due_jobs_are_promoted() {
+        for (value, which) in [
+            (Value::Text("own".into()), Promote::Own),
+            (Value::Text("all".into()), Promote::All),
+            (Value::Text("off".into()), Promote::Off),
+            (Value::Bool(false), Promote::Off),
+        ] {
+            assert_eq!(settings(&[("promote", value)]).unwrap().0.promote, Some(which));
+        }
+        let variables = Variables { promote: Some("mine".into()), ..Variables::default() };
+        let error = Settings::default().apply(ServerBuilder::default(), variables).unwrap_err().to_string();
+        assert_eq!(error, "FERROKIQ_PROMOTE: \"mine\" is not `own`, `all` or `off`");
+    }
+
+    #[test]
     fn names_the_key_that_is_wrong() {
         for (key, value) in [
             ("concurrency", Value::Text("6".into())),
@@ -331,6 +382,7 @@ mod tests {
             ("queues", Value::List(vec![Value::Map(vec![])])),
             ("capsules", Value::Int(1)),
             ("fetch", Value::Text("fast".into())),
+            ("promote", Value::Bool(true)),
             ("unknown_classes", Value::Text("divert".into())),
             ("unknown_classes", Value::Map(vec![("requeue".into(), Value::Text("q".into()))])),
         ] {

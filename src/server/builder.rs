@@ -12,7 +12,7 @@ use crate::payload::Payload;
 use crate::server::Server;
 use crate::server::blocking::BlockingPool;
 use crate::server::capsule::CapsuleBuilder;
-use crate::server::config::{Config, DEFAULT_CAPSULE, FetchMode, RemoteSignals, UnknownClasses, WireVersion};
+use crate::server::config::{Config, DEFAULT_CAPSULE, FetchMode, Promote, RemoteSignals, UnknownClasses, WireVersion};
 use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
 use crate::server::dialect::Dialect;
 use crate::server::events::{Event, Hooks};
@@ -244,6 +244,20 @@ impl ServerBuilder {
     /// Mean time between two looks of all processes together; 5 s unless said.
     pub fn average_scheduled_poll_interval(mut self, interval: Duration) -> Self {
         self.config.average_scheduled_poll_interval = interval;
+        self
+    }
+
+    /// Which due jobs this process moves to their queues; [`Promote::Own`] by default.
+    ///
+    /// ```
+    /// use ferrokiq::Server;
+    /// use ferrokiq::server::Promote;
+    ///
+    /// let server = Server::builder().promote(Promote::All);
+    /// # drop(server);
+    /// ```
+    pub fn promote(mut self, which: Promote) -> Self {
+        self.config.promote = Some(which);
         self
     }
 

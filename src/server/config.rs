@@ -70,6 +70,25 @@ impl UnknownClasses {
     }
 }
 
+/// Which due jobs of `schedule` and `retry` this process moves to their queues.
+///
+/// Ruby's poller pushes a due job through the client middleware of Ruby. A process of ferrokiq moves it with a script, which no middleware of
+/// Ruby sees. So each side should promote the jobs that it runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Promote {
+    /// While a Ruby process polls: jobs whose class is registered here, and jobs of queues that no Ruby process serves. All other jobs are left
+    /// to Ruby's poller, and promoted here once they are overdue by 60 s. While no Ruby process polls: all due jobs. The default.
+    ///
+    /// A Ruby process polls if its hash in Redis was written within the last 30 s and says that the process is not quiet.
+    #[default]
+    Own,
+    /// All due jobs, always. Where Ruby's own poller is switched off, or no client middleware of Ruby matters.
+    All,
+    /// None: the poller does not read the two sets. Another process has to promote.
+    Off,
+}
+
 /// Which signals the Web UI and `Sidekiq::ProcessSet` may send.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
@@ -102,6 +121,8 @@ pub struct Config {
     pub(crate) dead_timeout: Duration,
     pub(crate) poll_interval_average: Option<Duration>,
     pub(crate) average_scheduled_poll_interval: Duration,
+    /// `None` where neither the program nor the command line sets it: the environment variable may.
+    pub(crate) promote: Option<Promote>,
     pub(crate) fetch: FetchMode,
     pub(crate) wire_version: WireVersion,
     pub(crate) unknown_classes: UnknownClasses,
@@ -138,6 +159,7 @@ impl Default for Config {
             dead_timeout: Duration::from_secs(180 * 24 * 60 * 60),
             poll_interval_average: None,
             average_scheduled_poll_interval: Duration::from_secs(5),
+            promote: None,
             fetch: FetchMode::Reliable,
             wire_version: WireVersion::Auto,
             unknown_classes: UnknownClasses::Fail,

@@ -308,8 +308,8 @@ impl Beater {
         if self.core.config.wire_version != WireVersion::Auto {
             return Ok(());
         }
-        if let Some(majors) = self.store.shared_sidekiqs().await? {
-            self.core.adapt_to(majors);
+        if let Some(rubies) = self.store.shared_rubies().await? {
+            self.core.adapt_to(rubies.majors);
         }
         Ok(())
     }

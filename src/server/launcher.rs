@@ -52,8 +52,8 @@ impl Launcher {
     ) -> Result<Self> {
         check_server(&core).await?;
         if core.config.wire_version == WireVersion::Auto {
-            let majors = match core.store.shared_sidekiqs().await? {
-                Some(majors) => majors,
+            let majors = match core.store.shared_rubies().await? {
+                Some(rubies) => rubies.majors,
                 // Another process is reading them: this one must know before its first push.
                 None => core.store.sidekiqs().await?,
             };

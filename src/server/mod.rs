@@ -62,7 +62,7 @@ use tokio::sync::mpsc;
 pub use self::core::ErrorReport;
 pub use builder::ServerBuilder;
 pub use capsule::{Capsule, CapsuleBuilder, QueueMode};
-pub use config::{Config, DEFAULT_HEALTH, FetchMode, RemoteSignals, UnknownClasses, WireVersion};
+pub use config::{Config, DEFAULT_HEALTH, FetchMode, Promote, RemoteSignals, UnknownClasses, WireVersion};
 pub use events::Event;
 pub use handle::{Handle, Stopped};
 pub use middleware::{Next, ServerMiddleware};

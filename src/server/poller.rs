@@ -1,5 +1,6 @@
 //! Moves due jobs of `retry` and `schedule` to their queues.
 
+mod beside_ruby;
 mod sweep;
 
 use std::sync::Arc;
@@ -8,11 +9,13 @@ use std::time::Duration;
 use crate::client::{fill_in, unmovable};
 use crate::contain::Contained;
 use crate::payload::{Payload, is_routable_queue, names, unreadable};
+use crate::server::config::Promote;
 use crate::server::core::Core;
 use crate::server::supervisor::Part;
 use crate::store::is_refusal;
 use crate::store::sets::{Promotion, WaitingSet};
 use crate::time::EpochSecs;
+use beside_ruby::Neighbours;
 use sweep::Sweeper;
 
 /// Looks at both sets at random intervals, so that all processes together look as often as one should.
@@ -42,6 +45,8 @@ async fn run(core: &Core) {
         return;
     }
     let mut sweepers = [WaitingSet::Retry, WaitingSet::Schedule].map(|set| Sweeper::new(core, set));
+    let promote = core.config.promote.unwrap_or_default();
+    let mut neighbours = Neighbours::default();
     let mut is_clean = false;
     loop {
         if !is_clean {
@@ -58,8 +63,13 @@ async fn run(core: &Core) {
                 }
             }
         }
-        for sweeper in &mut sweepers {
-            sweeper.run(core).await;
+        if promote == Promote::Own {
+            neighbours.look(core).await;
+        }
+        if promote != Promote::Off {
+            for sweeper in &mut sweepers {
+                sweeper.run(core, neighbours.polled()).await;
+            }
         }
         if !pause(core, interval(core).await).await {
             return;

@@ -94,7 +94,7 @@ mod server {
     /// How many fenced processes were checked for private lists so far: where the next look begins.
     pub(in crate::store) const CHECKED: &str = "ferrokiq:checked";
 
-    /// Major versions of the Sidekiqs that live, as one process found them for all of ours.
+    /// What the live Ruby processes are, as one process found it for all of ours: JSON, 5 s.
     pub(in crate::store) const SIDEKIQS: &str = "ferrokiq:sidekiqs";
 
     /// Since when a process is missing, and the score of [`ALIVE`] it is missed since; both by Redis's clock, in milliseconds.

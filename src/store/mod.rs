@@ -2,7 +2,7 @@
 
 mod applied;
 mod backoff;
-mod census;
+pub(crate) mod census;
 mod confirm;
 mod connect;
 mod credentials;

@@ -75,6 +75,8 @@ mod server {
         WINDOW = "window";
         /// Reads due members of a sorted set by Redis's own clock.
         DUE = "due";
+        /// Reads members that became due a short time ago.
+        JUST_DUE = "just_due";
         /// Moves due members that are too large to the dead set.
         BURY_LARGER = "lib/allow_oom" + "lib/score" + "lib/dead" + "bury_larger";
         /// Moves due members out of a sorted set.

@@ -29,6 +29,9 @@ pub(crate) const BUDGET: usize = 1 << 20;
 /// Bytes of due members that are read at once. Moving them takes twice that, old payload and new, and stays within the budget.
 pub(crate) const READ: usize = BUDGET / 4;
 
+/// Members that one look reads at most where most of them stay: a quarter of a millisecond of Redis.
+pub(crate) const PAGE: usize = 1_000;
+
 /// Jobs that one script moves at most: a quarter of a millisecond of Redis.
 pub(crate) const BATCH: usize = 100;
 
@@ -58,6 +61,8 @@ pub(crate) struct Look {
     pub(crate) sizes: RangeInclusive<usize>,
     /// Members larger than this are counted as such.
     pub(crate) max_payload: usize,
+    /// Seconds that they are overdue at least.
+    pub(crate) overdue: u64,
 }
 
 /// Members of a set whose time has come.
@@ -73,6 +78,45 @@ pub(crate) struct Due {
     /// Whether there are due members behind these.
     pub(crate) more: bool,
     /// The time of the first member at or behind the rank where the look began, in epoch seconds.
+    pub(crate) first: Option<f64>,
+}
+
+/// A place in a sorted set that stays where it is while members before it leave: a score, and how many members of that score lie before it.
+/// The default is the place before all members.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Place {
+    /// As Redis writes it.
+    pub(crate) score: String,
+    pub(crate) skip: usize,
+}
+
+/// Which members that are due, but not long, to read.
+#[derive(Debug)]
+pub(crate) struct JustLook<'a> {
+    /// Members that are overdue by so many seconds are left out.
+    pub(crate) overdue: u64,
+    pub(crate) from: &'a Place,
+    /// The score to end at; the time of Redis without it.
+    pub(crate) until: Option<&'a str>,
+    /// Sizes in bytes; members of other sizes are passed over.
+    pub(crate) sizes: RangeInclusive<usize>,
+}
+
+/// Members of a set that became due a short time ago.
+#[derive(Debug)]
+pub(crate) struct JustDue {
+    /// Epoch seconds by Redis's clock, as Redis writes them.
+    pub(crate) now: String,
+    pub(crate) members: Vec<Vec<u8>>,
+    /// The place behind the last member that was read or passed over.
+    pub(crate) next: Place,
+    /// How many of `members`, the last ones, have the score of `next`.
+    pub(crate) tied: usize,
+    /// Members passed over that are larger than asked for.
+    pub(crate) larger: usize,
+    /// Whether there are members behind these.
+    pub(crate) more: bool,
+    /// The time of the first member that is not left out, in epoch seconds.
     pub(crate) first: Option<f64>,
 }
 
@@ -121,10 +165,23 @@ impl Store {
     pub(crate) async fn due(&self, set: WaitingSet, look: &Look) -> Result<Due> {
         let mut due = scripts::DUE.key(set.key());
         due.arg(look.from).arg(BATCH).arg(READ).arg(*look.sizes.start()).arg(*look.sizes.end()).arg(look.max_payload);
+        due.arg(look.overdue);
         let (now, members, passed, oversized, more, first): (String, _, _, _, _, Option<String>) =
             self.eval("look for due jobs", &due).await?;
         let first = first.and_then(|score| score.parse().ok());
         Ok(Due { now: now.parse().unwrap_or_default(), members, passed, oversized, more, first })
+    }
+
+    /// Reads members that became due a short time ago by Redis's clock: [`PAGE`] of any size and about [`READ`] bytes at most, at least
+    /// one if there is one. Writes nothing.
+    pub(crate) async fn just_due(&self, set: WaitingSet, look: &JustLook<'_>) -> Result<JustDue> {
+        let mut due = scripts::JUST_DUE.key(set.key());
+        due.arg(look.overdue).arg(&look.from.score).arg(look.from.skip).arg(look.until.unwrap_or_default());
+        due.arg(PAGE).arg(READ).arg(*look.sizes.start()).arg(*look.sizes.end());
+        let (now, members, score, skip, tied, larger, more, first): (_, _, _, _, _, _, _, Option<String>) =
+            self.eval("look for due jobs", &due).await?;
+        let first = first.and_then(|score| score.parse().ok());
+        Ok(JustDue { now, members, next: Place { score, skip }, tied, larger, more, first })
     }
 
     /// Moves those of the due members that a look covered to the dead set that are too large for a payload; how many.

@@ -1,9 +1,13 @@
 //! Moves all due members of one sorted set. An error of a set or of a member concerns only that: the rest is moved.
 
+use super::beside_ruby::{LEFT_FOR, Recent};
 use super::{Plan, plan};
+use std::collections::BTreeSet;
+
 use crate::error::{Error, RedisFault, Result};
 use crate::server::core::Core;
 use crate::server::outage::Outage;
+use crate::server::telemetry::OfSet;
 use crate::store::is_refusal;
 use crate::store::sets::{Due, Look, Promotion, READ, WaitingSet};
 use crate::time::EpochSecs;
@@ -18,16 +22,25 @@ pub(super) struct Sweeper {
     stuck: usize,
     /// Rank at which the next sweep of large members begins: one before it could not be moved.
     large_from: usize,
+    /// How far the members were read that Ruby's poller may promote.
+    recent: Recent,
 }
 
 impl Sweeper {
     pub(super) fn new(core: &Core, set: WaitingSet) -> Self {
-        Self { set, outage: core.outages.part(), fault: None, stuck: 0, large_from: 0 }
+        Self { set, outage: core.outages.part(), fault: None, stuck: 0, large_from: 0, recent: Recent::default() }
     }
 
     /// Moves what is due. Logs what goes wrong: a lost Redis as an outage, a fault of the set or of a queue once.
-    pub(super) async fn run(&mut self, core: &Core) {
-        match self.enqueue_due(core).await {
+    ///
+    /// `polled`: the queues of the Ruby processes that poll, if there are any. What Ruby's poller promotes is left to it for [`LEFT_FOR`]
+    /// seconds.
+    pub(super) async fn run(&mut self, core: &Core, polled: Option<&BTreeSet<String>>) {
+        let moved = match polled {
+            None => self.enqueue_due(core, 0).await,
+            Some(polled) => self.enqueue_beside_ruby(core, polled).await,
+        };
+        match moved {
             Ok(stuck) => {
                 self.outage.over();
                 self.fault = None;
@@ -41,18 +54,29 @@ impl Sweeper {
         }
     }
 
-    /// Small members first, then large ones one by one: a connection that is too slow for one of those still moves all others. Returns how
+    /// Moves all members that Ruby's poller had time for, and of the others those that it does not promote.
+    async fn enqueue_beside_ruby(&mut self, core: &Core, polled: &BTreeSet<String>) -> Result<usize> {
+        let stuck = self.enqueue_due(core, LEFT_FOR).await?;
+        let found = self.recent.enqueue(core, self.set, polled).await?;
+        if let Some(error) = found.large_fault {
+            self.note_fault("a large due job could not be read", &error);
+        }
+        let lateness = &telemetry(core, self.set).lateness;
+        lateness.set(lateness.value().max(found.first));
+        Ok(stuck + found.stuck)
+    }
+
+    /// Moves all members that are overdue by so many seconds. Small members first, then large ones one by one: a connection that is too slow for one of those still moves all others. Returns how
     /// many members stay because of their queue.
-    async fn enqueue_due(&mut self, core: &Core) -> Result<usize> {
+    async fn enqueue_due(&mut self, core: &Core, overdue: u64) -> Result<usize> {
         let max_payload = core.config.max_payload;
-        let mut small = Look { from: 0, sizes: 0..=READ.min(max_payload), max_payload };
+        let mut small = Look { from: 0, sizes: 0..=READ.min(max_payload), max_payload, overdue };
         let Swept { passed, stuck, first } = sweep(core, self.set, &mut small).await?;
-        let telemetry = if self.set == WaitingSet::Retry { &core.telemetry.retry } else { &core.telemetry.schedule };
-        telemetry.lateness.set(first);
+        telemetry(core, self.set).lateness.set(first);
         if passed == 0 {
             return Ok(stuck);
         }
-        let mut large = Look { from: self.large_from, sizes: READ + 1..=max_payload, max_payload };
+        let mut large = Look { from: self.large_from, sizes: READ + 1..=max_payload, max_payload, overdue };
         match sweep(core, self.set, &mut large).await {
             Ok(swept) => {
                 self.large_from = 0;
@@ -86,6 +110,11 @@ impl Sweeper {
         }
         self.stuck = stuck;
     }
+}
+
+/// What is counted of a set.
+pub(super) fn telemetry(core: &Core, set: WaitingSet) -> &OfSet {
+    if set == WaitingSet::Retry { &core.telemetry.retry } else { &core.telemetry.schedule }
 }
 
 /// Whether Redis works, and refuses what is done with this set: its key has another type, say.
@@ -130,7 +159,7 @@ async fn sweep(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
         };
         let (moved, stuck) = promoted;
         tracing::debug!(jobs = moved, "enqueued due jobs");
-        if set == WaitingSet::Retry { &core.telemetry.retry } else { &core.telemetry.schedule }.promoted.add(moved);
+        telemetry(core, set).promoted.add(moved);
         swept.stuck += stuck;
         look.from += stuck;
         due = match next {

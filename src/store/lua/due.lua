@@ -1,14 +1,15 @@
 -- Reads members of a sorted set that are due by the clock of Redis, and passes over those of another size than asked for.
 -- KEYS  1 sorted set
 -- ARGV  1 rank to begin at, 2 members at most, 3 bytes to read; the member that exceeds them is left out unless it is the first
---       4 and 5 size of the smallest and of the largest member to return, 6 size of the largest payload
+--       4 and 5 size of the smallest and of the largest member to return, 6 size of the largest payload,
+--       7 seconds that the members are overdue at least
 -- Returns { epoch seconds, members, members passed over, of these those that are larger than a payload, 1 if there are more or 0,
 --           score of the first member }
 local now = redis.call('TIME')
 local secs = string.format('%d.%06d', now[1], now[2])
 local from, most, room = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
 local smallest, largest, limit = tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6])
-local due = redis.call('ZCOUNT', KEYS[1], '-inf', secs)
+local due = redis.call('ZCOUNT', KEYS[1], '-inf', string.format('%d.%06d', now[1] - ARGV[7], now[2]))
 local first = from < due and redis.call('ZRANGE', KEYS[1], from, from, 'WITHSCORES')[2]
 local members, count, passed, oversized = {}, 0, 0, 0
 -- How large members are shows when they are read: a window is small, so that few are read in vain.
