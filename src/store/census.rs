@@ -69,7 +69,7 @@ impl Store {
             };
             // Without the right to `PTTL` a process counts as alive as long as its hash exists.
             let left = answer[1].as_ref().ok().and_then(|left| from_redis_value_ref::<i64>(left).ok());
-            let is_fresh = left.is_none_or(|left| left < 0 || left >= FRESH_MILLIS);
+            let is_fresh = left.is_none_or(|left| !(0..FRESH_MILLIS).contains(&left));
             rubies.add(&info, is_fresh && quiet.as_deref() != Some("true"));
         }
         rubies.majors.sort_unstable();
