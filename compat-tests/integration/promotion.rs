@@ -180,3 +180,21 @@ async fn a_broken_set_concerns_that_set_alone_and_is_logged_once() {
     running.stop().await;
     assert_eq!(redis.size("schedule").await, 250);
 }
+
+#[tokio::test]
+async fn an_interval_of_zero_does_not_keep_redis_busy() {
+    let redis = Redis::start().await;
+    let server = poller().redis(redis.options()).poll_interval_average(std::time::Duration::ZERO).build().unwrap();
+    let handle = server.handle();
+    let running = tokio::spawn(server.run(std::future::pending()));
+    let looks = async || redis.calls("zcount").await;
+    eventually("the first look", async || looks().await > 0).await;
+    let (began, before) = (std::time::Instant::now(), looks().await);
+    eventually("more looks", async || looks().await >= before + 40).await;
+    let seen = looks().await - before;
+    // Both sets are looked at every 10 ms at most.
+    let most = 2 * (began.elapsed().as_millis() as usize / 10 + 2);
+    handle.stop();
+    running.await.unwrap().unwrap();
+    assert!(seen <= most, "{seen} looks, {most} at most");
+}

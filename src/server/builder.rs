@@ -235,7 +235,7 @@ impl ServerBuilder {
 
     /// Mean time between two looks of **this process** at the scheduled and retry sets. Unless said, it grows with the
     /// number of processes so that together they look every
-    /// [`average_scheduled_poll_interval`](Self::average_scheduled_poll_interval).
+    /// [`average_scheduled_poll_interval`](Self::average_scheduled_poll_interval). At least 10 ms lie between two looks.
     pub fn poll_interval_average(mut self, interval: Duration) -> Self {
         self.config.poll_interval_average = Some(interval);
         self

@@ -16,7 +16,7 @@ pub struct CapsuleBuilder {
 
 impl CapsuleBuilder {
     /// Jobs that run at the same time; 5 unless said otherwise, as Sidekiq. Rust tasks are cheap: jobs that mostly wait
-    /// take hundreds.
+    /// take hundreds. 65,536 at most: [`build`](crate::ServerBuilder::build) returns an error for more.
     #[must_use]
     pub fn concurrency(mut self, jobs: usize) -> Self {
         self.concurrency = Some(jobs);
@@ -69,11 +69,19 @@ pub struct Capsule {
 /// What Sidekiq has unless told otherwise.
 pub(crate) const DEFAULT_CONCURRENCY: usize = 5;
 
+/// Each job that may run at the same time is a task, which takes memory from the start.
+const MAX_CONCURRENCY: usize = 65_536;
+
 impl Capsule {
     pub(crate) fn build(name: &str, builder: &CapsuleBuilder) -> Result<Self> {
         let concurrency = builder.concurrency.unwrap_or(DEFAULT_CONCURRENCY);
         if concurrency == 0 {
             return Err(Error::config(format!("capsule {name}: concurrency: 0 is not a valid value")));
+        }
+        if concurrency > MAX_CONCURRENCY {
+            return Err(Error::config(format!(
+                "capsule {name}: concurrency: {concurrency} is too much: {MAX_CONCURRENCY} at most"
+            )));
         }
         let mut weights: Vec<(String, u32)> = Vec::new();
         for spec in &builder.queues {
@@ -164,6 +172,16 @@ mod tests {
 
     fn capsule(queues: &[&str]) -> Result<Capsule> {
         Capsule::build("default", &CapsuleBuilder::default().queues(queues.iter().copied()))
+    }
+
+    #[test]
+    fn refuses_more_concurrency_than_a_process_can_have() {
+        let build = |jobs| Capsule::build("many", &CapsuleBuilder::default().concurrency(jobs).queues(["q"]));
+        assert_eq!(build(MAX_CONCURRENCY).unwrap().concurrency(), MAX_CONCURRENCY);
+        for jobs in [MAX_CONCURRENCY + 1, usize::MAX - 64, usize::MAX] {
+            let error = build(jobs).unwrap_err().to_string();
+            assert_eq!(error, format!("capsule many: concurrency: {jobs} is too much: 65536 at most"));
+        }
     }
 
     #[test]

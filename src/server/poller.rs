@@ -91,8 +91,11 @@ async fn interval(core: &Core) -> Duration {
         let count = u32::try_from(processes).unwrap_or(u32::MAX);
         core.config.average_scheduled_poll_interval.saturating_mul(count)
     });
-    spread(average, processes, rand::random())
+    spread(average, processes, rand::random()).max(SHORTEST)
 }
+
+/// Between two looks, whatever the settings say: an interval of 0 would have the poller ask Redis without a pause.
+const SHORTEST: Duration = Duration::from_millis(10);
 
 /// A few processes look at half to one and a half of the average; many at anything up to twice of it. `dice` is below 1.
 fn spread(average: Duration, processes: usize, dice: f64) -> Duration {
@@ -254,6 +257,18 @@ mod tests {
             bytes,
             r#"{"class":"A","args":[],"jid":"a","retry":true,"queue":"default","created_at":1795408404217,"enqueued_at":1795408404217}"#
         );
+    }
+
+    #[test]
+    fn any_interval_can_be_waited_for() {
+        for average in [Duration::ZERO, Duration::from_nanos(1), Duration::from_secs(u64::MAX), Duration::MAX] {
+            for processes in [0, 1, 10, usize::MAX] {
+                for dice in [0.0, 0.5, 1.0 - f64::EPSILON] {
+                    let span = spread(average, processes, dice);
+                    assert!(span <= average || span.as_secs_f64() <= average.as_secs_f64() * 2.0, "{span:?}");
+                }
+            }
+        }
     }
 
     #[test]
