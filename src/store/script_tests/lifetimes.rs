@@ -37,7 +37,7 @@ async fn each_key_lives_as_long_as_sidekiq_keeps_it() {
     store.signal("me", "TSTP").await.unwrap();
     store.clean_up_processes().await.unwrap();
     store.take_lookout("me", Duration::from_secs(9)).await.unwrap();
-    store.shared_sidekiqs().await.unwrap();
+    store.shared_rubies().await.unwrap();
     store.suspect_begins("me", "sha1", true).await.unwrap();
     store.suspect_begins("other", "sha1", false).await.unwrap();
     for (key, seconds) in [

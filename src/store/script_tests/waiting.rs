@@ -7,7 +7,7 @@ pub(super) const LIMITS: DeadLimits = DeadLimits { age: 1_000.0, keep: 4 };
 
 impl Base {
     async fn due(&self, from: usize, sizes: std::ops::RangeInclusive<usize>, max_payload: usize) -> Due {
-        self.store.due(WaitingSet::Retry, &Look { from, sizes, max_payload }).await.unwrap()
+        self.store.due(WaitingSet::Retry, &Look { from, sizes, max_payload, overdue: 0 }).await.unwrap()
     }
 
     async fn promote(&self, promotions: &[(&[u8], Promotion<'_>)]) -> (usize, usize) {
@@ -231,7 +231,7 @@ async fn members_larger_than_a_payload_are_buried() {
         base.run(&[&format!("ZADD retry {later} ffffff")]).await;
     };
     let bury = async |from, covered| {
-        let look = Look { from, sizes: 0..=5, max_payload: 5 };
+        let look = Look { from, sizes: 0..=5, max_payload: 5, overdue: 0 };
         base.store.bury_larger(WaitingSet::Retry, &look, covered, LIMITS).await.unwrap()
     };
     fill().await;
