@@ -43,6 +43,26 @@ describe "the command line" do
     with_worker("-c", "2", env: {"RAILS_MAX_THREADS" => "9"}) { |worker| assert_equal 2, worker.process["concurrency"] }
   end
 
+  it "logs at level debug where systemd asks for it, as Sidekiq 8.1" do
+    {"1" => true, "0" => false, "yes" => false}.each do |value, debug|
+      with_worker(env: {"DEBUG_INVOCATION" => value}) do |worker|
+        eventually { assert_match(/Booted/, worker.said) }
+        worker.stop
+        assert_equal debug, worker.said.include?("DEBUG"), worker.said
+      end
+    end
+  end
+
+  it "reads the ERB tags that need no Ruby, and says how to render the others" do
+    with_worker("-C", config(":concurrency: <%= ENV.fetch('THREADS', 5).to_i %>\n"), env: {"THREADS" => "3"}) do |worker|
+      assert_equal 3, worker.process["concurrency"]
+    end
+    path = config("<% jobs = [4, 2].max -%>\n:concurrency: <%= jobs %>\n")
+    said, = run_worker("-C", path)
+    advice = said[/\(erb (.*?) > plain.yml\)/, 1] or flunk said
+    assert_equal ":concurrency: 4\n", `erb #{advice}`
+  end
+
   it "takes DYNO for its host, and leaves time out of its lines" do
     with_worker(env: {"DYNO" => "worker.1"}) do |worker|
       assert_match(/\Aworker\.1:/, worker.identity)
@@ -58,7 +78,8 @@ describe "the command line" do
       [["-t", "0"], "timeout: 0 is not a valid value"],
       [["-q", "a,b"], "\"b\" is no weight for queue \"a\""],
       [["-C", "no/such.yml"], "no/such.yml"],
-      [["-C", config(":concurrency: <%= 5 %>")], "line 1 has an ERB tag"],
+      [["-C", config(":concurrency: <%= 5 + 5 %>")], "line 1 has an ERB tag"],
+      [["-C", config(":concurrency: <%= ENV.fetch('NO_SUCH_VARIABLE') %>")], "no variable NO_SUCH_VARIABLE"],
       [["-C", config("- a\n- b\n")], "must be a map"],
       [["-C", config(":queues: []")], "queues: a list is not a list with at least one queue"],
       [["-C", config(":concurrency: many")], "concurrency: \"many\" is not a whole number"]

@@ -4,16 +4,22 @@ mod args;
 mod config_file;
 #[cfg(feature = "contract")]
 mod contract;
+#[cfg(test)]
+mod corpus;
+mod erb;
 mod logging;
 mod notify;
 #[cfg(test)]
 mod packaging;
+mod passed_over;
 mod probe;
+mod queues;
 #[cfg(test)]
 mod reference;
 mod settings;
 mod signals;
 mod size;
+mod yaml;
 
 use std::error::Error as StdError;
 use std::io::Write;
@@ -117,7 +123,8 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<u8> {
     // Before anything else: from here on no signal kills the process.
     let signals = signals::Signals::install()?;
     let (settings, remarks) = settings(&flags)?;
-    let logging = init_logging(flags.log_format(), settings.verbose.unwrap_or(false));
+    let verbose = settings.verbose.unwrap_or(false) || asked_to_debug(std::env::var("DEBUG_INVOCATION").ok());
+    let logging = init_logging(flags.log_format(), verbose);
     for remark in remarks {
         tracing::warn!("{remark}");
     }
@@ -134,6 +141,11 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<u8> {
         std::process::exit(exit_code(&stopped).into());
     }
     Ok(exit_code(&stopped))
+}
+
+/// Whether systemd starts the process again in order to find out why it failed (`RestartMode=debug`): log at level debug, as Sidekiq 8.1.
+fn asked_to_debug(invocation: Option<String>) -> bool {
+    invocation.as_deref() == Some("1")
 }
 
 /// What went wrong and why, on stderr.
@@ -179,7 +191,7 @@ fn settings(flags: &Flags) -> Result<(Settings, Vec<String>)> {
 /// The capsules a configuration file asks for, for the fuzzer.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn capsules_of(path: &Path, text: &str) -> Result<Vec<crate::server::Capsule>> {
-    let (settings, _) = Settings::from_file(&ConfigFile::parse(path, text, "production")?)?;
+    let (settings, _) = Settings::from_file(&ConfigFile::parse(path, text, "production", &|_| None)?)?;
     settings.apply(ServerBuilder::default(), Variables::default())?.config.build_capsules()
 }
 

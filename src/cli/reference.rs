@@ -6,6 +6,7 @@ use std::fmt::Write;
 use clap::CommandFactory;
 
 use super::args::Flags;
+use super::settings::KEYS as KEYS_THAT_ARE_READ;
 use crate::server::{Config, DEFAULT_HEALTH};
 
 /// A key of `config/sidekiq.yml`: what it takes, what holds without it, what it does.
@@ -18,7 +19,7 @@ const KEYS: &[Key] = &[
     ("concurrency", "number", |_| "5".to_owned(), "jobs that run at the same time"),
     (
         "queues",
-        "list: `name`, `\"name,2\"`, `[name, 2]`",
+        "list: `name`, `\"name,2\"`, `[name, 2]`; or map: name to weight",
         |_| "`[default]`".to_owned(),
         "queues, with weights or strictly in order",
     ),
@@ -123,6 +124,10 @@ const VARIABLES: &[(&str, &str)] = &[
     ("RACK_ENV", "the same, without the others"),
     ("DYNO", "the name of the host on the Busy page; log lines have no time"),
     ("RUST_LOG", "levels of log lines, instead of `-v`: `info,ferrokiq=debug`"),
+    (
+        "DEBUG_INVOCATION",
+        "`1`: log at level debug, as `-v`; systemd sets it with `RestartMode=debug`, as for Sidekiq 8.1",
+    ),
     ("NO_COLOR", "log lines without colour"),
     ("NOTIFY_SOCKET", "set by systemd for `Type=notify`"),
     ("WATCHDOG_USEC", "set by systemd for `WatchdogSec=`"),
@@ -206,6 +211,7 @@ fn the_reference_has_every_key_that_is_read() {
     let known: BTreeSet<&str> = KEYS.iter().map(|(key, ..)| *key).collect();
     assert!(read.len() > 15, "{read:?}");
     assert_eq!(read, known);
+    assert_eq!(read, KEYS_THAT_ARE_READ.into_iter().collect());
 }
 
 #[test]

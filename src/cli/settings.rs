@@ -1,8 +1,11 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::config_file::{ConfigFile, Value};
+use super::config_file::ConfigFile;
+use super::passed_over::{remark, remarks_on_capsules};
+use super::queues::queues;
 use super::size::{parse_health, parse_max_payload, parse_size};
+use super::yaml::Value;
 use crate::error::{Error, Result};
 use crate::server::{DEFAULT_HEALTH, FetchMode, Promote, ServerBuilder, UnknownClasses, WireVersion};
 
@@ -10,6 +13,8 @@ use crate::server::{DEFAULT_HEALTH, FetchMode, Promote, ServerBuilder, UnknownCl
 #[derive(Clone, Debug, Default, PartialEq)]
 pub(super) struct Settings {
     pub(super) concurrency: Option<usize>,
+    /// The file has the key without a value. Sidekiq then needs a flag or `RAILS_MAX_THREADS`.
+    pub(super) concurrency_is_empty: bool,
     pub(super) queues: Option<Vec<String>>,
     pub(super) capsules: Vec<CapsuleSettings>,
     pub(super) timeout: Option<Duration>,
@@ -48,9 +53,34 @@ pub(super) struct CapsuleSettings {
     queues: Option<Vec<String>>,
 }
 
-/// Keys Sidekiq knows that mean nothing to a Rust worker.
-const RUBYS_OWN: [&str; 6] =
-    ["strict", "require", "skip_default_job_logging", "logged_job_attributes", "pidfile", "logfile"];
+/// Every key of a configuration file.
+pub(super) const KEYS: [&str; 21] = [
+    "concurrency",
+    "queues",
+    "capsules",
+    "timeout",
+    "tag",
+    "labels",
+    "environment",
+    "verbose",
+    "max_retries",
+    "dead_max_jobs",
+    "dead_timeout_in_seconds",
+    "poll_interval_average",
+    "average_scheduled_poll_interval",
+    "max_iteration_runtime",
+    "fetch",
+    "unknown_classes",
+    "health",
+    "max_rss",
+    "wire_version",
+    "promote",
+    "max_payload",
+];
+
+/// Keys that may not be empty: Sidekiq does not start, or fails later.
+const NEVER_EMPTY: [&str; 4] =
+    ["timeout", "dead_max_jobs", "dead_timeout_in_seconds", "average_scheduled_poll_interval"];
 
 impl Settings {
     /// Reads a configuration file; gives remarks on what was passed over.
@@ -62,27 +92,29 @@ impl Settings {
             let known = settings.take(key, value).map_err(|expected| {
                 Error::config(format!("{shown}: {key}: {} is not {expected}", String::from(value)))
             })?;
-            match value {
-                // Sections of other environments are maps.
-                _ if known || RUBYS_OWN.contains(&key.as_str()) || matches!(value, Value::Map(_)) => {}
-                _ if key == "redis" => remarks.push(format!("{shown}: redis is ignored, as by Sidekiq; set REDIS_URL")),
-                _ => remarks.push(format!("{shown}: {key} is no setting of ferrokiq; it is ignored")),
-            }
+            let passed_over = if known { Vec::new() } else { remark(key, value).into_iter().collect() };
+            let of_capsules = if key == "capsules" { remarks_on_capsules(value) } else { Vec::new() };
+            remarks.extend(passed_over.into_iter().chain(of_capsules).map(|said| format!("{shown}: {said}")));
         }
         Ok((settings, remarks))
     }
 
     /// Takes one entry; `false` if it is none of ours, an error that says what was expected.
     fn take(&mut self, key: &str, value: &Value) -> Result<bool, &'static str> {
+        if matches!(value, Value::Null) && !NEVER_EMPTY.contains(&key) {
+            self.concurrency_is_empty |= key == "concurrency";
+            return Ok(KEYS.contains(&key));
+        }
         match key {
             "concurrency" => self.concurrency = Some(number(value)?),
             "queues" => self.queues = Some(queues(value)?),
             "capsules" => self.capsules = capsules(value)?,
-            "timeout" => self.timeout = Some(Duration::from_secs(number(value)?)).filter(|span| !span.is_zero()),
-            "tag" => self.tag = Some(text(value)?),
+            "timeout" => self.timeout = Some(timeout(value)?),
+            "tag" => self.tag = if matches!(value, Value::Bool(false)) { None } else { Some(text(value)?) },
             "labels" => self.labels = Some(texts(value)?),
             "environment" => self.environment = Some(text(value)?),
-            "verbose" => self.verbose = Some(matches!(value, Value::Bool(true))),
+            // True in Ruby, as is everything else: `"false"`, 0.
+            "verbose" => self.verbose = Some(!matches!(value, Value::Bool(false))),
             "max_retries" => self.max_retries = Some(number(value)?),
             "dead_max_jobs" => self.dead_max_jobs = Some(number(value)?),
             "dead_timeout_in_seconds" => self.dead_timeout = Some(span(value)?),
@@ -124,14 +156,11 @@ impl Settings {
                     Value::Int(6) => WireVersion::V6,
                     Value::Int(7) => WireVersion::V7,
                     Value::Int(8) => WireVersion::V8,
-                    Value::Text(auto) if auto == "auto" => WireVersion::Auto,
+                    Value::Text(auto) | Value::Symbol(auto) if auto == "auto" => WireVersion::Auto,
                     _ => return Err("6, 7, 8 or `auto`"),
                 });
             }
             _ => return Ok(false),
-        }
-        if key == "timeout" && self.timeout.is_none() {
-            return Err("a valid value");
         }
         Ok(true)
     }
@@ -168,6 +197,12 @@ impl Settings {
             ),
             None => None,
         };
+        let of_program = builder.config.capsule("default").concurrency;
+        if self.concurrency_is_empty && self.concurrency.or(of_program).or(from_environment).is_none() {
+            return Err(Error::config(
+                "concurrency is empty; give it a number, remove the key, or set RAILS_MAX_THREADS",
+            ));
+        }
         builder = builder.capsule("default", |mut capsule| {
             if let Some(jobs) = self.concurrency.or(capsule.concurrency).or(from_environment) {
                 capsule = capsule.concurrency(jobs);
@@ -207,7 +242,9 @@ fn unknown_classes(value: &Value) -> Result<UnknownClasses, &'static str> {
     const EXPECTED: &str = "`fail`, `requeue` or `divert(QUEUE)`";
     let policy = match value {
         Value::Map(entries) => match &entries[..] {
-            [(key, queue)] if key == "divert" => Some(UnknownClasses::Divert(text(queue).map_err(|_| EXPECTED)?)),
+            [(key, queue)] if key.name() == "divert" => {
+                Some(UnknownClasses::Divert(text(queue).map_err(|_| EXPECTED)?))
+            }
             _ => None,
         },
         value => match text(value).map_err(|_| EXPECTED)?.trim() {
@@ -249,36 +286,25 @@ fn span(value: &Value) -> Result<Duration, &'static str> {
     Duration::try_from_secs_f64(secs).map_err(|_| "a number of seconds")
 }
 
+/// Seconds, of which Sidekiq wants one at least.
+fn timeout(value: &Value) -> Result<Duration, &'static str> {
+    let secs = match value {
+        Value::Int(secs) => *secs as f64,
+        Value::Float(secs) => *secs,
+        Value::Text(text) => text.parse::<u32>().map_err(|_| "a number of seconds")?.into(),
+        _ => return Err("a number of seconds"),
+    };
+    Duration::try_from_secs_f64(secs).ok().filter(|span| span.as_secs() > 0).ok_or("a valid value")
+}
+
 fn text(value: &Value) -> Result<String, &'static str> {
-    match value {
-        Value::Text(text) => Ok(text.clone()),
-        Value::Int(number) => Ok(number.to_string()),
-        _ => Err("a word"),
-    }
+    value.to_text().ok_or("a word")
 }
 
 fn texts(value: &Value) -> Result<Vec<String>, &'static str> {
     match value {
         Value::List(items) => items.iter().map(text).collect(),
         one => Ok(vec![text(one)?]),
-    }
-}
-
-/// `name`, `"name,2"`, `[name, 2]`, `[name]`; one of them alone is one queue.
-fn queues(value: &Value) -> Result<Vec<String>, &'static str> {
-    const EXPECTED: &str = "a list of queues: each `name`, `\"name,2\"` or `[name, 2]`";
-    let one = |item: &Value| match item {
-        Value::List(parts) => match parts.as_slice() {
-            [name] => text(name).map_err(|_| EXPECTED),
-            [name, Value::Int(weight)] => Ok(format!("{},{weight}", text(name).map_err(|_| EXPECTED)?)),
-            _ => Err(EXPECTED),
-        },
-        name => text(name).map_err(|_| EXPECTED),
-    };
-    match value {
-        Value::List(items) if items.is_empty() => Err("a list with at least one queue"),
-        Value::List(items) => items.iter().map(one).collect(),
-        name => Ok(vec![one(name)?]),
     }
 }
 
@@ -289,12 +315,12 @@ fn capsules(value: &Value) -> Result<Vec<CapsuleSettings>, &'static str> {
         .iter()
         .map(|(name, settings)| {
             let Value::Map(settings) = settings else { return Err(EXPECTED) };
-            let mut capsule = CapsuleSettings { name: name.clone(), ..CapsuleSettings::default() };
+            let mut capsule = CapsuleSettings { name: name.name().to_owned(), ..CapsuleSettings::default() };
             for (key, value) in settings {
-                match key.as_str() {
+                match key.name() {
                     "concurrency" => capsule.concurrency = Some(number(value)?),
-                    "queues" => capsule.queues = Some(queues(value)?),
-                    _ => return Err(EXPECTED),
+                    "queues" if !matches!(value, Value::Null) => capsule.queues = Some(queues(value)?),
+                    _ => {}
                 }
             }
             Ok(capsule)
@@ -304,11 +330,16 @@ fn capsules(value: &Value) -> Result<Vec<CapsuleSettings>, &'static str> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::yaml::Key;
     use super::*;
 
     fn settings(entries: &[(&str, Value)]) -> Result<(Settings, Vec<String>)> {
         let entries = entries.iter().map(|(key, value)| ((*key).to_owned(), value.clone())).collect();
         Settings::from_file(&ConfigFile { path: "sidekiq.yml".into(), entries })
+    }
+
+    fn key(name: &str) -> Key {
+        Key::Symbol(name.to_owned())
     }
 
     fn list(items: &[&str]) -> Value {
@@ -336,8 +367,8 @@ mod tests {
 
     #[test]
     fn reads_capsules() {
-        let serial = Value::Map(vec![("concurrency".into(), Value::Int(1)), ("queues".into(), list(&["invoices"]))]);
-        let (settings, _) = settings(&[("capsules", Value::Map(vec![("serial".into(), serial)]))]).unwrap();
+        let serial = Value::Map(vec![(key("concurrency"), Value::Int(1)), (key("queues"), list(&["invoices"]))]);
+        let (settings, _) = settings(&[("capsules", Value::Map(vec![(key("serial"), serial)]))]).unwrap();
         let builder = settings.apply(ServerBuilder::default(), Variables::default()).unwrap();
         let capsules = builder.config.build_capsules().unwrap();
         assert_eq!((capsules[1].name(), capsules[1].concurrency()), ("serial", 1));
@@ -350,7 +381,7 @@ mod tests {
             (text("fail"), UnknownClasses::Fail),
             (text("requeue"), UnknownClasses::Requeue),
             (text("divert(ruby)"), UnknownClasses::Divert("ruby".into())),
-            (Value::Map(vec![("divert".into(), text("ruby"))]), UnknownClasses::Divert("ruby".into())),
+            (Value::Map(vec![(key("divert"), text("ruby"))]), UnknownClasses::Divert("ruby".into())),
         ] {
             let (settings, _) = settings(&[("unknown_classes", value)]).unwrap();
             assert_eq!(settings.unknown_classes, Some(policy));
@@ -380,11 +411,13 @@ mod tests {
             ("timeout", Value::Int(0)),
             ("queues", Value::List(vec![])),
             ("queues", Value::List(vec![Value::Map(vec![])])),
+            ("queues", Value::List(vec![Value::Symbol("a,2".into())])),
+            ("queues", Value::List(vec![Value::List(vec![Value::Text("a".into()), Value::Int(-1)])])),
             ("capsules", Value::Int(1)),
             ("fetch", Value::Text("fast".into())),
             ("promote", Value::Bool(true)),
             ("unknown_classes", Value::Text("divert".into())),
-            ("unknown_classes", Value::Map(vec![("requeue".into(), Value::Text("q".into()))])),
+            ("unknown_classes", Value::Map(vec![(key("requeue"), Value::Text("q".into()))])),
         ] {
             let error = settings(&[(key, value)]).unwrap_err().to_string();
             assert!(error.starts_with(&format!("sidekiq.yml: {key}: ")), "{error}");
