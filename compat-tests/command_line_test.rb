@@ -44,12 +44,9 @@ describe "the command line" do
   end
 
   it "logs at level debug where systemd asks for it, as Sidekiq 8.1" do
-    {"1" => true, "0" => false, "yes" => false}.each do |value, debug|
-      with_worker(env: {"DEBUG_INVOCATION" => value}) do |worker|
-        eventually { assert_match(/Booted/, worker.said) }
-        worker.stop
-        assert_equal debug, worker.said.include?("DEBUG"), worker.said
-      end
+    NoopJob.perform_in(0.01, "x", 1, {})
+    with_worker(env: {"DEBUG_INVOCATION" => "1"}) do |worker|
+      eventually { assert_match(/^DEBUG.*enqueued due jobs/, worker.said) }
     end
   end
 

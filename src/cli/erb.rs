@@ -248,7 +248,7 @@ impl<'a> Reader<'a> {
     fn fetch(&mut self, needed: bool) -> Result<Value, Stop> {
         let name = self.string()?;
         let found = (self.variable)(name);
-        let default = if self.takes(",") { Some(self.alternatives(needed && found.is_none())?) } else { None };
+        let default = if self.takes(",") { Some(self.alternatives(needed)?) } else { None };
         self.expect(")")?;
         let default = match default {
             None if self.takes("{") => {
@@ -292,26 +292,23 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// `Integer(value)`
+/// `Integer(value)` for decimal digits.
 fn strict_integer(value: Value) -> Result<Value, Stop> {
-    match value {
-        Value::Int(_) => Ok(value),
-        Value::Text(text) => match text.trim().parse() {
-            // Octal.
-            Ok(_)
-                if text
-                    .trim()
-                    .trim_start_matches(['+', '-'])
-                    .strip_prefix('0')
-                    .is_some_and(|rest| !rest.is_empty()) =>
-            {
-                Err(Stop::NeedsRuby)
-            }
-            Ok(number) => Ok(Value::Int(number)),
-            Err(_) => Err(Stop::Fails("Integer(...) is given what is no whole number".to_owned())),
-        },
-        Value::Nil | Value::Bool(_) => Err(Stop::Fails("Integer(...) is given no text and no number".to_owned())),
+    let text = match value {
+        Value::Int(_) => return Ok(value),
+        Value::Text(text) => text,
+        Value::Nil | Value::Bool(_) => {
+            return Err(Stop::Fails("Integer(...) is given no text and no number".to_owned()));
+        }
+    };
+    let digits = text.trim().trim_start_matches(['+', '-']);
+    // Other bases, and digits in groups.
+    if digits.contains('_') || (digits.starts_with('0') && digits.len() > 1) {
+        return Err(Stop::NeedsRuby);
     }
+    let number =
+        text.trim().parse().map_err(|_| Stop::Fails("Integer(...) is given what is no whole number".to_owned()))?;
+    Ok(Value::Int(number))
 }
 
 #[cfg(test)]
@@ -340,6 +337,7 @@ mod tests {
             (r#"ENV["NO"] || ENV["N"] || 3"#, "7"),
             (r#"ENV["EMPTY"] || 3"#, ""),
             (r#"ENV["N"] || ENV.fetch("NO")"#, "7"),
+            (r#"ENV.fetch("N") { ENV.fetch("NO") }"#, "7"),
             (r#"ENV["THREADS"].to_i"#, "12"),
             (r#"ENV["NO"].to_i"#, "0"),
             (r#"ENV["NO"]&.to_i || 4"#, "4"),
@@ -366,6 +364,8 @@ mod tests {
             "a\n<%= nilable %>",
             "a\n<%= 010 %>",
             "a\n<%= 1.5 %>",
+            "a\n<%= Integer('010') %>",
+            "a\n<%= Integer('1_0') %>",
             "a\n<%= ENV[\"N\"].to_i(8) %>",
             "a\n<%= %>",
             "a\n<% if true %>b<% end %>",

@@ -220,6 +220,13 @@ mod tests {
     use super::*;
 
     #[test]
+    fn logs_at_level_debug_only_where_systemd_asks_for_it() {
+        for (invocation, debug) in [(Some("1"), true), (Some("0"), false), (Some("true"), false), (None, false)] {
+            assert_eq!(asked_to_debug(invocation.map(str::to_owned)), debug);
+        }
+    }
+
+    #[test]
     fn names_a_process_after_its_directory() {
         for (dir, tag) in [
             ("/srv/myapp", "myapp"),
