@@ -283,9 +283,10 @@ impl<'a> Reader<'a> {
         let digits = self.rest.len() - self.rest.trim_start_matches(|c: char| c.is_ascii_digit()).len();
         let (number, rest) = self.rest.split_at(digits);
         // `010` is octal, `1_0` and `1.5` are rare.
-        let is_plain = !(number.len() > 1 && number.starts_with('0'))
-            && !rest.starts_with(|next: char| next.is_alphanumeric() || next == '_')
-            && !(rest.starts_with('.') && rest[1..].starts_with(|next: char| next.is_ascii_digit()));
+        let is_octal = number.len() > 1 && number.starts_with('0');
+        let goes_on = rest.starts_with(|next: char| next.is_alphanumeric() || next == '_');
+        let is_float = rest.strip_prefix('.').is_some_and(|rest| rest.starts_with(|next: char| next.is_ascii_digit()));
+        let is_plain = !(is_octal || goes_on || is_float);
         let value = number.parse().ok().filter(|_| is_plain).ok_or(Stop::NeedsRuby)?;
         self.rest = rest;
         Ok(Value::Int(value))

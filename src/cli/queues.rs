@@ -25,6 +25,10 @@ fn item(item: &Value) -> Result<String, &'static str> {
             let mut parts = text.split(',');
             queue(parts.next().unwrap_or_default(), parts.next().map_or(0, leading_integer))
         }
+        // `- critical: 5`: Ruby serves a queue whose name is the map.
+        Value::Map(_) => {
+            Err("a list of queues: write `- [critical, 5]` for `- critical: 5`, and no colon behind a name")
+        }
         name => queue(&name.to_text().ok_or(EXPECTED)?, 0),
     }
 }
@@ -48,5 +52,38 @@ fn queue(name: &str, weight: i64) -> Result<String, &'static str> {
         0 => Ok(name.to_owned()),
         1.. => Ok(format!("{name},{weight}")),
         _ => Err("a list of queues whose weights are 0 or more"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::yaml::load;
+    use super::*;
+
+    #[test]
+    fn reads_what_sidekiq_reads() {
+        for (yaml, expected) in [
+            ("[a, \"b,2\", [c, 3], [d]]", &["a", "b,2", "c,3", "d"][..]),
+            ("[\"low:\", \":sym\"]", &["low:", ":sym"]),
+            ("[[q, \"5\"], [r, 2.5], [s, 2, 9]]", &["q,5", "r,2", "s,2"]),
+            ("{critical: 5, low: }", &["critical,5", "low"]),
+            ("one", &["one"]),
+            ("7", &["7"]),
+        ] {
+            assert_eq!(queues(&load(yaml).unwrap()).unwrap(), expected, "{yaml}");
+        }
+    }
+
+    #[test]
+    fn names_what_is_wrong() {
+        for (yaml, part) in [
+            ("[]", "at least one"),
+            ("[critical: 5]", "`- [critical, 5]`"),
+            ("[[a, yes]]", "a list of queues: each"),
+            ("[[\"a,b\", 2]]", "no comma"),
+            ("[[a, -1]]", "0 or more"),
+        ] {
+            assert!(queues(&load(yaml).unwrap()).unwrap_err().contains(part), "{yaml}");
+        }
     }
 }
