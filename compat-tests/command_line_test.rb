@@ -43,23 +43,6 @@ describe "the command line" do
     with_worker("-c", "2", env: {"RAILS_MAX_THREADS" => "9"}) { |worker| assert_equal 2, worker.process["concurrency"] }
   end
 
-  it "logs at level debug where systemd asks for it, as Sidekiq 8.1" do
-    NoopJob.perform_in(0.01, "x", 1, {})
-    with_worker(env: {"DEBUG_INVOCATION" => "1"}) do |worker|
-      eventually { assert_match(/^DEBUG.*enqueued due jobs/, worker.said) }
-    end
-  end
-
-  it "reads the ERB tags that need no Ruby, and says how to render the others" do
-    with_worker("-C", config(":concurrency: <%= ENV.fetch('THREADS', 5).to_i %>\n"), env: {"THREADS" => "3"}) do |worker|
-      assert_equal 3, worker.process["concurrency"]
-    end
-    path = config("<% jobs = [4, 2].max -%>\n:concurrency: <%= jobs %>\n")
-    said, = run_worker("-C", path)
-    advice = said[/\(erb (.*?) > plain.yml\)/, 1] or flunk said
-    assert_equal ":concurrency: 4\n", `erb #{advice}`
-  end
-
   it "takes DYNO for its host, and leaves time out of its lines" do
     with_worker(env: {"DYNO" => "worker.1"}) do |worker|
       assert_match(/\Aworker\.1:/, worker.identity)

@@ -19,7 +19,8 @@ DIR = File.expand_path("sidekiq_yml", __dir__)
 MAJOR = Sidekiq::VERSION.to_i
 APP = Tempfile.create(["app", ".rb"]).path
 VARIABLES = %w[APP_ENV RAILS_ENV RACK_ENV RAILS_MAX_THREADS DEBUG_INVOCATION].freeze
-Sidekiq.logger = Logger.new(IO::NULL) if MAJOR < 7
+
+def quiet_logger = Logger.new(IO::NULL, level: Logger::INFO)
 
 def with_environment(text)
   given = text.lines.take_while { |line| line.start_with?("# with ") }.to_h { |line| line.delete_prefix("# with ").chomp.split("=", 2) }
@@ -50,28 +51,29 @@ def parse_and_launch(path)
   if MAJOR >= 7
     cli = Sidekiq::CLI.send(:new)
     config = cli.config = Sidekiq::Config.new
-    config.logger = Logger.new(IO::NULL)
+    config.logger = quiet_logger
     cli.parse(arguments)
     # What the process checks next, before it takes a job.
     config.capsules.each_value { |cap| raise ArgumentError, "Pool size too small" if cap.redis_pool.size < cap.concurrency }
     Sidekiq::Launcher.new(config)
-    [config, config.capsules.transform_values { |cap| capsule(cap) }]
+    [config, config.logger, config.capsules.transform_values { |cap| capsule(cap) }]
   else
     Sidekiq.instance_variable_set(:@options, nil)
+    Sidekiq.logger = quiet_logger
     cli = Sidekiq::CLI.send(:new)
     cli.parse(arguments)
     # The size of the pool is made of it.
     Sidekiq.options[:concurrency] + 2
     Sidekiq::Launcher.new(Sidekiq.options)
-    [Sidekiq.options, {"default" => only_capsule(Sidekiq.options)}]
+    [Sidekiq.options, Sidekiq.logger, {"default" => only_capsule(Sidekiq.options)}]
   end
 end
 
 # What a worker would do, or the class of the error it ends with.
 def outcome(path)
-  config, capsules = parse_and_launch(path)
+  config, logger, capsules = parse_and_launch(path)
   # `||=`: false is none.
-  {capsules: capsules, timeout: config[:timeout].to_f, tag: config[:tag] ? config[:tag].to_s : nil, verbose: !!config[:verbose]}
+  {capsules: capsules, timeout: config[:timeout].to_f, tag: config[:tag] ? config[:tag].to_s : nil, verbose: logger.debug?}
 rescue StandardError, SyntaxError, Psych::Exception => error
   {refused: error.class.name}
 end

@@ -1,3 +1,5 @@
+use std::fs::File;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use super::erb::{self, Failure};
@@ -11,9 +13,15 @@ pub(super) struct ConfigFile {
     pub(super) entries: Vec<(String, Value)>,
 }
 
+/// Bytes of a configuration file.
+const LARGEST: usize = 256 * 1024;
+
 impl ConfigFile {
     pub(super) fn read(path: &Path, environment: &str) -> Result<Self> {
-        let text = std::fs::read_to_string(path).map_err(|error| {
+        let mut text = String::new();
+        // One byte more tells that the file is too large.
+        let read = File::open(path).and_then(|file| file.take(LARGEST as u64 + 1).read_to_string(&mut text));
+        read.map_err(|error| {
             Error::config(format!("the configuration file {} cannot be read", path.display())).because(error)
         })?;
         Self::parse(path, &text, environment, &|name| std::env::var(name).ok())
@@ -27,6 +35,9 @@ impl ConfigFile {
         variable: &dyn Fn(&str) -> Option<String>,
     ) -> Result<Self> {
         let shown = path.display();
+        if text.len() > LARGEST {
+            return Err(Error::config(format!("{shown} has more than {LARGEST} bytes")));
+        }
         let text = erb::render(text, variable).map_err(|failure| {
             Error::config(match failure {
                 Failure::NeedsRuby { line } => format!(
@@ -147,6 +158,16 @@ mod tests {
         assert!(parse("# <%= a comment %>\n").is_ok());
         let missing = parse(":concurrency: <%= ENV.fetch('X') %>\n").unwrap_err().to_string();
         assert!(missing.contains("line 1") && missing.contains("no variable X"), "{missing}");
+    }
+
+    #[test]
+    fn is_bounded_in_bytes() {
+        let mut file = tempfile::NamedTempFile::new().unwrap();
+        std::io::Write::write_all(&mut file, &vec![b'\n'; LARGEST]).unwrap();
+        assert!(ConfigFile::read(file.path(), "production").is_ok());
+        std::io::Write::write_all(&mut file, &vec![b'\n'; LARGEST]).unwrap();
+        let error = ConfigFile::read(file.path(), "production").unwrap_err().to_string();
+        assert!(error.contains("more than 262144 bytes"), "{error}");
     }
 
     #[test]

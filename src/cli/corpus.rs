@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
+use super::asked_to_debug;
 use super::config_file::ConfigFile;
 use super::settings::{Settings, Variables};
 use crate::server::ServerBuilder;
@@ -44,6 +45,7 @@ const DIFFERENCES: &[(&str, &[u8], &str)] = &[
     ("queues_one_number", &[6], "queues are a list or a map"),
     ("queues_one_word", &[6], "queues are a list or a map"),
     ("queues_one_word_with_weight", &[6], "queues are a list or a map"),
+    ("debug_invocation", &[7, 6], "since Sidekiq 8.1"),
     ("quoted_keys", &[6], "10 jobs at a time by default"),
 ];
 
@@ -56,7 +58,8 @@ fn ours(path: &Path, text: &str) -> (Value, String) {
     let read = || {
         let file = ConfigFile::parse(path, text, &environment.unwrap_or_default(), &variable)?;
         let (settings, remarks) = Settings::from_file(&file)?;
-        let (tag, verbose) = (settings.tag.clone(), settings.verbose.unwrap_or(false));
+        let tag = settings.tag.clone();
+        let verbose = settings.verbose.unwrap_or(false) || asked_to_debug(variable("DEBUG_INVOCATION"));
         let variables = Variables { max_threads: variable("RAILS_MAX_THREADS"), ..Variables::default() };
         let config = settings.apply(ServerBuilder::default(), variables)?.config;
         let capsules: serde_json::Map<String, Value> = config

@@ -22,7 +22,8 @@ pub(super) fn render(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> R
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("<%") {
-        let line = 1 + text[..text.len() - rest.len() + at].matches('\n').count();
+        let start = text.len() - rest.len() + at;
+        let line = || 1 + text[..start].matches('\n').count();
         out.push_str(&rest[..at]);
         rest = &rest[at + 2..];
         if let Some(escaped) = rest.strip_prefix('%') {
@@ -31,7 +32,7 @@ pub(super) fn render(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> R
             continue;
         }
         let Some(end) = rest.find("%>") else {
-            return Err(Failure::Fails { line, why: "the tag has no end".to_owned() });
+            return Err(Failure::Fails { line: line(), why: "the tag has no end".to_owned() });
         };
         let mut tag = &rest[..end];
         rest = &rest[end + 2..];
@@ -48,10 +49,10 @@ pub(super) fn render(text: &str, variable: &dyn Fn(&str) -> Option<String>) -> R
         }
         if let Some(expression) = tag.strip_prefix('=') {
             if !ends_in_comment(&out) {
-                out.push_str(&evaluate(expression, variable).map_err(|stop| stop.on(line))?);
+                out.push_str(&evaluate(expression, variable).map_err(|stop| stop.on(line()))?);
             }
         } else if !is_ruby_comment(tag) {
-            return Err(Failure::NeedsRuby { line });
+            return Err(Failure::NeedsRuby { line: line() });
         }
     }
     out.push_str(rest);
