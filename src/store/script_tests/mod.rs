@@ -2,6 +2,7 @@
 //! `bin/mutate` changes the scripts in one place at a time and runs these first.
 
 mod convictions;
+mod just_due;
 mod lifetimes;
 mod lists;
 mod moves;
