@@ -68,7 +68,7 @@ pub use payload::{Jid, Payload, Retry};
 pub use schemars;
 #[cfg(feature = "server")]
 pub use server::{Event, Server, ServerBuilder, ServerMiddleware};
-pub use store::{Credentials, RedisOptions};
+pub use store::{Credentials, RedisOptions, Tls};
 
 /// The code in the README compiles.
 #[cfg(all(doctest, feature = "cli"))]

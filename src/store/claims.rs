@@ -286,7 +286,6 @@ impl BlockingWire {
         loop {
             let script = window_script(list, jobs.len(), usize::MAX, self.window.bytes());
             let (mut wire, request) = (self.wire.clone(), Request::Script(&script));
-            wire.be_patient(self.window.patience());
             let sent = wire.send(request).await;
             let more: Result<Vec<Vec<u8>>> =
                 sent.map_err(|error| failed("read a private list", request.applied(&error), error));

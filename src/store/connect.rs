@@ -5,20 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use redis::aio::{ConnectionLike, MultiplexedConnection};
+use redis::aio::ConnectionLike;
 use redis::io::tcp::TcpSettings;
 use redis::{
     AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, ProtocolVersion, PushInfo, PushKind, RedisResult, Value, cmd,
 };
 use tokio::sync::Notify;
 
+use super::dial::{dial, within};
 use super::error::Unreachable;
 #[cfg(feature = "server")]
 use super::invalidations::Invalidations;
 use super::meter::Meter;
 use super::options::RedisOptions;
 use super::sentinel::{Address, Primary, Sentinels};
-use super::stream::{self, Stream};
+use super::stream;
 use super::wire::{Era, Wire};
 
 /// Makes connections to one Redis, wherever it is at that moment.
@@ -28,18 +29,18 @@ pub(super) struct Connector {
     era: Era,
     /// Notified when a connection ends.
     pub(super) ended: Arc<Notify>,
+    /// Whether the log says that certificates are not verified.
+    has_warned: AtomicBool,
 }
 
 impl Connector {
     pub(super) fn new(options: RedisOptions) -> Self {
-        #[cfg(feature = "tls")]
-        // Without a provider rustls panics at the first connection; a second installation is refused and harmless.
-        let _ = rustls::crypto::ring::default_provider().install_default();
         let primary = options.sentinels.as_ref().map(|Sentinels { primary, nodes }| {
-            let nodes = nodes.iter().cloned().map(tuned).collect();
-            Primary::new(Sentinels { primary: primary.clone(), nodes }, options.connect_timeout)
+            let nodes = nodes.iter().cloned().map(tuned).map(lone_word_is_password).collect();
+            let sentinels = Sentinels { primary: primary.clone(), nodes };
+            Primary::new(sentinels, options.tls.clone(), options.connect_timeout)
         });
-        Self { options, primary, era: Era::default(), ended: Arc::default() }
+        Self { options, primary, era: Era::default(), ended: Arc::default(), has_warned: AtomicBool::new(false) }
     }
 
     /// A new connection. `patience` is how long an answer may take.
@@ -49,7 +50,7 @@ impl Connector {
 
     /// As [`connect`](Self::connect), counted; not where it is TLS.
     pub(super) async fn connect_with(self: &Arc<Self>, patience: Duration, meter: &Meter) -> Result<Wire, Unreachable> {
-        let Some(primary) = &self.primary else { return Ok(self.open(self.settings()?, patience, meter).await?) };
+        let Some(primary) = &self.primary else { return self.open(self.settings()?, patience, meter).await };
         self.listen(primary);
         let mut said = Vec::new();
         let mut tried = Vec::new();
@@ -99,12 +100,12 @@ impl Connector {
     /// The settings of a connection with the credentials of this moment.
     fn settings(&self) -> Result<ConnectionInfo, Unreachable> {
         let info = tuned(self.options.info.clone());
-        let Some(source) = &self.options.credentials else { return Ok(info) };
+        let Some(source) = &self.options.credentials else { return Ok(lone_word_is_password(info)) };
         let settings = source.apply(info.redis_settings().clone()).map_err(Unreachable::Because)?;
         Ok(info.set_redis_settings(settings))
     }
 
-    async fn open(&self, info: ConnectionInfo, patience: Duration, meter: &Meter) -> RedisResult<Wire> {
+    async fn open(&self, info: ConnectionInfo, patience: Duration, meter: &Meter) -> Result<Wire, Unreachable> {
         let (ended, era) = (Arc::new(AtomicBool::new(false)), self.era.begin());
         let (seen, notify) = (EndsWith(Arc::clone(&ended)), Arc::clone(&self.ended));
         #[cfg(feature = "server")]
@@ -129,20 +130,14 @@ impl Connector {
                 }
                 Ok::<(), redis::aio::SendError>(())
             });
-        let (connection, progress) =
-            match within(self.options.connect_timeout, Stream::connect(info.addr(), meter)).await?? {
-                Some(stream) => {
-                    let progress = stream.progress();
-                    let made = MultiplexedConnection::new_with_config(info.redis_settings(), stream, config);
-                    let (connection, driver) = within(self.options.connect_timeout, made).await??;
-                    start(driver);
-                    (connection, Some(progress))
-                }
-                None => {
-                    let config = config.set_response_timeout(Some(patience));
-                    (redis::Client::open(info)?.get_multiplexed_async_connection_with_config(&config).await?, None)
-                }
-            };
+        let Self { options, .. } = self;
+        if options.is_unverified() && !self.has_warned.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                url = %options,
+                "TLS WITHOUT VERIFICATION: whoever controls the network can read and change every job; pin the server with ssl_fingerprint"
+            );
+        }
+        let (connection, progress) = dial(&info, &options.tls, meter, options.connect_timeout, config).await?;
         let runtime = tokio::runtime::Handle::current().id();
         Ok(Wire {
             connection,
@@ -167,17 +162,6 @@ impl Drop for EndsWith {
     }
 }
 
-/// Runs the driver of a connection. It ends with the last handle of the connection; if it ends before, every command fails and another
-/// connection is made.
-#[expect(clippy::disallowed_methods, reason = "commands notice its end")]
-fn start(driver: impl Future<Output = ()> + Send + 'static) {
-    tokio::spawn(driver);
-}
-
-async fn within<T>(span: Duration, made: impl Future<Output = T>) -> std::io::Result<T> {
-    tokio::time::timeout(span, made).await.map_err(|_| std::io::ErrorKind::TimedOut.into())
-}
-
 /// What every connection of ours has: no delay, a dead peer noticed, RESP3, our name.
 fn tuned(info: ConnectionInfo) -> ConnectionInfo {
     let tcp = TcpSettings::default().set_nodelay(true).set_keepalive(stream::keepalive());
@@ -189,6 +173,18 @@ fn tuned(info: ConnectionInfo) -> ConnectionInfo {
         .set_protocol(ProtocolVersion::RESP3)
         .set_lib_name("ferrokiq", env!("CARGO_PKG_VERSION"));
     info.set_tcp_settings(tcp).set_redis_settings(redis)
+}
+
+/// `redis://word@host` holds a password, as in Ruby. With credentials from elsewhere it is the name of the user.
+fn lone_word_is_password(info: ConnectionInfo) -> ConnectionInfo {
+    let settings = info.redis_settings();
+    match (settings.username(), settings.password()) {
+        (Some(word), None) => {
+            let settings = settings.clone().set_username("default").set_password(word.to_owned());
+            info.set_redis_settings(settings)
+        }
+        _ => info,
+    }
 }
 
 /// Another address, over TLS as before if it was.

@@ -164,20 +164,9 @@ impl Link {
 
     /// Sent once more if that is [worth it](Again); never after silence.
     pub(super) async fn run<T: FromRedisValue>(&self, doing: &str, request: Request<'_>) -> Result<T> {
-        self.run_patiently(doing, request, 1).await
-    }
-
-    /// The same for a large answer: over TLS it may take so many times as long.
-    pub(super) async fn run_patiently<T: FromRedisValue>(
-        &self,
-        doing: &str,
-        request: Request<'_>,
-        times: u32,
-    ) -> Result<T> {
         let mut again = Again::default();
         loop {
             let mut wire = self.wire().await?;
-            wire.be_patient(times);
             let error = match wire.send(request).await {
                 Ok(answer) => return Ok(answer),
                 Err(error) => error,

@@ -7,10 +7,13 @@ mod confirm;
 mod connect;
 mod credentials;
 mod deploy;
+mod dial;
 mod error;
 #[cfg(test)]
 #[cfg(all(unix, feature = "server", feature = "testing"))]
 mod exchanges;
+#[cfg(feature = "tls")]
+mod handshake;
 #[cfg(feature = "server")]
 mod invalidations;
 mod keys;
@@ -26,6 +29,7 @@ mod script_tests;
 mod scripts;
 mod sentinel;
 mod stream;
+mod tls;
 mod url;
 #[cfg(feature = "server")]
 mod windows;
@@ -64,6 +68,7 @@ pub(crate) mod iteration;
 
 pub use credentials::Credentials;
 pub use options::RedisOptions;
+pub use tls::Tls;
 
 pub(crate) use backoff::backoff;
 pub(crate) use confirm::Replicas;

@@ -8,6 +8,7 @@ use redis::{ConnectionAddr, ConnectionInfo};
 
 use super::credentials::{CredentialSource, Credentials};
 use super::sentinel::Sentinels;
+use super::tls::{Tls, Trust};
 use super::url;
 use crate::error::{Error, Result};
 
@@ -18,10 +19,15 @@ use crate::error::{Error, Result};
 /// | | |
 /// |---|---|
 /// | `redis://user:password@host:port/db` | |
-/// | `rediss://...` | the same with TLS, feature `tls`; a private authority is named by `SSL_CERT_FILE`, as for OpenSSL |
+/// | `rediss://...` | the same with TLS, feature `tls`; [`Tls`] says who is trusted |
 /// | `unix:///path?db=1&user=u&pass=p` | a socket |
 /// | `redis+sentinel://user:password@host:port,host:port/PRIMARY/db` | the server that these sentinels (port 26379 unless said) name as the primary |
 /// | `rediss+sentinel://...` | the same with TLS to both |
+///
+/// Parameters behind a question mark: `db` (where the path has none), `username` and `password`, `timeout`, `connect_timeout`,
+/// `read_timeout` and `write_timeout` in seconds, `protocol=3`, `ssl=true`, and those of [`Tls`]. Any other is an error. A word alone before the `@`
+/// is the password, as in Ruby, unless [`credentials`](Self::credentials) or a password file gives one: then it is the user. In passwords a plus
+/// sign is a space.
 ///
 /// In the last two, user and password are those of the data servers; sentinels that ask for some get
 /// `?sentinel_username=u&sentinel_password=p`. The sentinels are asked for each connection, the one that answered last first, and
@@ -41,6 +47,7 @@ pub struct RedisOptions {
     pub(super) info: ConnectionInfo,
     pub(super) sentinels: Option<Sentinels>,
     pub(super) credentials: Option<CredentialSource>,
+    pub(super) tls: Tls,
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
 }
@@ -50,7 +57,7 @@ const DEFAULT_URL: &str = "redis://127.0.0.1:6379/0";
 
 impl RedisOptions {
     /// From `REDIS_PROVIDER` (the **name** of the variable that holds the URL), else `REDIS_URL`, else
-    /// `redis://127.0.0.1:6379/0`; and [`password_file`](Self::password_file) from `REDIS_PASSWORD_FILE`.
+    /// `redis://127.0.0.1:6379/0`; [`password_file`](Self::password_file) from `REDIS_PASSWORD_FILE`; and the variables of [`Tls`].
     ///
     /// # Errors
     ///
@@ -61,11 +68,29 @@ impl RedisOptions {
     }
 
     fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let options = Self::located_by(&var)?;
+        let options = Self::located_by(&var)?.tls_from(&var)?;
         Ok(match var("REDIS_PASSWORD_FILE") {
             Some(path) => options.password_file(path),
             None => options,
         })
+    }
+
+    /// The `REDIS_SSL_` variables beside the parameters of the URL.
+    fn tls_from(mut self, var: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let mut first = None;
+        for name in Tls::NAMES {
+            let variable = format!("REDIS_{}", name.to_ascii_uppercase());
+            if let Some(value) = var(&variable) {
+                self.tls.set(name, &value).map_err(|why| Error::config(format!("{variable}: {why}")))?;
+                first.get_or_insert(variable);
+            }
+        }
+        match first {
+            Some(variable) if !self.is_tls() => Err(Error::config(format!(
+                "{variable} is set, but the URL of Redis has no TLS: it begins with rediss:// if it has"
+            ))),
+            _ => self.tls.check().map(|()| self).map_err(Error::config),
+        }
     }
 
     fn located_by(var: impl Fn(&str) -> Option<String>) -> Result<Self> {
@@ -110,24 +135,34 @@ impl RedisOptions {
         let nodes = sentinels
             .into_iter()
             .map(|url| match url::parse(url.as_ref()).map_err(Error::config)? {
-                url::Location { info, sentinels: None } => Ok(info),
+                location if location.sentinels.is_none() => Ok(location),
                 _ => Err(Error::config("one sentinel of a list is named by redis://host:26379 or rediss://")),
             })
             .collect::<Result<Vec<_>>>()?;
         let Some(first) = nodes.first().filter(|_| !primary.is_empty()) else {
             return Err(Error::config("sentinels need a name of the primary, and one URL at least"));
         };
-        let info = first.clone().set_redis_settings(redis::RedisConnectionInfo::default());
-        Ok(Self::at(info, Some(Sentinels { primary, nodes })))
+        if nodes.iter().any(|node| node.tls != first.tls) {
+            return Err(Error::config("all sentinels of a list have the same ssl_ parameters"));
+        }
+        Ok(Self::at(url::Location {
+            info: first.info.clone().set_redis_settings(redis::RedisConnectionInfo::default()),
+            tls: first.tls.clone(),
+            connect_timeout: first.connect_timeout,
+            response_timeout: first.response_timeout,
+            sentinels: Some(Sentinels { primary, nodes: nodes.into_iter().map(|node| node.info).collect() }),
+        }))
     }
 
-    fn at(info: ConnectionInfo, sentinels: Option<Sentinels>) -> Self {
+    fn at(location: url::Location) -> Self {
+        let url::Location { info, sentinels, tls, connect_timeout, response_timeout } = location;
         Self {
             info,
             sentinels,
             credentials: None,
-            connect_timeout: Duration::from_secs(2),
-            response_timeout: Duration::from_secs(3),
+            tls,
+            connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(2)),
+            response_timeout: response_timeout.unwrap_or(Duration::from_secs(3)),
         }
     }
 
@@ -175,6 +210,29 @@ impl RedisOptions {
         self
     }
 
+    /// Connects over TLS, and says which servers are trusted and which certificate is presented. Has TLS also where the URL has none; with
+    /// sentinels they are reached over TLS, too.
+    ///
+    /// Without feature `tls` no connection can be made then. A socket stays one without TLS.
+    #[must_use]
+    pub fn tls(mut self, tls: Tls) -> Self {
+        self.info = over_tls(self.info);
+        if let Some(sentinels) = &mut self.sentinels {
+            sentinels.nodes = std::mem::take(&mut sentinels.nodes).into_iter().map(over_tls).collect();
+        }
+        self.tls = tls;
+        self
+    }
+
+    fn is_tls(&self) -> bool {
+        matches!(self.info.addr(), ConnectionAddr::TcpTls { .. })
+    }
+
+    /// Whether anyone who controls the network can read and change jobs although there is TLS: see [`Tls::without_verification`].
+    pub fn is_unverified(&self) -> bool {
+        self.is_tls() && self.tls.trust == Trust::Anyone
+    }
+
     /// How long a connection may take to be made, 2 s unless said otherwise.
     #[must_use]
     pub fn connect_timeout(mut self, timeout: Duration) -> Self {
@@ -194,8 +252,16 @@ impl FromStr for RedisOptions {
     type Err = Error;
 
     fn from_str(url: &str) -> Result<Self> {
-        let url::Location { info, sentinels } = url::parse(url).map_err(Error::config)?;
-        Ok(Self::at(info, sentinels))
+        url::parse(url).map(Self::at).map_err(Error::config)
+    }
+}
+
+fn over_tls(info: ConnectionInfo) -> ConnectionInfo {
+    match info.addr().clone() {
+        ConnectionAddr::Tcp(host, port) => {
+            info.set_addr(ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None })
+        }
+        _ => info,
     }
 }
 
@@ -207,14 +273,15 @@ fn is_variable(name: &str) -> bool {
 impl fmt::Display for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let db = self.info.redis_settings().db();
+        let verifies = if self.is_unverified() { "?ssl_verify_mode=none" } else { "" };
         if let Some(Sentinels { primary, nodes }) = &self.sentinels {
-            let tls = if matches!(self.info.addr(), ConnectionAddr::TcpTls { .. }) { "s" } else { "" };
+            let tls = if self.is_tls() { "s" } else { "" };
             let nodes: Vec<String> = nodes.iter().map(|node| node.addr().to_string()).collect();
-            return write!(f, "redis{tls}+sentinel://{}/{primary}/{db}", nodes.join(","));
+            return write!(f, "redis{tls}+sentinel://{}/{primary}/{db}{verifies}", nodes.join(","));
         }
         match self.info.addr() {
             ConnectionAddr::Tcp(host, port) => write!(f, "redis://{host}:{port}/{db}"),
-            ConnectionAddr::TcpTls { host, port, .. } => write!(f, "rediss://{host}:{port}/{db}"),
+            ConnectionAddr::TcpTls { host, port, .. } => write!(f, "rediss://{host}:{port}/{db}{verifies}"),
             ConnectionAddr::Unix(path) => write!(f, "unix://{}?db={db}", path.display()),
             _ => f.write_str("redis"),
         }

@@ -11,7 +11,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
 use super::connect::Connector;
+use super::dial::dial;
+use super::error::Unreachable;
 use super::meter::Meter;
+use super::tls::Tls;
 
 /// Sentinels and what they call the primary.
 #[derive(Clone)]
@@ -33,6 +36,7 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// The primary as far as it is known, and a task that listens to a sentinel for as long as this lives.
 pub(super) struct Primary {
     sentinels: Sentinels,
+    tls: Tls,
     patience: Duration,
     /// The sentinel that answered last: it is asked first.
     first: AtomicUsize,
@@ -42,9 +46,10 @@ pub(super) struct Primary {
 
 impl Primary {
     /// `patience` is how long a sentinel may take to be reached, and to answer.
-    pub(super) fn new(sentinels: Sentinels, patience: Duration) -> Self {
+    pub(super) fn new(sentinels: Sentinels, tls: Tls, patience: Duration) -> Self {
         Self {
             sentinels,
+            tls,
             patience,
             first: AtomicUsize::new(0),
             known: watch::Sender::new(None),
@@ -61,7 +66,7 @@ impl Primary {
     pub(super) async fn ask(&self, turn: usize) -> Result<Address, String> {
         let (_, node) = self.node(turn);
         let answer = match self.connect(node, None).await {
-            Ok(mut sentinel) => self.ask_one(&mut sentinel).await,
+            Ok(mut sentinel) => self.ask_one(&mut sentinel).await.map_err(Unreachable::from),
             Err(error) => Err(error),
         };
         match answer {
@@ -85,14 +90,15 @@ impl Primary {
         &self,
         node: &ConnectionInfo,
         pushes: Option<mpsc::UnboundedSender<PushInfo>>,
-    ) -> RedisResult<MultiplexedConnection> {
+    ) -> Result<MultiplexedConnection, Unreachable> {
         let mut config = AsyncConnectionConfig::new()
             .set_connection_timeout(Some(self.patience))
             .set_response_timeout(Some(self.patience));
         if let Some(pushes) = pushes {
             config = config.set_push_sender(pushes);
         }
-        redis::Client::open(node.clone())?.get_multiplexed_async_connection_with_config(&config).await
+        let (connection, _) = dial(node, &self.tls, &Meter::default(), self.patience, config).await?;
+        Ok(connection)
     }
 
     async fn ask_one(&self, sentinel: &mut impl ConnectionLike) -> RedisResult<Option<Address>> {

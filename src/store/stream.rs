@@ -2,6 +2,7 @@
 
 use std::io;
 use std::pin::Pin;
+use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
@@ -21,8 +22,31 @@ pub(super) struct Stream {
     socket: Socket,
     meter: Meter,
     progress: Progress,
+    first_bytes: FirstBytes,
+    /// Whether `first_bytes` is set: spares later reads the lock.
+    has_first_bytes: bool,
     /// The system takes no more bytes: once it does, the peer has read some.
     blocked: bool,
+}
+
+/// The first bytes a peer sent: they tell a server of another protocol, and why one refuses every client.
+#[derive(Clone, Default)]
+pub(super) struct FirstBytes(Arc<OnceLock<Vec<u8>>>);
+
+impl FirstBytes {
+    /// Bytes that are kept.
+    const MOST: usize = 64;
+
+    fn record(&self, bytes: &[u8]) {
+        if !bytes.is_empty() {
+            let _ = self.0.set(bytes[..bytes.len().min(Self::MOST)].to_vec());
+        }
+    }
+
+    /// What the peer sent, at most 64 bytes; empty if it sent nothing.
+    pub(super) fn get(&self) -> &[u8] {
+        self.0.get().map_or(&[], Vec::as_slice)
+    }
 }
 
 enum Socket {
@@ -31,21 +55,56 @@ enum Socket {
     Unix(UnixStream),
 }
 
+macro_rules! inner {
+    ($self:ident, $socket:ident => $call:expr) => {
+        match &mut $self.socket {
+            Socket::Tcp($socket) => $call,
+            #[cfg(unix)]
+            Socket::Unix($socket) => $call,
+        }
+    };
+}
+
 impl Stream {
     /// When the peer last showed a sign.
     pub(super) fn progress(&self) -> Progress {
         self.progress.clone()
     }
 
-    /// Connects, set up as all connections of ours are. `None` for TLS, which the client library does: what it takes is not what it writes.
-    pub(super) async fn connect(addr: &ConnectionAddr, meter: &Meter) -> io::Result<Option<Self>> {
+    /// The first bytes the peer sent.
+    pub(super) fn first_bytes(&self) -> FirstBytes {
+        self.first_bytes.clone()
+    }
+
+    /// Connects, set up as all connections of ours are. TLS is a layer on top of this stream.
+    pub(super) async fn connect(addr: &ConnectionAddr, meter: &Meter) -> io::Result<Self> {
         let socket = match addr {
-            ConnectionAddr::Tcp(host, port) => Socket::Tcp(tcp(host, *port).await?),
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                Socket::Tcp(tcp(host, *port).await?)
+            }
             #[cfg(unix)]
             ConnectionAddr::Unix(path) => Socket::Unix(UnixStream::connect(path).await?),
-            _ => return Ok(None),
+            _ => return Err(io::ErrorKind::Unsupported.into()),
         };
-        Ok(Some(Self { socket, meter: meter.clone(), progress: Progress::new(), blocked: false }))
+        Ok(Self {
+            socket,
+            meter: meter.clone(),
+            progress: Progress::new(),
+            first_bytes: FirstBytes::default(),
+            has_first_bytes: false,
+            blocked: false,
+        })
+    }
+
+    /// Records what the peer sent before it closed the connection: a server that has no room for another client sends its reason at once.
+    fn read_reason(&mut self, cx: &mut Context<'_>) {
+        let mut space = [0; FirstBytes::MOST];
+        let mut buf = ReadBuf::new(&mut space);
+        if !self.has_first_bytes
+            && let Poll::Ready(Ok(())) = inner!(self, socket => Pin::new(socket).poll_read(cx, &mut buf))
+        {
+            self.first_bytes.record(buf.filled());
+        }
     }
 }
 
@@ -83,22 +142,15 @@ pub(super) fn keepalive() -> TcpKeepalive {
 #[cfg(target_os = "linux")]
 pub(super) const USER_TIMEOUT: Duration = Duration::from_secs(10);
 
-macro_rules! inner {
-    ($self:ident, $socket:ident => $call:expr) => {
-        match &mut $self.socket {
-            Socket::Tcp($socket) => $call,
-            #[cfg(unix)]
-            Socket::Unix($socket) => $call,
-        }
-    };
-}
-
 impl AsyncRead for Stream {
     fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         let before = buf.filled().len();
         let read = inner!(self, socket => Pin::new(socket).poll_read(cx, buf));
         if buf.filled().len() > before {
             self.progress.made();
+            if !std::mem::replace(&mut self.has_first_bytes, true) {
+                self.first_bytes.record(&buf.filled()[before..]);
+            }
         }
         read
     }
@@ -112,6 +164,9 @@ impl AsyncWrite for Stream {
             if std::mem::take(&mut self.blocked) {
                 self.progress.made();
             }
+        }
+        if let Poll::Ready(Err(_)) = written {
+            self.read_reason(cx);
         }
         self.blocked |= written.is_pending();
         written
@@ -138,7 +193,7 @@ mod tests {
         let listener = TcpListener::bind("localhost:0").await.unwrap();
         let addr = ConnectionAddr::Tcp("localhost".to_owned(), listener.local_addr().unwrap().port());
         let meter = Meter::default();
-        let mut stream = Stream::connect(&addr, &meter).await.unwrap().unwrap();
+        let mut stream = Stream::connect(&addr, &meter).await.unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
         stream.write_all(b"hello").await.unwrap();
         assert_eq!(meter.written(), 5);

@@ -1,113 +1,358 @@
-//! Redis URLs as text.
+//! Redis URLs as text: what Ruby's redis-client reads of them, and parameters of ours.
 
-use redis::{ConnectionInfo, IntoConnectionInfo};
+use std::time::Duration;
+
+use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
 use super::sentinel::Sentinels;
+use super::tls::Tls;
 
 /// What a URL says. Errors are for people and never hold a password.
 pub(super) struct Location {
     pub(super) info: ConnectionInfo,
     pub(super) sentinels: Option<Sentinels>,
+    pub(super) tls: Tls,
+    pub(super) connect_timeout: Option<Duration>,
+    pub(super) response_timeout: Option<Duration>,
 }
 
 /// The form of a URL that names sentinels, for messages.
 const SENTINEL_FORM: &str = "redis+sentinel://user:password@host:26379,host:26379/PRIMARY/DB";
 
+/// The parameters that a URL may have, for messages.
+const PARAMETERS: &str = "db, username, password, timeout, connect_timeout, read_timeout, write_timeout, protocol, ssl, ssl_ca_file, \
+                          ssl_fingerprint, ssl_verify_mode, ssl_cert and ssl_key";
+
+/// The most likely cause of a URL that cannot be read.
+const ENCODE: &str = "special characters in a password are written with a percent sign: @ %40, : %3A, / %2F, ? %3F, # %23, % %25, + %2B, \
+                      space %20";
+
+const DEFAULT_PORT: u16 = 6379;
+
 pub(super) fn parse(url: &str) -> Result<Location, String> {
-    let scheme = url.split("://").next().unwrap_or_default();
-    if matches!(scheme, "rediss" | "rediss+sentinel") && cfg!(not(feature = "tls")) {
-        return Err(format!("{} needs TLS: build ferrokiq with feature `tls`", scheme_of(url)));
+    let url = url.trim_ascii();
+    let Some((scheme, rest)) = scheme_and_rest(url) else { return Err(hint_for_no_scheme(url)) };
+    let is_tls = matches!(scheme.as_str(), "rediss" | "valkeys" | "rediss+sentinel");
+    if is_tls && cfg!(not(feature = "tls")) {
+        return Err(format!("{scheme}://... needs TLS: build ferrokiq with feature `tls`"));
     }
-    match scheme {
-        "redis+sentinel" => of_sentinels("redis", url),
-        "rediss+sentinel" => of_sentinels("rediss", url),
+    match scheme.as_str() {
+        "redis" | "rediss" | "valkey" | "valkeys" => of_tcp(is_tls, rest).map_err(|why| wrong(&scheme, &why)),
+        "unix" | "redis+unix" | "valkey+unix" => of_unix(rest).map_err(|why| wrong(&scheme, &why)),
+        "redis+sentinel" | "rediss+sentinel" => of_sentinels(is_tls, rest),
         _ if scheme.contains("sentinel") => {
-            Err(format!("{} has no scheme ferrokiq knows: sentinels are named by {SENTINEL_FORM}", scheme_of(url)))
+            Err(format!("{} has no scheme ferrokiq knows: sentinels are named by {SENTINEL_FORM}", shown(&scheme)))
         }
-        // The URL parser's own error may quote the URL, password and all: it is dropped.
-        _ => match url.into_connection_info() {
-            Ok(info) => Ok(Location { info, sentinels: None }),
-            Err(_) => {
-                Err(format!("{} is no Redis URL: use redis://host:port/db, rediss:// or unix:///path", scheme_of(url)))
-            }
-        },
+        _ => Err(wrong(&shown(&scheme), "use redis://host:port/db, rediss:// or unix:///path")),
     }
 }
 
-/// `redis+sentinel://[user:password@]host[:port][,host[:port]...]/PRIMARY[/DB][?sentinel_username=U&sentinel_password=P]`, as
+fn wrong(scheme: &str, why: &str) -> String {
+    let scheme = if scheme.contains(' ') { scheme.to_owned() } else { format!("{scheme}://...") };
+    format!("{scheme} is no Redis URL: {why}")
+}
+
+/// The scheme in lower case, and what is behind `://`. A path of a socket needs no scheme.
+fn scheme_and_rest(url: &str) -> Option<(String, &str)> {
+    if url.starts_with('/') {
+        return Some(("unix".to_owned(), url));
+    }
+    let (scheme, rest) = url.split_once(':')?;
+    match rest.strip_prefix("//") {
+        Some(rest) => Some((scheme.to_ascii_lowercase(), rest)),
+        None if scheme == "unix" && rest.starts_with('/') => Some((scheme.to_owned(), rest)),
+        None => None,
+    }
+}
+
+/// The value is not shown: it may be a password.
+fn hint_for_no_scheme(url: &str) -> String {
+    let port = url.rsplit_once(':').map_or(url, |(_, port)| port);
+    if !url.is_empty() && url.bytes().all(|byte| byte.is_ascii_digit()) {
+        "the value is no Redis URL but a number: if it is a port, write redis://localhost:PORT/0".to_owned()
+    } else if url.contains(':') && port.parse::<u16>().is_ok() {
+        "the value is no Redis URL, it has no scheme: write redis://HOST:PORT/0".to_owned()
+    } else {
+        "the value is no Redis URL: use redis://host:port/db, rediss:// or unix:///path".to_owned()
+    }
+}
+
+/// A scheme that people use may be shown; what else stands there may be a password.
+fn shown(scheme: &str) -> String {
+    const SCHEMES: [&str; 6] = ["sentinel", "redis-sentinel", "redis", "rediss", "http", "https"];
+    if SCHEMES.contains(&scheme) { scheme.to_owned() } else { "the value".to_owned() }
+}
+
+/// `[user:password@]host[:port][/db][?parameters]`.
+fn of_tcp(is_tls: bool, rest: &str) -> Result<Location, String> {
+    let (authority, path, parameters) = split(rest)?;
+    let (userinfo, address) = match authority.split_once('@') {
+        Some((userinfo, address)) => (Some(userinfo), address),
+        None => (None, authority),
+    };
+    let (host, port) = host_and_port(address)?;
+    let path = path.trim_matches('/');
+    let db = if path.is_empty() { parameters.db } else { Some(number_of_db(path)?) };
+    let is_tls = match parameters.ssl {
+        Some(true) if !is_tls && cfg!(not(feature = "tls")) => {
+            return Err("ssl=true needs TLS: build ferrokiq with feature `tls`".to_owned());
+        }
+        Some(false) if is_tls => return Err("ssl=false contradicts the scheme".to_owned()),
+        ssl => is_tls || ssl == Some(true),
+    };
+    if !is_tls && parameters.tls != Tls::default() {
+        return Err("parameters that begin with ssl_ need a URL with rediss://".to_owned());
+    }
+    let addr = if is_tls {
+        ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None }
+    } else {
+        ConnectionAddr::Tcp(host, port)
+    };
+    location(addr, db, userinfo, parameters)
+}
+
+/// `[user:password@]/path[?parameters]`. The path is taken as it is, as in Ruby: percent signs, too.
+fn of_unix(rest: &str) -> Result<Location, String> {
+    let (authority, path, parameters) = split(rest)?;
+    let (userinfo, host) = match authority.split_once('@') {
+        Some((userinfo, host)) => (Some(userinfo), host),
+        None => (None, authority),
+    };
+    if !host.is_empty() || path.is_empty() {
+        return Err("the path of a socket begins with three slashes: unix:///run/redis.sock".to_owned());
+    }
+    if parameters.ssl == Some(true) || parameters.tls != Tls::default() {
+        return Err("a socket has no TLS".to_owned());
+    }
+    let db = parameters.db;
+    location(ConnectionAddr::Unix(path.into()), db, userinfo, parameters)
+}
+
+fn location(
+    addr: ConnectionAddr,
+    db: Option<i64>,
+    userinfo: Option<&str>,
+    parameters: Parameters,
+) -> Result<Location, String> {
+    let mut settings = RedisConnectionInfo::default().set_db(db.unwrap_or(0));
+    let (user, password) = match userinfo.map(|userinfo| userinfo.split_once(':').ok_or(userinfo)) {
+        Some(Ok((user, password))) => (user, Some(form_decoded(of_userinfo(password)?)?)),
+        Some(Err(user)) => (user, None),
+        None => ("", None),
+    };
+    let user = percent_decoded(of_userinfo(user)?)?;
+    if (!user.is_empty() && parameters.username.is_some()) || (password.is_some() && parameters.password.is_some()) {
+        return Err("user or password is there twice, before the host and as a parameter".to_owned());
+    }
+    if let Some(user) = parameters.username.or(Some(user).filter(|user| !user.is_empty())) {
+        settings = settings.set_username(user);
+    }
+    if let Some(password) = parameters.password.or(password) {
+        settings = settings.set_password(password);
+    }
+    let info = addr.into_connection_info().map_err(|_| "it has no address".to_owned())?;
+    Ok(Location {
+        info: info.set_redis_settings(settings),
+        sentinels: None,
+        tls: parameters.tls,
+        connect_timeout: parameters.connect_timeout,
+        response_timeout: parameters.response_timeout,
+    })
+}
+
+/// Authority, path and parameters. A part that holds an `@` is most likely the end of a password.
+fn split(rest: &str) -> Result<(&str, &str, Parameters), String> {
+    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
+    let (authority, rest) = rest.split_at(end);
+    if authority.matches('@').count() > 1 || rest.contains('@') {
+        return Err(ENCODE.to_owned());
+    }
+    if rest.contains('#') {
+        return Err(format!("it has a # ({ENCODE}); TLS is set up by ssl_verify_mode, ssl_ca_file or ssl_fingerprint"));
+    }
+    let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
+    Ok((authority, path, Parameters::of(query)?))
+}
+
+fn host_and_port(address: &str) -> Result<(String, u16), String> {
+    let (host, port) = match address.strip_prefix('[') {
+        Some(v6) => match v6.split_once(']') {
+            Some((host, port)) if host.parse::<std::net::Ipv6Addr>().is_ok() => (host, port),
+            _ => return Err(format!("the host cannot be read; {ENCODE}")),
+        },
+        None => address.find(':').map_or((address, ""), |at| address.split_at(at)),
+    };
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~:".contains(&byte);
+    let port = match port.strip_prefix(':') {
+        None if port.is_empty() => Some(DEFAULT_PORT),
+        None => None,
+        Some("") => Some(DEFAULT_PORT),
+        Some(digits) => digits.parse().ok().filter(|port| *port > 0),
+    };
+    match port {
+        _ if !host.bytes().all(is_name) => Err(format!("the host cannot be read; {ENCODE}")),
+        None => Err(format!("the port is not a number from 1 to 65535; {ENCODE}")),
+        Some(port) if host.is_empty() => Ok(("localhost".to_owned(), port)),
+        Some(port) => Ok((host.to_owned(), port)),
+    }
+}
+
+/// Plain decimal digits: Sidekiq 6 reads `010` as 10, later ones as 8.
+fn number_of_db(text: &str) -> Result<i64, String> {
+    let is_plain = text.bytes().all(|byte| byte.is_ascii_digit()) && (text == "0" || !text.starts_with('0'));
+    text.parse().ok().filter(|_| is_plain).ok_or_else(|| "the database is no plain number".to_owned())
+}
+
+/// Text before an `@`, if it holds no character that a URL may not have there.
+fn of_userinfo(text: &str) -> Result<&str, String> {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~!$&'()*+,;=:%".contains(&byte);
+    if text.bytes().all(is_allowed) { Ok(text) } else { Err(ENCODE.to_owned()) }
+}
+
+/// As Ruby decodes forms: a plus sign is a space.
+fn form_decoded(text: &str) -> Result<String, String> {
+    percent_decoded(&text.replace('+', " "))
+}
+
+fn percent_decoded(text: &str) -> Result<String, String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        bytes.push(match byte {
+            b'%' => {
+                let mut digit = || rest.next().and_then(|digit| char::from(digit).to_digit(16));
+                let byte = digit().zip(digit()).and_then(|(high, low)| u8::try_from(high << 4 | low).ok());
+                byte.ok_or(ENCODE)?
+            }
+            byte => byte,
+        });
+    }
+    String::from_utf8(bytes).map_err(|_| "user or password is not UTF-8".to_owned())
+}
+
+/// What stands behind the question mark.
+#[derive(Default)]
+struct Parameters {
+    db: Option<i64>,
+    username: Option<String>,
+    password: Option<String>,
+    ssl: Option<bool>,
+    tls: Tls,
+    connect_timeout: Option<Duration>,
+    response_timeout: Option<Duration>,
+    sentinel_username: Option<String>,
+    sentinel_password: Option<String>,
+}
+
+impl Parameters {
+    /// Names of parameters are shown, values never.
+    fn of(query: &str) -> Result<Self, String> {
+        let mut parameters = Self::default();
+        for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+            let (name, value) = pair.split_once('=').ok_or("it has a parameter without a value")?;
+            let value = form_decoded(value).map_err(|_| "it has a parameter that cannot be decoded")?;
+            if !value.is_empty() {
+                parameters.set(name, value)?;
+            }
+        }
+        parameters.tls.check()?;
+        Ok(parameters)
+    }
+
+    fn set(&mut self, name: &str, value: String) -> Result<(), String> {
+        match name {
+            "db" => self.db = Some(number_of_db(&value)?),
+            "username" | "user" => self.username = Some(value),
+            "password" | "pass" => self.password = Some(value),
+            "timeout" => {
+                let timeout = seconds(name, &value)?;
+                self.connect_timeout.get_or_insert(timeout);
+                self.response_timeout.get_or_insert(timeout);
+            }
+            "connect_timeout" => self.connect_timeout = Some(seconds(name, &value)?),
+            // One setting here: how long Redis may be silent. The longer one counts.
+            "read_timeout" | "write_timeout" => {
+                self.response_timeout = self.response_timeout.max(Some(seconds(name, &value)?));
+            }
+            "protocol" if matches!(value.as_str(), "3" | "resp3") => {}
+            "protocol" => return Err("only protocol=3 works, as with Sidekiq 7 and later".to_owned()),
+            "ssl" => {
+                self.ssl = Some(value.parse().map_err(|_| "ssl is true or false")?);
+            }
+            "sentinel_username" => self.sentinel_username = Some(value),
+            "sentinel_password" => self.sentinel_password = Some(value),
+            _ if Tls::NAMES.contains(&name) => self.tls.set(name, &value)?,
+            _ => {
+                let is_word = name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
+                let name = if is_word { format!("the parameter {name}") } else { "a parameter".to_owned() };
+                return Err(format!("{name} is not known; known are {PARAMETERS}"));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A time in seconds, with a point if need be.
+fn seconds(name: &str, value: &str) -> Result<Duration, String> {
+    let seconds = value.parse().ok().and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    let is_sensible = |seconds: &Duration| !seconds.is_zero() && *seconds <= Duration::from_secs(3_600);
+    seconds.filter(is_sensible).ok_or_else(|| format!("{name} is no number of seconds above 0, up to 3600"))
+}
+
+/// `[user:password@]host[:port][,host[:port]...]/PRIMARY[/DB][?sentinel_username=U&sentinel_password=P&...]`, as
 /// Python's `redis-sentinel-url` and `limits` write it. User and password before the hosts are those of the data servers.
-fn of_sentinels(scheme: &str, url: &str) -> Result<Location, String> {
+fn of_sentinels(is_tls: bool, rest: &str) -> Result<Location, String> {
     let wrong = |what: &str| format!("this URL of sentinels has {what}: it should be {SENTINEL_FORM}");
-    let rest = url.split_once("://").map_or("", |(_, rest)| rest);
-    let (rest, query) = rest.split_once('?').unwrap_or((rest, ""));
-    let (authority, path) = rest.split_once('/').unwrap_or((rest, ""));
+    let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+    let (authority, path) = address.split_once('/').unwrap_or((address, ""));
     let (userinfo, hosts) = match authority.rsplit_once('@') {
-        Some((userinfo, hosts)) => (format!("{userinfo}@"), hosts),
-        None => (String::new(), authority),
+        Some((userinfo, hosts)) => (Some(userinfo), hosts),
+        None => (None, authority),
     };
     let (primary, db) = path.trim_end_matches('/').split_once('/').unwrap_or((path.trim_end_matches('/'), "0"));
     if primary.is_empty() {
         return Err(wrong("no name of the primary"));
     }
-    let (mut sentinel_username, mut sentinel_password) = ("", None);
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        match pair.split_once('=') {
-            Some(("sentinel_username", username)) => sentinel_username = username,
-            Some(("sentinel_password", password)) => sentinel_password = Some(password),
-            _ => return Err(wrong("a parameter that is neither sentinel_username nor sentinel_password")),
-        }
-    }
-    // The parser of plain URLs does the rest: percent signs, IPv6, numbers.
-    let info = format!("{scheme}://{userinfo}127.0.0.1/{db}")
-        .into_connection_info()
-        .map_err(|_| wrong("a user, password or database that cannot be read"))?;
-    let of_sentinel = match sentinel_password {
-        Some(password) => format!("{sentinel_username}:{password}@"),
-        None => String::new(),
+    let mut parameters =
+        Parameters::of(query).map_err(|why| wrong(&format!("a parameter that cannot be used ({why})")))?;
+    let of_sentinel = (parameters.sentinel_username.take(), parameters.sentinel_password.take());
+    let addr = |host: String, port| match is_tls {
+        true => ConnectionAddr::TcpTls { host, port, insecure: false, tls_params: None },
+        false => ConnectionAddr::Tcp(host, port),
     };
+    let db = number_of_db(db).map_err(|_| wrong("a database that cannot be read"))?;
     let nodes = hosts
         .split(',')
         .map(|host| {
             let port = if host.ends_with(']') || !host.contains(':') { ":26379" } else { "" };
-            // A password that is not percent-encoded ends here, too: the host is not to blame then.
-            let what = if of_sentinel.is_empty() { "a host" } else { "a host, or a sentinel_password," };
-            format!("{scheme}://{of_sentinel}{host}{port}")
-                .into_connection_info()
-                .map_err(|_| wrong(&format!("{what} that cannot be read")))
+            let (host, port) = host_and_port(&format!("{host}{port}"))?;
+            let node = addr(host, port).into_connection_info().map_err(|error| error.to_string())?;
+            let mut settings = RedisConnectionInfo::default();
+            if let Some(username) = &of_sentinel.0 {
+                settings = settings.set_username(username.clone());
+            }
+            if let Some(password) = &of_sentinel.1 {
+                settings = settings.set_password(password.clone());
+            }
+            Ok(node.set_redis_settings(settings))
         })
-        .collect::<Result<Vec<_>, _>>()?;
-    Ok(Location { info, sentinels: Some(Sentinels { primary: primary.to_owned(), nodes }) })
-}
-
-/// All that can be shown of a URL that cannot be read: what is a password in it, only whoever wrote it knows.
-fn scheme_of(url: &str) -> String {
-    match url.split_once("://") {
-        Some((scheme, _)) if SCHEMES.contains(&scheme) => format!("{scheme}://..."),
-        _ => "the value".to_owned(),
+        .collect::<Result<Vec<_>, String>>()
+        .map_err(|_| wrong("a host that cannot be read"))?;
+    if hosts.split(',').any(|host| host.is_empty() || host.starts_with(':')) {
+        return Err(wrong("a host that cannot be read"));
     }
+    let any = addr(String::new(), DEFAULT_PORT);
+    let location = location(any, Some(db), userinfo, parameters)
+        .map_err(|_| wrong(&format!("a user or password that cannot be read ({ENCODE})")))?;
+    Ok(Location { sentinels: Some(Sentinels { primary: primary.to_owned(), nodes }), ..location })
 }
-
-/// Those that people use, for Redis and by mistake.
-const SCHEMES: [&str; 11] = [
-    "redis",
-    "rediss",
-    "redis+sentinel",
-    "rediss+sentinel",
-    "sentinel",
-    "valkey",
-    "valkeys",
-    "unix",
-    "redis+unix",
-    "http",
-    "https",
-];
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn sentinels(url: &str) -> (ConnectionInfo, Sentinels) {
-        let Location { info, sentinels } = parse(url).unwrap();
+        let Location { info, sentinels, .. } = parse(url).unwrap();
         (info, sentinels.unwrap())
     }
 
@@ -146,8 +391,8 @@ mod tests {
             ("redis+sentinel://:s3cr3t@a:99999/p", "a host"),
             ("redis+sentinel://:s3cr3t@/p", "a host"),
             ("redis+sentinel://:s3cr3t@a,,b/p", "a host"),
-            ("redis+sentinel://a/p?sentinel_password=s3cr3t/x", "sentinel_password"),
-            ("redis+sentinel://a/p?password=s3cr3t", "neither"),
+            ("redis+sentinel://a/p?sentinel_password=s3cr3t%x", "a parameter"),
+            ("redis+sentinel://a/p?s3cr3t", "without a value"),
             ("sentinel://:s3cr3t@a/p", "redis+sentinel://"),
             ("redis-sentinel://:s3cr3t@a/0#p", "redis+sentinel://"),
             ("unix:///a?pass=s3@cr3t&db=x", "unix://... is no"),

@@ -15,10 +15,6 @@ pub(crate) const CLAIM_BYTES: usize = 1_024 * 1_024;
 
 /// Halvings after which a window holds one job, whatever its size.
 const LEVELS: u32 = CLAIM_BYTES.ilog2();
-/// Halvings after which the patience doubles, too: a window of 64 KiB that times out is likely to be one large job.
-const PATIENT_FROM: u32 = 4;
-/// The patience doubles so often at most: 3 s become 96 s.
-const DOUBLINGS: u32 = 5;
 /// Answers in a row after which the window doubles.
 const ANSWERS: u32 = 8;
 
@@ -42,11 +38,6 @@ impl Window {
     /// Bytes of payloads in one answer; the first job comes even if it is larger.
     pub(super) fn bytes(&self) -> usize {
         CLAIM_BYTES >> self.level()
-    }
-
-    /// How many times as long as usual an answer may take, where the time of the whole answer counts: with TLS.
-    pub(super) fn patience(&self) -> u32 {
-        1 << self.level().saturating_sub(PATIENT_FROM).min(DOUBLINGS)
     }
 
     /// Learns from the outcome of a read.
@@ -108,7 +99,7 @@ impl Store {
 
     async fn read_list(&self, request: Request<'_>) -> Result<Vec<Vec<u8>>> {
         let jobs: Result<Vec<Vec<u8>>> =
-            self.link.run_patiently("read a private list", request, self.window.patience()).await;
+            self.link.run("read a private list", request).await;
         self.window.learn(&jobs);
         if jobs.as_ref().is_ok_and(|jobs| are_large(jobs)) {
             self.release_buffers();
@@ -185,13 +176,6 @@ mod tests {
         window.timed_out();
         (1..ANSWERS).for_each(|_| window.answered());
         assert_eq!(window.bytes(), CLAIM_BYTES / 4, "a time-out ends the row of answers");
-    }
-
-    #[test]
-    fn only_a_small_window_that_times_out_makes_more_patient() {
-        let window = Window::default();
-        let patience: Vec<u32> = (0..12).map(|_| (window.patience(), window.timed_out()).0).collect();
-        assert_eq!(patience, [1, 1, 1, 1, 1, 2, 4, 8, 16, 32, 32, 32]);
     }
 
     #[test]

@@ -31,8 +31,8 @@ pub(super) struct Wire {
     pub(super) era: Era,
     /// How long the peer may be silent while an answer is due.
     pub(super) patience: Duration,
-    /// `None` for TLS: the client library owns that stream, and bounds the time of the whole answer by `patience`.
-    pub(super) progress: Option<Progress>,
+    /// When the peer last sent or accepted bytes.
+    pub(super) progress: Progress,
 }
 
 /// The time between two silences. A connection of an earlier one is not used again, however well it looks: where one fell
@@ -110,26 +110,14 @@ impl Wire {
         answer
     }
 
-    /// The next answers on this handle may take so many times as long where the time of the whole answer counts: with TLS.
-    pub(super) fn be_patient(&mut self, times: u32) {
-        if self.progress.is_none() {
-            self.connection.set_response_timeout(self.patience * times);
-        }
-    }
-
     async fn answer<T: FromRedisValue>(&mut self, request: Request<'_>) -> RedisResult<T> {
-        match self.progress.clone() {
-            Some(progress) => progress.answer(self.patience, request.send(&mut self.connection)).await,
-            None => request.send(&mut self.connection).await,
-        }
+        let Self { connection, progress, patience, .. } = self;
+        progress.answer(*patience, request.send(connection)).await
     }
 
     /// Changes how long the peer may be silent.
     pub(super) fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;
-        if self.progress.is_none() {
-            self.connection.set_response_timeout(patience);
-        }
     }
 
     /// Runs a command that may block for as long as this wire's patience.

@@ -1,0 +1,109 @@
+//! Opens one connection: TCP or socket, TLS on top, the greeting; and names the cause of a failure as far as the first bytes show it.
+
+use std::time::Duration;
+
+use redis::aio::MultiplexedConnection;
+use redis::{AsyncConnectionConfig, ConnectionAddr, ConnectionInfo, RedisConnectionInfo, RedisResult};
+use tokio::io::{AsyncRead, AsyncWrite};
+
+use super::error::Unreachable;
+#[cfg(feature = "tls")]
+use super::handshake;
+use super::meter::Meter;
+use super::progress::Progress;
+use super::stream::Stream;
+use super::tls::Tls;
+
+/// Opens a connection; each of its steps may take `limit`. `meter` counts what is written, but not over TLS: what that takes is not what it
+/// writes.
+#[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "there is no TLS"))]
+pub(super) async fn dial(
+    info: &ConnectionInfo,
+    tls: &Tls,
+    meter: &Meter,
+    limit: Duration,
+    config: AsyncConnectionConfig,
+) -> Result<(MultiplexedConnection, Progress), Unreachable> {
+    let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
+    let meter = if is_tls { Meter::default() } else { meter.clone() };
+    let stream = within(limit, Stream::connect(info.addr(), &meter)).await.and_then(|made| made);
+    let stream = stream.map_err(redis::RedisError::from)?;
+    let (progress, first_bytes) = (stream.progress(), stream.first_bytes());
+    let made = match info.addr() {
+        #[cfg(feature = "tls")]
+        ConnectionAddr::TcpTls { host, .. } => match within(limit, handshake::secure(tls, host, stream)).await {
+            Ok(Ok(stream)) => greet(info.redis_settings(), stream, config, limit).await.map_err(Unreachable::from),
+            Ok(Err(why)) => Err(Unreachable::Because(why)),
+            Err(_) => Err(Unreachable::Because(format!(
+                "no answer to the TLS handshake within {limit:?}; a port without TLS has a URL with redis://"
+            ))),
+        },
+        #[cfg(not(feature = "tls"))]
+        ConnectionAddr::TcpTls { .. } => Err(Unreachable::Because("TLS needs ferrokiq's feature `tls`".to_owned())),
+        _ => greet(info.redis_settings(), stream, config, limit).await.map_err(Unreachable::from),
+    };
+    match made {
+        Ok(connection) => Ok((connection, progress)),
+        Err(error) => Err(cause(is_tls, first_bytes.get()).map_or(error, |why| Unreachable::Because(why.to_owned()))),
+    }
+}
+
+/// What the first bytes of a server say about a connection that could not be made.
+fn cause(is_tls: bool, first_bytes: &[u8]) -> Option<&'static str> {
+    if first_bytes.starts_with(b"-ERR max number of clients") {
+        return Some("the server has as many clients as maxclients allows: raise it, or run fewer processes");
+    }
+    if first_bytes.starts_with(b"HTTP/") {
+        return Some("this is a web server, not Redis: is the port right?");
+    }
+    // A record of TLS begins with its type, 20 to 23, and version 3.
+    let speaks_tls = matches!(first_bytes, [20..=23, 3, ..]);
+    match (is_tls, speaks_tls) {
+        (false, true) => Some("this port wants TLS: use a URL with rediss://"),
+        (true, false) if !first_bytes.is_empty() => Some("this port has no TLS: use a URL with redis://"),
+        _ => None,
+    }
+}
+
+async fn greet(
+    settings: &RedisConnectionInfo,
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    config: AsyncConnectionConfig,
+    limit: Duration,
+) -> RedisResult<MultiplexedConnection> {
+    let made = MultiplexedConnection::new_with_config(settings, stream, config);
+    let (connection, driver) = within(limit, made).await??;
+    start(driver);
+    Ok(connection)
+}
+
+/// Runs the driver of a connection. It ends with the last handle of the connection; if it ends before, every command fails and another
+/// connection is made.
+#[expect(clippy::disallowed_methods, reason = "commands notice its end")]
+fn start(driver: impl Future<Output = ()> + Send + 'static) {
+    tokio::spawn(driver);
+}
+
+pub(super) async fn within<T>(span: Duration, made: impl Future<Output = T>) -> std::io::Result<T> {
+    tokio::time::timeout(span, made).await.map_err(|_| std::io::ErrorKind::TimedOut.into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_bytes_of_a_server_name_the_cause() {
+        for (is_tls, first_bytes, named) in [
+            (false, &b"-ERR max number of clients reached\r\n"[..], "maxclients"),
+            (false, b"\x15\x03\x01\x00\x02\x02\x46", "rediss://"),
+            (true, b"-ERR unknown command\r\n", "redis://"),
+            (false, b"HTTP/1.1 400 Bad Request\r\n", "web server"),
+        ] {
+            assert!(cause(is_tls, first_bytes).is_some_and(|why| why.contains(named)), "{named}");
+        }
+        for (is_tls, first_bytes) in [(false, &b"-WRONGPASS"[..]), (true, b"\x16\x03\x03"), (true, b""), (false, b"")] {
+            assert_eq!(cause(is_tls, first_bytes), None);
+        }
+    }
+}
