@@ -30,6 +30,8 @@ mod slow_link;
 mod support;
 mod survival;
 mod suspects;
+#[cfg(feature = "tls")]
+mod tls;
 #[cfg(feature = "tool")]
 mod top;
 mod watching;

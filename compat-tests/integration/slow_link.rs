@@ -6,10 +6,12 @@ use std::time::Duration;
 
 use ferrokiq::server::FetchMode;
 use ferrokiq::{Context, Payload, RedisOptions, Server};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::support::{Redis, Running, eventually};
+#[cfg(feature = "tls")]
+use crate::tls::TlsRedis;
 
 /// Bytes a second of each connection.
 const RATE: usize = 2_000_000;
@@ -17,21 +19,40 @@ const RATE: usize = 2_000_000;
 /// A relay to Redis whose answers are slow. Returns its options, and a count of the bytes Redis answered.
 async fn throttled(redis: &Redis) -> (RedisOptions, Arc<AtomicUsize>) {
     let socket = redis.url().strip_prefix("unix://").unwrap().to_owned();
-    let relay = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let url = format!("redis://127.0.0.1:{}/0?user=ferrokiq-worker&pass=secret", relay.local_addr().unwrap().port());
-    let answered = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&answered);
-    tokio::spawn(async move {
-        while let Ok((near, _)) = relay.accept().await {
-            let far = UnixStream::connect(&socket).await.unwrap();
-            tokio::spawn(carry(near, far, Arc::clone(&count)));
-        }
-    });
+    let (port, answered) = relay(move || UnixStream::connect(socket.clone())).await;
+    let url = format!("redis://ferrokiq-worker:secret@127.0.0.1:{port}/0");
     (url.parse().unwrap(), answered)
 }
 
-async fn carry(near: TcpStream, far: UnixStream, count: Arc<AtomicUsize>) {
-    let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.into_split(), far.into_split());
+/// The same with TLS between the worker and Redis; the relay carries what is encrypted.
+#[cfg(feature = "tls")]
+async fn throttled_tls(redis: &TlsRedis) -> (RedisOptions, Arc<AtomicUsize>) {
+    let far = redis.port;
+    let (port, answered) = relay(move || TcpStream::connect(("127.0.0.1", far))).await;
+    (redis.worker_at(port, "ssl_ca_file=", "ca.pem"), answered)
+}
+
+/// A relay with slow answers: its port, and a count of the bytes answered.
+async fn relay<S, F>(connect: impl Fn() -> F + Send + 'static) -> (u16, Arc<AtomicUsize>)
+where
+    S: AsyncRead + AsyncWrite + Send + 'static,
+    F: Future<Output = std::io::Result<S>> + Send,
+{
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let answered = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&answered);
+    tokio::spawn(async move {
+        while let Ok((near, _)) = listener.accept().await {
+            let far = connect().await.unwrap();
+            tokio::spawn(carry(near, far, Arc::clone(&count)));
+        }
+    });
+    (port, answered)
+}
+
+async fn carry(near: TcpStream, far: impl AsyncRead + AsyncWrite, count: Arc<AtomicUsize>) {
+    let ((mut from_near, mut to_near), (mut from_far, mut to_far)) = (near.into_split(), tokio::io::split(far));
     let requests = async {
         let _ = tokio::io::copy(&mut from_near, &mut to_far).await;
         let _ = to_far.shutdown().await;
@@ -50,17 +71,28 @@ async fn carry(near: TcpStream, far: UnixStream, count: Arc<AtomicUsize>) {
 }
 
 async fn runs_large_jobs_over_a_slow_link(fetch: FetchMode) {
-    const JOBS: usize = 3;
     const BYTES: usize = 600_000;
     let redis = Redis::start().await;
+    let (options, answered) = throttled(&redis).await;
+    runs_large_jobs(&redis, fetch, BYTES, options, answered).await;
+}
+
+/// Runs three jobs over a link on which each takes longer than Redis may be silent.
+async fn runs_large_jobs(
+    redis: &Redis,
+    fetch: FetchMode,
+    bytes: usize,
+    options: RedisOptions,
+    answered: Arc<AtomicUsize>,
+) {
+    const JOBS: usize = 3;
     let client = redis.client();
     for _ in 0..JOBS {
-        client.push(Payload::new("Large", ["x".repeat(BYTES).into()])).await.unwrap();
+        client.push(Payload::new("Large", ["x".repeat(bytes).into()])).await.unwrap();
     }
     let ran = Arc::new(AtomicUsize::new(0));
     let runs = Arc::clone(&ran);
-    let (options, answered) = throttled(&redis).await;
-    // One job needs 300 ms.
+    // One job needs 300 ms or more.
     let builder = Server::builder()
         .redis(options.response_timeout(Duration::from_millis(200)))
         .fetch(fetch)
@@ -77,12 +109,20 @@ async fn runs_large_jobs_over_a_slow_link(fetch: FetchMode) {
     server.stop().await;
     assert_eq!(ran.load(Ordering::SeqCst), JOBS, "each once");
     let answered = answered.load(Ordering::Relaxed);
-    assert!(answered < (JOBS + 1) * BYTES, "{answered} bytes: some were asked for twice");
+    assert!(answered < (JOBS + 1) * bytes, "{answered} bytes: some were asked for twice");
 }
 
 #[tokio::test]
 async fn jobs_are_done_whose_answer_takes_longer_than_redis_may_be_silent() {
     runs_large_jobs_over_a_slow_link(FetchMode::Reliable).await;
+}
+
+#[cfg(feature = "tls")]
+#[tokio::test]
+async fn jobs_are_done_over_tls_whose_answer_takes_longer_than_redis_may_be_silent() {
+    let redis = TlsRedis::start(&[]).await;
+    let (options, answered) = throttled_tls(&redis).await;
+    runs_large_jobs(&redis.redis, FetchMode::Reliable, 1_100_000, options, answered).await;
 }
 
 #[tokio::test]

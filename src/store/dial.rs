@@ -32,7 +32,9 @@ pub(super) async fn dial(
     let made = match info.addr() {
         #[cfg(feature = "tls")]
         ConnectionAddr::TcpTls { host, .. } => match within(limit, handshake::secure(tls, host, stream)).await {
-            Ok(Ok(stream)) => greet(info.redis_settings(), stream, config, limit).await.map_err(Unreachable::from),
+            Ok(Ok(stream)) => {
+                greet(info.redis_settings(), stream, config, limit).await.map_err(handshake::refused_later)
+            }
             Ok(Err(why)) => Err(Unreachable::Because(why)),
             Err(_) => Err(Unreachable::Because(format!(
                 "no answer to the TLS handshake within {limit:?}; a port without TLS has a URL with redis://"
@@ -44,7 +46,13 @@ pub(super) async fn dial(
     };
     match made {
         Ok(connection) => Ok((connection, progress)),
-        Err(error) => Err(cause(is_tls, first_bytes.get()).map_or(error, |why| Unreachable::Because(why.to_owned()))),
+        Err(error) => Err(match (cause(is_tls, first_bytes.get()), info.addr()) {
+            (Some(why), _) => Unreachable::Because(why.to_owned()),
+            (None, ConnectionAddr::Tcp(..)) if error.is_dropped() && first_bytes.get().is_empty() => {
+                Unreachable::Because(format!("{error}; the server sent nothing: does the port want TLS (rediss://)?"))
+            }
+            _ => error,
+        }),
     }
 }
 

@@ -51,6 +51,13 @@ pub(super) enum Unreachable {
     Because(String),
 }
 
+impl Unreachable {
+    /// Whether the server closed the connection.
+    pub(super) fn is_dropped(&self) -> bool {
+        matches!(self, Self::Redis(Refusal(error)) if error.is_connection_dropped())
+    }
+}
+
 impl From<RedisError> for Unreachable {
     fn from(error: RedisError) -> Self {
         Self::Redis(Refusal(error))

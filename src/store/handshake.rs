@@ -13,6 +13,7 @@ use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, Signatur
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
+use super::error::Unreachable;
 use super::stream::Stream;
 use super::tls::{Fingerprint, Tls, Trust};
 
@@ -122,12 +123,20 @@ impl Verifier {
                 "the certificate of the server is not trusted ({why}); its SHA-256 is {shown}: \
                  name its authority with ssl_ca_file, or pin it with ssl_fingerprint"
             ),
-            (Some(Error::AlertReceived(alert)), _) => {
-                format!("the server refused the TLS handshake ({alert:?}); does it want a client certificate (ssl_cert, ssl_key)?")
-            }
+            (Some(error @ Error::AlertReceived(_)), _) => refused(error),
             _ => format!("the TLS handshake failed: {error}"),
         }
     }
+}
+
+fn refused(error: &dyn std::fmt::Display) -> String {
+    format!("the server refused the TLS handshake: {error}; does it want a client certificate (ssl_cert, ssl_key)?")
+}
+
+/// A failure behind the handshake. With TLS 1.3 a server refuses the client's certificate only then.
+pub(super) fn refused_later(error: redis::RedisError) -> Unreachable {
+    let text = error.to_string();
+    if error.is_io_error() && text.contains("fatal alert") { Unreachable::Because(refused(&text)) } else { error.into() }
 }
 
 fn authorities(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {

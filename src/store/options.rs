@@ -64,11 +64,25 @@ impl RedisOptions {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config) for an unreadable URL, a `REDIS_PROVIDER` that holds a URL itself
     /// or names a variable that is not set.
     pub fn from_env() -> Result<Self> {
-        Self::from_vars(|name| std::env::var(name).ok().filter(|value| !value.is_empty()))
+        Self::from_vars(var)
+    }
+
+    /// Adds what the environment says beside the URL: [`password_file`](Self::password_file) from `REDIS_PASSWORD_FILE`, and the variables of
+    /// [`Tls`]. [`from_env`](Self::from_env) does it, too.
+    ///
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config) for a variable that cannot be used, or is for TLS where the URL has none.
+    pub fn with_env(self) -> Result<Self> {
+        self.completed_by(var)
     }
 
     fn from_vars(var: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        let options = Self::located_by(&var)?.tls_from(&var)?;
+        Self::located_by(&var)?.completed_by(var)
+    }
+
+    fn completed_by(self, var: impl Fn(&str) -> Option<String>) -> Result<Self> {
+        let options = self.tls_from(&var)?;
         Ok(match var("REDIS_PASSWORD_FILE") {
             Some(path) => options.password_file(path),
             None => options,
@@ -254,6 +268,11 @@ impl FromStr for RedisOptions {
     fn from_str(url: &str) -> Result<Self> {
         url::parse(url).map(Self::at).map_err(Error::config)
     }
+}
+
+/// An empty variable counts as none.
+fn var(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 fn over_tls(info: ConnectionInfo) -> ConnectionInfo {

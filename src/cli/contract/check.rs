@@ -38,7 +38,7 @@ impl Check {
     pub(super) async fn run(self, builder: ServerBuilder) -> Result<ExitCode> {
         let (config, registry) = builder.into_registry()?;
         let redis = match (&self.redis, config.redis) {
-            (Some(url), _) => url.parse()?,
+            (Some(url), _) => url.parse::<RedisOptions>()?.with_env()?,
             (None, Some(options)) => options,
             (None, None) => RedisOptions::from_env()?,
         };

@@ -17,6 +17,8 @@ pub(crate) use table::{Table, cell};
 pub(crate) use text::{compact, indented, json_line, printable};
 pub(crate) use when::{ago, parse_moment, parse_span, span};
 
+use std::io::Write;
+
 use clap::Args;
 use ferrokiq::api::Api;
 use ferrokiq::{Client, RedisOptions};
@@ -57,12 +59,16 @@ impl Tool {
 
     /// Pushes; connects when first needed.
     pub(crate) fn client(&self) -> ferrokiq::Result<Client> {
-        let Some(url) = &self.common.redis else { return Client::from_env() };
-        let options: RedisOptions = url.parse()?;
-        let options = match std::env::var_os("REDIS_PASSWORD_FILE").filter(|path| !path.is_empty()) {
-            Some(path) => options.password_file(path),
-            None => options,
+        let options = match &self.common.redis {
+            Some(url) => url.parse::<RedisOptions>()?.with_env()?,
+            None => RedisOptions::from_env()?,
         };
+        if options.is_unverified() {
+            let _ = writeln!(
+                std::io::stderr(),
+                "warning: TLS WITHOUT VERIFICATION: whoever controls the network can read and change every job"
+            );
+        }
         Client::builder().redis(options).build()
     }
 

@@ -1,0 +1,197 @@
+//! TLS to a Redis of the test's own: whom a client trusts, and what it says when it does not.
+
+use std::error::Error as _;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::LazyLock;
+
+use ferrokiq::{Client, Error, Payload, RedisOptions, Tls};
+
+use crate::support::Redis;
+
+/// Certificates, made once: `ca.pem` and `server.pem` of that authority for 127.0.0.1; `alone.pem`, self-signed for another name as Heroku's;
+/// `expired.pem`, self-signed and out of date; `client.pem`. Their keys are `NAME.key`.
+static CERTIFICATES: LazyLock<PathBuf> = LazyLock::new(|| {
+    let dir = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("certificates-{}", std::process::id()));
+    std::fs::create_dir_all(&dir).unwrap();
+    let script = r#"
+        key="-newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes"
+        openssl req -x509 $key -keyout ca.key -out ca.pem -subj /CN=authority -days 2
+        openssl req -x509 $key -keyout alone.key -out alone.pem -subj /CN=ec2-1-2-3-4.example -days 2
+        printf 'subjectAltName=IP:127.0.0.1\n' > expired.ext
+        openssl req $key -keyout expired.key -out expired.csr -subj /CN=127.0.0.1
+        openssl x509 -req -in expired.csr -extfile expired.ext \
+            -signkey expired.key -out expired.pem -days -1 || openssl x509 -req -in expired.csr \
+            -extfile expired.ext -signkey expired.key -out expired.pem -not_before 20200101000000Z -not_after 20200102000000Z
+        for name in server client; do
+            printf 'subjectAltName=IP:127.0.0.1\n' > $name.ext
+            openssl req $key -keyout $name.key -out $name.csr -subj /CN=$name
+            openssl x509 -req -in $name.csr -CA ca.pem -CAkey ca.key -CAcreateserial -days 2 -extfile $name.ext -out $name.pem
+        done
+        cat server.pem ca.pem > chain.pem; cp server.key chain.key
+    "#;
+    let made = Command::new("sh").args(["-ec", script]).current_dir(&dir).output().unwrap();
+    assert!(made.status.success(), "openssl: {}", String::from_utf8_lossy(&made.stderr));
+    dir
+});
+
+fn file(name: &str) -> String {
+    CERTIFICATES.join(name).display().to_string()
+}
+
+fn sha256(name: &str) -> String {
+    let shown =
+        Command::new("openssl").args(["x509", "-noout", "-fingerprint", "-sha256", "-in", &file(name)]).output();
+    let shown = String::from_utf8(shown.unwrap().stdout).unwrap();
+    shown.trim().rsplit_once('=').unwrap().1.to_owned()
+}
+
+/// A Redis with a port for TLS.
+pub(crate) struct TlsRedis {
+    pub(crate) redis: Redis,
+    pub(crate) port: u16,
+}
+
+impl TlsRedis {
+    /// Shows the certificate of the authority.
+    pub(crate) async fn start(arguments: &[&str]) -> Self {
+        Self::with("server", arguments).await
+    }
+
+    async fn with(certificate: &str, arguments: &[&str]) -> Self {
+        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let (number, ca) = (port.to_string(), file("ca.pem"));
+        let (cert, key) = (file(&format!("{certificate}.pem")), file(&format!("{certificate}.key")));
+        let own = ["--tls-port", &number, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
+        let auth: &[&str] = if arguments.is_empty() { &["--tls-auth-clients", "no"] } else { arguments };
+        let redis = Redis::start_with(&[&own[..], auth].concat()).await;
+        Self { redis, port }
+    }
+
+    /// A worker's options for another port that leads here, with a parameter that names a file.
+    pub(crate) fn worker_at(&self, port: u16, parameter: &str, name: &str) -> RedisOptions {
+        format!("rediss://ferrokiq-worker:secret@127.0.0.1:{port}/0?{parameter}{}", file(name)).parse().unwrap()
+    }
+
+    fn url(&self, parameters: &str) -> RedisOptions {
+        format!("rediss://ferrokiq-producer:secret@127.0.0.1:{}/0?{parameters}", self.port).parse().unwrap()
+    }
+
+    async fn push(&self, parameters: &str) -> Result<(), String> {
+        push(self.url(parameters)).await
+    }
+}
+
+async fn push(options: RedisOptions) -> Result<(), String> {
+    let pushed = Client::builder().redis(options).build().unwrap().push(Payload::new("Any", [])).await;
+    pushed.map(|_| ()).map_err(|error| told(&error))
+}
+
+/// An error with its causes.
+fn told(error: &Error) -> String {
+    format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default())
+}
+
+#[tokio::test]
+async fn a_server_is_trusted_by_its_authority_in_a_file() {
+    let redis = TlsRedis::start(&[]).await;
+    redis.push(&format!("ssl_ca_file={}", file("ca.pem"))).await.unwrap();
+    let refused = redis.push("").await.unwrap_err();
+    assert!(refused.contains("UnknownIssuer") && refused.contains(&sha256("server.pem")), "{refused}");
+    let by_another = redis.push(&format!("ssl_ca_file={}", file("alone.pem"))).await.unwrap_err();
+    assert!(by_another.contains("not trusted"), "{by_another}");
+    let local = format!("rediss://localhost:{}/0?ssl_ca_file={}", redis.port, file("ca.pem")).parse().unwrap();
+    let by_another_name = push(local).await.unwrap_err();
+    assert!(by_another_name.contains("certificate not valid for name \"localhost\""), "{by_another_name}");
+    let missing = redis.push("ssl_ca_file=/nowhere.pem").await.unwrap_err();
+    assert!(missing.contains("/nowhere.pem cannot be read"), "{missing}");
+}
+
+#[tokio::test]
+async fn a_self_signed_server_is_pinned_or_accepted_on_demand() {
+    for name in ["alone", "expired"] {
+        let redis = TlsRedis::with(name, &[]).await;
+        let pem = format!("{name}.pem");
+        let refused = redis.push("").await.unwrap_err();
+        assert!(refused.contains("not trusted") && refused.contains(&sha256(&pem)), "{refused}");
+        redis.push(&format!("ssl_ca_file={}", file(&pem))).await.unwrap();
+        redis.push(&format!("ssl_fingerprint={}", sha256(&pem))).await.unwrap();
+        redis.push(&format!("ssl_fingerprint={},{}", sha256("ca.pem"), sha256(&pem))).await.unwrap();
+        redis.push("ssl_verify_mode=none").await.unwrap();
+        let by_another = redis.push(&format!("ssl_fingerprint={}", sha256("ca.pem"))).await.unwrap_err();
+        assert!(by_another.contains("not trusted"), "{by_another}");
+        let tls = Tls::new().fingerprint(&sha256(&pem)).unwrap();
+        let plain: RedisOptions =
+            format!("redis://ferrokiq-producer:secret@127.0.0.1:{}/0", redis.port).parse().unwrap();
+        push(plain.tls(tls)).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn an_authority_that_the_server_sends_along_is_pinned_by_its_fingerprint() {
+    let redis = TlsRedis::with("chain", &[]).await;
+    redis.push(&format!("ssl_fingerprint={}", sha256("ca.pem"))).await.unwrap();
+    let local = format!("rediss://localhost:{}/0?ssl_fingerprint={}", redis.port, sha256("ca.pem")).parse().unwrap();
+    let by_another_name = push(local).await.unwrap_err();
+    assert!(by_another_name.contains("not valid for name"), "{by_another_name}");
+}
+
+#[tokio::test]
+async fn a_client_certificate_is_presented_where_the_server_asks_for_one() {
+    let redis = TlsRedis::with("server", &["--tls-auth-clients", "yes"]).await;
+    let trusted = format!("ssl_ca_file={}", file("ca.pem"));
+    redis.push(&format!("{trusted}&ssl_cert={}&ssl_key={}", file("client.pem"), file("client.key"))).await.unwrap();
+    let refused = redis.push(&trusted).await.unwrap_err();
+    assert!(refused.contains("ssl_cert"), "{refused}");
+    let unfit = format!("{trusted}&ssl_cert={}&ssl_key={}", file("client.pem"), file("ca.key"));
+    let unfit = redis.push(&unfit).await.unwrap_err();
+    assert!(unfit.contains("does not fit its key"), "{unfit}");
+}
+
+#[tokio::test]
+async fn tls_where_there_is_none_is_named_and_the_other_way_round() {
+    let redis = TlsRedis::start(&[]).await;
+    let plain_url = format!("redis://:secret@127.0.0.1:{}/0", redis.port).parse().unwrap();
+    let told = push(plain_url).await.unwrap_err();
+    assert!(told.contains("rediss://"), "{told}");
+
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let _plain = Redis::start_with(&["--port", &port.to_string()]).await;
+    let tls_url: RedisOptions = format!("rediss://:secret@127.0.0.1:{port}/0?connect_timeout=0.3").parse().unwrap();
+    let told = push(tls_url).await.unwrap_err();
+    assert!(told.contains("redis://") && told.contains("TLS"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_without_room_for_another_client_says_so() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let redis = Redis::start_with(&["--port", &port.to_string(), "--maxclients", "1"]).await;
+    // The one it has room for.
+    let mut only = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    redis::cmd("PING").exec(&mut only).unwrap();
+    for url in [format!("redis://127.0.0.1:{port}/0"), redis.url()] {
+        let told = push(url.parse().unwrap()).await.unwrap_err();
+        assert!(told.contains("maxclients"), "{told}");
+    }
+}
+
+#[cfg(feature = "tool")]
+#[tokio::test]
+async fn an_empty_variable_for_authorities_counts_as_none() {
+    let redis = TlsRedis::start(&[]).await;
+    let run = |variables: &[(&str, &str)]| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_ferrokiq"));
+        tool.arg("stats").env("REDIS_URL", format!("rediss://ferrokiq-operator:secret@127.0.0.1:{}/0", redis.port));
+        let output = tool.env("SSL_CERT_FILE", "").env_remove("SSL_CERT_DIR").envs(variables.iter().copied()).output();
+        let output = output.unwrap();
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (_, said) = run(&[]);
+    assert!(said.contains("UnknownIssuer"), "{said}");
+    let (succeeded, said) = run(&[("SSL_CERT_FILE", &file("ca.pem"))]);
+    assert!(succeeded && said.is_empty(), "{said}");
+    let (succeeded, said) = run(&[("REDIS_SSL_FINGERPRINT", &sha256("server.pem"))]);
+    assert!(succeeded && said.is_empty(), "{said}");
+    let (succeeded, said) = run(&[("REDIS_SSL_VERIFY_MODE", "none")]);
+    assert!(succeeded && said.contains("WITHOUT VERIFICATION"), "{said}");
+}
