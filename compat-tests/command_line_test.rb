@@ -84,6 +84,14 @@ describe "the command line" do
     end
   end
 
+  it "says that it booted once it reached Redis, and not before" do
+    said, code = WorkerProcess.run(WorkerProcess::RUST, env: {"REDIS_URL" => "redis://127.0.0.1:1/0"})
+    assert_equal 1, code, said
+    assert_match(/Booting ferrokiq .*redis=redis:\/\/127\.0\.0\.1:1\/0/, said)
+    refute_match(/Booted|Starting processing/, said)
+    with_worker { |worker| eventually { assert_match(/Booted ferrokiq .*Starting processing/m, worker.said) } }
+  end
+
   it "helps and tells its version" do
     said, code = run_worker("--help")
     assert_equal 0, code

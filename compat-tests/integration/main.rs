@@ -6,6 +6,7 @@
 mod access;
 mod ambiguity;
 mod bad_input;
+mod causes;
 mod client;
 mod fleet;
 mod health;

@@ -162,19 +162,6 @@ async fn tls_where_there_is_none_is_named_and_the_other_way_round() {
     assert!(told.contains("redis://") && told.contains("TLS"), "{told}");
 }
 
-#[tokio::test]
-async fn a_server_without_room_for_another_client_says_so() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    let redis = Redis::start_with(&["--port", &port.to_string(), "--maxclients", "1"]).await;
-    // The one it has room for.
-    let mut only = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
-    redis::cmd("PING").exec(&mut only).unwrap();
-    for url in [format!("redis://127.0.0.1:{port}/0"), redis.url()] {
-        let told = push(url.parse().unwrap()).await.unwrap_err();
-        assert!(told.contains("maxclients"), "{told}");
-    }
-}
-
 #[cfg(feature = "tool")]
 #[tokio::test]
 async fn an_empty_variable_for_authorities_counts_as_none() {

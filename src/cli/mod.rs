@@ -129,11 +129,15 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<u8> {
         tracing::warn!("{remark}");
     }
     let server = build(&flags, settings, builder)?;
-    tracing::info!("Booted ferrokiq {}: {}", env!("CARGO_PKG_VERSION"), server.describe());
-    tracing::info!("Starting processing, hit Ctrl-C to stop");
+    let description = server.describe();
+    tracing::info!("Booting ferrokiq {}: {description}", env!("CARGO_PKG_VERSION"));
     signals.obey(&server, logging.flusher())?;
     notify::Supervisor::from_env().map(|supervisor| supervisor.watch(server.vitals())).transpose()?;
-    let stopped = server.run(std::future::pending()).await?;
+    let booted = || {
+        tracing::info!("Booted ferrokiq {}: {description}", env!("CARGO_PKG_VERSION"));
+        tracing::info!("Starting processing, hit Ctrl-C to stop");
+    };
+    let stopped = server.run_from_boot(std::future::pending(), booted).await?;
     tracing::info!("Bye!");
     if stopped.cut_off > 0 {
         // A job that blocks its thread may go on, and would keep the runtime, and so the process, from ending.

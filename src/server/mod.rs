@@ -155,8 +155,18 @@ impl Server {
     /// None: a server dropped in mid-flight leaves its jobs in private lists, where another process finds them within a
     /// minute. Use the handle.
     pub async fn run(self, stop: impl Future<Output = ()> + Send) -> Result<Stopped> {
+        self.run_from_boot(stop, || {}).await
+    }
+
+    /// As [`run`](Self::run). Calls `booted` once Redis was reached and jobs are fetched.
+    pub(crate) async fn run_from_boot(
+        self,
+        stop: impl Future<Output = ()> + Send,
+        booted: impl FnOnce() + Send,
+    ) -> Result<Stopped> {
         let handle = self.handle();
         let launcher = Launcher::start(self.core, self.capsules, self.acknowledgements).await?;
+        booted();
         tokio::select! {
             () = stop => handle.stop(),
             () = handle.stopping() => {}

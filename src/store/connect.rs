@@ -20,6 +20,7 @@ use super::meter::Meter;
 use super::options::RedisOptions;
 use super::sentinel::{Address, Primary, Sentinels};
 use super::stream;
+use super::url::lone_word_is_password;
 use super::wire::{Era, Wire};
 
 /// Makes connections to one Redis, wherever it is at that moment.
@@ -173,18 +174,6 @@ fn tuned(info: ConnectionInfo) -> ConnectionInfo {
         .set_protocol(ProtocolVersion::RESP3)
         .set_lib_name("ferrokiq", env!("CARGO_PKG_VERSION"));
     info.set_tcp_settings(tcp).set_redis_settings(redis)
-}
-
-/// `redis://word@host` holds a password, as in Ruby. With credentials from elsewhere it is the name of the user.
-fn lone_word_is_password(info: ConnectionInfo) -> ConnectionInfo {
-    let settings = info.redis_settings();
-    match (settings.username(), settings.password()) {
-        (Some(word), None) => {
-            let settings = settings.clone().set_username("default").set_password(word.to_owned());
-            info.set_redis_settings(settings)
-        }
-        _ => info,
-    }
 }
 
 /// Another address, over TLS as before if it was.

@@ -379,6 +379,13 @@ mod tests {
         let of_sentinels = from(&[("REDIS_URL", "redis+sentinel://:s3cr3t@a,b:1/main?sentinel_password=s3cr3t")]);
         assert_eq!(of_sentinels.unwrap().to_string(), "redis+sentinel://a:26379,b:1/main/0");
         assert!(from(&[]).unwrap().credentials.is_none());
+        let pinned = from(&[("REDIS_URL", "redis://a?ssl=true"), ("REDIS_SSL_VERIFY_MODE", "none")]);
+        if cfg!(feature = "tls") {
+            let pinned = pinned.unwrap();
+            assert!(pinned.is_unverified() && pinned.to_string().ends_with("?ssl_verify_mode=none"), "{pinned}");
+        }
+        let error = from(&[("REDIS_URL", "redis://a"), ("REDIS_SSL_CA_FILE", "/ca.pem")]).unwrap_err();
+        assert!(error.to_string().contains("REDIS_SSL_CA_FILE"), "{error}");
         assert!(from(&[("REDIS_PASSWORD_FILE", "/run/secrets/redis")]).unwrap().credentials.is_some());
         for vars in
             [&[("REDIS_PROVIDER", "redis://a")][..], &[("REDIS_PROVIDER", "NOPE")], &[("REDIS_PROVIDER", "s3cr3t-")]]

@@ -4,6 +4,7 @@ use std::fmt;
 
 use redis::RedisError;
 
+use super::error::has_code;
 #[cfg(feature = "server")]
 use crate::error::Error;
 
@@ -14,7 +15,11 @@ pub(super) struct Refusal(pub(super) RedisError);
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_quotations(self.0.to_string()))
+        f.write_str(&without_quotations(self.0.to_string()))?;
+        if has_code(&self.0, &["CROSSSLOT", "MOVED", "ASK", "CLUSTERDOWN"]) {
+            f.write_str("; Redis runs in cluster mode, which Sidekiq and ferrokiq cannot use: take a server without it")?;
+        }
+        Ok(())
     }
 }
 

@@ -77,6 +77,18 @@ fn hint_for_no_scheme(url: &str) -> String {
     }
 }
 
+/// `redis://word@host` holds a password, as in Ruby. With credentials from elsewhere it is the name of the user.
+pub(super) fn lone_word_is_password(info: ConnectionInfo) -> ConnectionInfo {
+    let settings = info.redis_settings();
+    match (settings.username(), settings.password()) {
+        (Some(word), None) => {
+            let settings = settings.clone().set_username("default").set_password(word.to_owned());
+            info.set_redis_settings(settings)
+        }
+        _ => info,
+    }
+}
+
 /// A scheme that people use may be shown; what else stands there may be a password.
 fn shown(scheme: &str) -> String {
     const SCHEMES: [&str; 6] = ["sentinel", "redis-sentinel", "redis", "rediss", "http", "https"];
@@ -354,6 +366,166 @@ mod tests {
     fn sentinels(url: &str) -> (ConnectionInfo, Sentinels) {
         let Location { info, sentinels, .. } = parse(url).unwrap();
         (info, sentinels.unwrap())
+    }
+
+    /// What a connection is made of, as in `ruby-fixtures/redis_urls.jsonl`.
+    fn described(url: &str) -> serde_json::Value {
+        let Ok(Location { info, .. }) = parse(url) else { return serde_json::json!("error") };
+        let info = lone_word_is_password(info);
+        let (host, port, path) = match info.addr() {
+            ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
+                (Some(host.clone()), Some(*port), None)
+            }
+            ConnectionAddr::Unix(path) => (None, None, Some(path.display().to_string())),
+            _ => (None, None, None),
+        };
+        let settings = info.redis_settings();
+        serde_json::json!({
+            "host": host, "port": port, "path": path, "db": settings.db(),
+            "tls": matches!(info.addr(), ConnectionAddr::TcpTls { .. }),
+            "user": settings.username().unwrap_or("default"), "pass": settings.password(),
+        })
+    }
+
+    /// URLs that are read in another way than by some Sidekiq, on purpose: which (6, or 7 and 8), and why.
+    const DIFFERENT: &[(&str, &str, &str)] = &[
+        ("redis://h?db=2", "6", "Sidekiq 6 reads no parameters; 7 and 8 read this one"),
+        ("redis://h/?db=3&timeout=2", "6", "Sidekiq 6 reads no parameters; 7 and 8 read this one"),
+        ("redis://h?DB=2", "6 8", "Ruby ignores parameters that it does not know"),
+        ("redis://s3cr3t@h", "6", "a word alone is the password for 7 and 8; 6 sends nothing"),
+        ("redis://u:@h", "6", "7 and 8 send the empty password"),
+        ("redis://u%40x:p%40q@h", "8", "7 and 8 send the percent signs of a user's name; no server knows such a user"),
+        ("redis://h/2/", "8", "7 and 8 fail"),
+        ("redis://h/x", "6", "6 takes database 0"),
+        ("redis://h/010", "6 8", "6 and 8 read two different numbers"),
+        ("redis://h/1_0", "6 8", "6 and 8 read two different numbers"),
+        ("redis://h/-1", "6 8", "no database has this number"),
+        ("redis://h:0/1", "6 8", "Ruby fails when it connects"),
+        ("redis://h:99999/1", "6 8", "Ruby fails when it connects"),
+        ("redis://h/1#frag", "6 8", "a # is most likely part of a password"),
+        ("unix:///run/redis.sock?db=2", "6", "Sidekiq 6 reads no parameters; 7 and 8 read this one"),
+        ("unix://run/redis.sock", "6 8", "Ruby takes it for a socket in the working directory"),
+        ("unix://:p@/run/redis.sock?db=1", "6", "6 ignores the password and the parameter"),
+        ("unix:///run/redis.sock?db=1&user=u&pass=p", "6 8", "user and pass are parameters of ferrokiq"),
+        ("/run/redis.sock", "6", "6 fails"),
+        ("6379", "8", "Ruby takes it for a socket in the working directory"),
+        ("localhost", "8", "Ruby takes it for a socket in the working directory"),
+        ("redis:h:1", "6 8", "Ruby ignores the host"),
+        ("valkey://h/1", "6 8", "Ruby knows no such scheme"),
+        ("redis+unix:///run/redis.sock", "6 8", "Ruby knows no such scheme"),
+        (" redis://h/1", "6 8", "Ruby fails; secrets from files often end in a line break"),
+        ("redis://h/1\n", "6 8", "Ruby fails; secrets from files often end in a line break"),
+        ("redis://h?password=p", "6 8", "Ruby ignores it and connects without a password"),
+        ("redis://h/1?protocol=2", "6 8", "Ruby ignores it, ferrokiq speaks version 3"),
+        ("redis://h?foo=bar", "6 8", "Ruby ignores parameters that it does not know"),
+        ("redis://h/2?db=x", "6 8", "Ruby does not look at it"),
+        ("redis://h%20x/1", "6 8", "Ruby fails when it connects"),
+        ("redis://a,b/1", "6 8", "Ruby fails when it connects"),
+    ];
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn urls_are_read_as_ruby_reads_them() {
+        let recorded = include_str!("../../ruby-fixtures/redis_urls.jsonl");
+        let (mut different, mut urls) = (Vec::new(), 0);
+        for line in recorded.lines() {
+            let line: serde_json::Value = serde_json::from_str(line).unwrap();
+            let url = line["url"].as_str().unwrap();
+            let ours = described(url);
+            let is_same = |major: &str| match &line[major] {
+                ruby if !ruby["error"].is_null() => ours == "error",
+                // Resolved to the same address.
+                ruby if ruby["host"] == "127.0.0.1" && ours["host"] == "localhost" => {
+                    let mut ruby = ruby.clone();
+                    ruby["host"] = "localhost".into();
+                    ruby == ours
+                }
+                ruby => *ruby == ours,
+            };
+            assert_eq!(is_same("7"), is_same("8"), "{url}");
+            urls += 1;
+            let which = [("6", is_same("6")), ("8", is_same("8"))].into_iter().filter(|(_, same)| !same);
+            let which = which.map(|(major, _)| major).collect::<Vec<_>>().join(" ");
+            if !which.is_empty() {
+                different.push((url.to_owned(), which));
+            }
+        }
+        let expected: Vec<_> =
+            DIFFERENT.iter().map(|(url, which, _)| ((*url).to_owned(), (*which).to_owned())).collect();
+        assert!(urls >= 60);
+        assert_eq!(different, expected);
+    }
+
+    #[test]
+    fn parameters_are_honoured_or_refused_by_name() {
+        let location = parse("redis://h/1?timeout=2.5&connect_timeout=1&protocol=3&username=u&password=p%2Bq").unwrap();
+        let settings = location.info.redis_settings();
+        assert_eq!((settings.username(), settings.password(), settings.db()), (Some("u"), Some("p+q"), 1));
+        let seconds = |secs| Some(Duration::from_secs_f64(secs));
+        assert_eq!((location.connect_timeout, location.response_timeout), (seconds(1.0), seconds(2.5)));
+        let location = parse("unix:///a?read_timeout=4&write_timeout=5").unwrap();
+        assert_eq!((location.connect_timeout, location.response_timeout), (None, seconds(5.0)));
+        for (url, culprit) in [
+            ("redis://h?foo=s3cr3t", "the parameter foo is not known; known are db,"),
+            ("redis://h?ssl_ca_cert=/f", "the parameter ssl_ca_cert"),
+            ("redis://h?reconnect_attempts=3", "the parameter reconnect_attempts"),
+            ("redis://h?timeout=soon", "timeout is no number of seconds"),
+            ("redis://h?timeout=0", "timeout is no number of seconds"),
+            ("redis://h?protocol=2", "only protocol=3"),
+            ("redis://h?ssl_verify_mode=none", "need a URL with rediss://"),
+            ("redis://:s3cr3t@h?password=s3cr3t", "twice"),
+            ("unix:///a?ssl=true", "no TLS"),
+        ] {
+            let error = parse(url).map(|_| url).unwrap_err();
+            assert!(error.contains(culprit) && !error.contains("s3cr3t"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn parameters_of_tls_are_read() {
+        for (url, tls) in [
+            ("rediss://h?ssl_verify_mode=none", Tls::new().without_verification()),
+            ("redis://h?ssl=true&ssl_ca_file=/a%20b.pem", Tls::new().ca_file("/a b.pem")),
+            ("rediss+sentinel://h/p?ssl_cert=c&ssl_key=k", Tls::new().client_certificate("c", "k")),
+            ("rediss://h?ssl_verify_mode=peer", Tls::new()),
+        ] {
+            let location = parse(url).unwrap();
+            assert!(location.tls == tls && matches!(location.info.addr(), ConnectionAddr::TcpTls { .. }), "{url}");
+        }
+        for (url, culprit) in [
+            ("rediss://h#insecure", "ssl_verify_mode"),
+            ("rediss://h?ssl_cert=c", "both ssl_cert and ssl_key"),
+            ("rediss://h?ssl=false", "contradicts"),
+            ("rediss://h?ssl_verify_mode=VERIFY_NONE", "none or peer"),
+        ] {
+            let error = parse(url).map(|_| url).unwrap_err();
+            assert!(error.contains(culprit), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_url_gets_a_hint_and_is_not_shown() {
+        for (text, hint) in [
+            ("6379", "redis://localhost:PORT/0"),
+            ("1234567890", "a number"),
+            ("localhost:6379", "redis://HOST:PORT/0"),
+            ("s3cr3t", "use redis://host:port/db"),
+            ("redis://:s3cr3t#x@h/1", "# %23"),
+            ("redis://:6400#s3cr3t@h/1", "# %23"),
+            ("redis://:s3cr3t/x@h/1", "/ %2F"),
+            ("redis://:12/s3cr3t@h/1", "/ %2F"),
+            ("redis://:12?s3cr3t=@h/1", "? %3F"),
+            ("redis://:s3cr3t@x@h/1", "@ %40"),
+            ("redis://:s3cr3t x@h/1", "space %20"),
+            ("redis://:s3cr3t%x@h/1", "% %25"),
+            ("redis://:s3cr3t[@h/1", "percent sign"),
+            ("redis://s3cr3t:x", "the port is not a number"),
+        ] {
+            let error = parse(text).map(|_| text).unwrap_err();
+            assert!(error.contains(hint) && !error.contains("s3cr3t"), "{text}: {error}");
+            assert!(!error.contains("1234567890"), "{error}");
+        }
     }
 
     #[test]

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 /// Every check, and what it looks for.
-pub(super) const CHECKS: [(&str, &str); 36] = [
+pub(super) const CHECKS: [(&str, &str); 39] = [
+    ("cluster", "Redis runs in cluster mode; nothing else is checked then"),
+    ("unchecked", "INFO is refused, or does not report the eviction policy"),
     ("version", "Redis or Valkey older than 7.0"),
     ("eviction", "maxmemory-policy other than noeviction"),
     ("persistence", "no snapshots and no append-only file, or the last one failed"),
@@ -24,6 +26,7 @@ pub(super) const CHECKS: [(&str, &str); 36] = [
     ("ghost-work", "running jobs of a process that is not alive"),
     ("orphaned-jobs", "jobs of a dead ferrokiq worker that nobody puts back (--fix, with a worker's rights)"),
     ("foreign-list", "lists of go-workers, exq and others, which nobody else reads"),
+    ("unknown-class", "jobs are retried since no process that ran them has their class (NameError)"),
     ("overdue", "a job is due for 2 minutes: nobody polls"),
     ("score", "a time in milliseconds, before 2001, or ten years ahead"),
     ("dead-set", "more than 10,000 dead jobs"),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ferrokiq::Result;
 use ferrokiq::api::{Api, JobRecord, SortedSet};
 
-use super::finding::{Finding, Fix, Place, many};
+use super::finding::{Finding, Fix, Place, many, some_of};
 use super::payload::{Damage, damages, repaired};
 
 /// Jobs that are read in one go.
@@ -39,7 +39,7 @@ pub(super) fn set(api: &Api, place: &Place) -> SortedSet {
 
 /// The jobs of a place.
 pub(super) async fn check(api: &Api, place: &Place, reading: &mut Reading, found: &mut Vec<Finding>) -> Result<()> {
-    let mut tally = BTreeMap::new();
+    let (mut tally, mut unknown) = (BTreeMap::new(), BTreeMap::new());
     let (mut read, size) = (
         0,
         match place {
@@ -53,12 +53,43 @@ pub(super) async fn check(api: &Api, place: &Place, reading: &mut Reading, found
     {
         read += page.len();
         page.iter().for_each(|record| note(&mut tally, record, place));
+        if *place == Place::Retry {
+            for class in page.iter().filter_map(unknown_class) {
+                *unknown.entry(class).or_insert(0) += 1;
+            }
+        }
     }
     if size > read && read >= reading.most {
         reading.sampled.push((place.key(), read, size));
     }
     found.extend(tally.into_iter().map(|(damage, tally)| finding(damage, &tally, place)));
+    found.extend(of_unknown_classes(&unknown));
     Ok(())
+}
+
+/// The class of a job that failed since the process that ran it does not have that class. Other constants that are missing are faults of the
+/// job's code.
+pub(super) fn unknown_class(record: &JobRecord) -> Option<String> {
+    let payload = record.payload()?;
+    let text = |key: &str| serde_json::from_str::<String>(payload.get(key)?).ok();
+    let message = text("error_message").filter(|_| text("error_class").as_deref() == Some("NameError"))?;
+    let named = message.strip_prefix("uninitialized constant ")?.split_whitespace().next()?.to_owned();
+    let class = record.display_class();
+    let is_of = class == named || class.strip_prefix(&named).is_some_and(|rest| rest.starts_with("::"));
+    is_of.then_some(class)
+}
+
+/// `unknown` counts the jobs of each class.
+fn of_unknown_classes(unknown: &BTreeMap<String, usize>) -> Option<Finding> {
+    let (jobs, classes) = (unknown.values().sum(), unknown.keys().cloned().collect::<Vec<_>>());
+    (jobs > 0).then(|| {
+        Finding::warning(
+            "unknown-class",
+            format!("{} in retry whose class the process did not have: {}", many(jobs, "job"), some_of(&classes)),
+            "register the class in a worker of that queue, or deploy the code to all; else they die",
+        )
+        .times(jobs)
+    })
 }
 
 #[derive(Debug)]

@@ -103,10 +103,13 @@ fn distinct<'a>(mut fixes: Vec<&'a Fix>, fix: &'a Fix) -> Vec<&'a Fix> {
 async fn examine(api: &Api, full: bool) -> ferrokiq::Result<Report> {
     let (most, names) = if full { (usize::MAX, usize::MAX) } else { (SAMPLE, NAMES) };
     let mut found = Vec::new();
-    let clock = server::check(api, &mut found).await?;
+    let mut left_out = Vec::new();
+    let server::Server { clock, is_cluster } = server::check(api, &mut found, &mut left_out).await?;
+    if is_cluster {
+        return Ok(Report { findings: found, left_out });
+    }
     let now = EpochSecs::now().0 + clock.ahead;
     let sound = keyspace::kinds(api, &mut found).await?;
-    let mut left_out = Vec::new();
     let names = Names::read(api, names).await;
     match &names {
         Ok(names) if names.more => {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ferrokiq::Result;
+use ferrokiq::{RedisFault, Result};
 use ferrokiq::api::{Api, ServerClock, ServerInfo};
 
 use super::finding::Finding;
@@ -16,14 +16,65 @@ const BAD_SKEW: f64 = 10.0;
 /// By when a server with any of Redis's own rules has written a snapshot.
 const SNAPSHOT_BY: u64 = 3_700;
 
-pub(super) async fn check(api: &Api, found: &mut Vec<Finding>) -> Result<ServerClock> {
+/// What was found out about the server itself.
+pub(super) struct Server {
+    pub(super) clock: ServerClock,
+    /// In cluster mode commands on several keys fail, so nothing else can be checked.
+    pub(super) is_cluster: bool,
+}
+
+/// `left_out` gets a line for each check that was not possible and changes nothing for most.
+pub(super) async fn check(api: &Api, found: &mut Vec<Finding>, left_out: &mut Vec<String>) -> Result<Server> {
     let clock = api.server_clock().await?;
-    // Some services offer no INFO.
-    if let Ok(info) = api.server_info().await {
-        found.extend(of_info(&info, api.snapshot_rule().await.as_deref()));
+    let info = api.server_info().await;
+    let is_cluster = info.as_ref().is_ok_and(|info| info.get("redis_mode") == Some("cluster"));
+    match info {
+        Ok(info) => {
+            let snapshots = api.snapshot_rule().await;
+            found.extend(of_info(&info, snapshots.as_deref()));
+            found.extend(unreported_eviction(&info));
+            left_out.extend(unknown_persistence(&info, snapshots.as_deref()));
+        }
+        Err(error) if error.redis_fault() != Some(RedisFault::Unreachable) => found.push(no_info(&error)),
+        Err(error) => return Err(error),
+    }
+    if is_cluster {
+        found.push(Finding::error(
+            "cluster",
+            "Redis runs in cluster mode: commands on several keys fail there",
+            "use a server without cluster mode, as Sidekiq needs, too",
+        ));
     }
     found.extend(of_clock(clock));
-    Ok(clock)
+    Ok(Server { clock, is_cluster })
+}
+
+/// Some services refuse INFO, and some users may not use it.
+fn no_info(error: &ferrokiq::Error) -> Finding {
+    let why = std::error::Error::source(error).map_or_else(|| error.to_string(), ToString::to_string);
+    Finding::warning(
+        "unchecked",
+        format!("INFO was refused ({why}): version, eviction, persistence, role and memory were not checked"),
+        "allow INFO (docs/acl), or look where the server is run: maxmemory-policy must be noeviction",
+    )
+}
+
+fn unreported_eviction(info: &ServerInfo) -> Option<Finding> {
+    info.get("maxmemory_policy").is_none().then(|| {
+        Finding::warning(
+            "unchecked",
+            "INFO does not report maxmemory_policy: whether a full Redis throws jobs away was not checked",
+            "look where the server is run: it must be noeviction",
+        )
+    })
+}
+
+/// Whether it is unknown if anything is written to disk: without an append-only file only the setting `save` shows it for sure.
+fn unknown_persistence(info: &ServerInfo, snapshots: Option<&str>) -> Option<String> {
+    let is = |field: &str, value: &str| info.get(field) == Some(value);
+    let is_unknown = snapshots.is_none() && !is("aof_enabled", "1") && info.number("rdb_saves").is_none_or(|n| n == 0);
+    (is_unknown && persistence(info, snapshots).is_none())
+        .then(|| "whether Redis writes snapshots was not checked: CONFIG GET save is refused".to_owned())
 }
 
 fn of_info(info: &ServerInfo, snapshots: Option<&str>) -> Vec<Finding> {
@@ -173,6 +224,24 @@ mod tests {
             for snapshots in [Some(""), None] {
                 assert_eq!(checks(&info, snapshots), [check], "{field}: {value}");
             }
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_checked_is_reported() {
+        let info = |pairs: &[(&str, &str)]| {
+            ServerInfo::of(pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())))
+        };
+        assert!(unreported_eviction(&info(&[("maxmemory_policy", "noeviction")])).is_none());
+        assert_eq!(unreported_eviction(&info(&[])).map(|finding| finding.check), Some("unchecked"));
+        for (pairs, snapshots, is_known) in [
+            (&[("aof_enabled", "1")][..], None, true),
+            (&[("aof_enabled", "0"), ("rdb_saves", "3")], None, true),
+            (&[("aof_enabled", "0"), ("rdb_saves", "0")], Some("3600 1"), true),
+            (&[("aof_enabled", "0"), ("rdb_saves", "0")], None, false),
+            (&[], None, false),
+        ] {
+            assert_eq!(unknown_persistence(&info(pairs), snapshots).is_none(), is_known, "{pairs:?}");
         }
     }
 

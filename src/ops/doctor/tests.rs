@@ -1,6 +1,7 @@
 use ferrokiq::api::JobRecord;
 
 use super::finding::{Finding, Fix, Place, Severity, some_of};
+use super::jobs::unknown_class;
 use super::payload::{Damage, damages, repaired};
 
 fn record(json: &str) -> JobRecord {
@@ -48,6 +49,23 @@ fn names_each_kind_of_damage() {
     }
     assert_eq!(damages(&record(SOUND), &Place::Retry), [NoFailure]);
     assert_eq!(damages(&record(&with(r#""retry":true,"#, "")), &Place::Schedule), [], "the poller adds it");
+}
+
+#[test]
+fn a_job_that_fails_for_want_of_its_class_is_told_from_one_whose_code_fails() {
+    let failed = |class: &str, error: &str, message: &str| {
+        record(
+            &serde_json::json!({"class": class, "args": [], "error_class": error, "error_message": message}).to_string(),
+        )
+    };
+    let unknown = |class: &str, message: &str| unknown_class(&failed(class, "NameError", message));
+    assert_eq!(unknown("Mail::Job", "uninitialized constant Mail::Job").as_deref(), Some("Mail::Job"));
+    assert_eq!(unknown("Mail::Job", "uninitialized constant Mail").as_deref(), Some("Mail::Job"));
+    assert_eq!(unknown("Jbo", "uninitialized constant Jbo\nDid you mean?  Job").as_deref(), Some("Jbo"));
+    assert_eq!(unknown("Job", "uninitialized constant Job::Helper"), None);
+    assert_eq!(unknown("Job", "undefined local variable or method 'x'"), None);
+    assert_eq!(unknown_class(&failed("Job", "ArgumentError", "uninitialized constant Job")), None);
+    assert_eq!(unknown_class(&record(SOUND)), None);
 }
 
 #[test]

@@ -1,0 +1,81 @@
+//! A Redis that cannot be used: errors and `ferrokiq doctor` name the cause.
+
+use std::error::Error as _;
+#[cfg(feature = "tool")]
+use std::process::Command;
+
+use ferrokiq::{Client, Context, Error, Payload, Server};
+
+use crate::support::{Redis, eventually};
+
+/// An error with its causes.
+fn told(error: &Error) -> String {
+    format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default())
+}
+
+fn free_port() -> String {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
+}
+
+/// What `ferrokiq doctor --json` reports: the names of its checks, and everything it wrote.
+#[cfg(feature = "tool")]
+fn doctor(url: &str) -> (Vec<String>, String) {
+    let output = Command::new(env!("CARGO_BIN_EXE_ferrokiq")).args(["doctor", "--json"]).env("REDIS_URL", url).output();
+    let output = output.unwrap();
+    let said = String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr);
+    let checks = said.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+    (checks.filter_map(|finding| Some(finding["check"].as_str()?.to_owned())).collect(), said)
+}
+
+#[tokio::test]
+async fn a_server_without_room_for_another_client_says_so() {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let redis = Redis::start_with(&["--port", &port.to_string(), "--maxclients", "1"]).await;
+    // The one it has room for.
+    let mut only = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+    redis::cmd("PING").exec(&mut only).unwrap();
+    for url in [format!("redis://127.0.0.1:{port}/0"), redis.url()] {
+        let client = Client::builder().redis(url.parse().unwrap()).build().unwrap();
+        let told = told(&client.push(Payload::new("Any", [])).await.unwrap_err());
+        assert!(told.contains("maxclients"), "{told}");
+    }
+}
+
+/// One server that has all slots, as a cluster of several would refuse.
+async fn cluster() -> Redis {
+    let (port, bus) = (free_port(), free_port());
+    let own = ["--cluster-enabled", "yes", "--port", &port, "--cluster-port", &bus];
+    let redis = Redis::start_with(&own).await;
+    redis.call::<()>("CLUSTER", &["ADDSLOTSRANGE", "0", "16383"]).await;
+    eventually("the cluster is up", async || {
+        redis.call::<String>("CLUSTER", &["INFO"]).await.contains("cluster_state:ok")
+    })
+    .await;
+    redis
+}
+
+#[tokio::test]
+async fn a_worker_on_a_cluster_ends_with_the_cause() {
+    let redis = cluster().await;
+    let builder = Server::builder().redis(redis.options()).register_fn("Any", async |_cx: Context, _args: ()| Ok(()));
+    let error = builder.build().unwrap().run(std::future::pending()).await.unwrap_err();
+    assert!(told(&error).contains("Redis runs in cluster mode"), "{}", told(&error));
+}
+
+#[cfg(feature = "tool")]
+#[tokio::test]
+async fn doctor_knows_cluster_mode() {
+    let redis = cluster().await;
+    let (checks, said) = doctor(&redis.url());
+    assert!(checks.contains(&"cluster".to_owned()), "{said}");
+}
+
+#[cfg(feature = "tool")]
+#[tokio::test]
+async fn doctor_reports_that_info_is_refused() {
+    let redis = Redis::start_with(&["--maxmemory-policy", "allkeys-lru"]).await;
+    redis.call::<()>("ACL", &["SETUSER", "blind", "on", ">secret", "~*", "+@all", "-info", "-config"]).await;
+    let (checks, said) = doctor(&format!("{}?user=blind&pass=secret", redis.url()));
+    assert_eq!(checks, ["unchecked"], "{said}");
+    assert!(said.contains("eviction") && !said.contains("blind"), "{said}");
+}
