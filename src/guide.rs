@@ -14,6 +14,8 @@ pub mod testing {}
 pub mod contracts {}
 #[doc = include_str!("../docs/guide/configuration.md")]
 pub mod configuration {}
+#[doc = include_str!("../docs/guide/redis.md")]
+pub mod redis {}
 #[doc = include_str!("../docs/guide/deployment.md")]
 pub mod deployment {}
 #[doc = include_str!("../docs/guide/operating.md")]

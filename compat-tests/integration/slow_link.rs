@@ -11,7 +11,7 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::support::{Redis, Running, eventually};
 #[cfg(feature = "tls")]
-use crate::tls::TlsRedis;
+use crate::tls::{TlsRedis, worker_at};
 
 /// Bytes a second of each connection.
 const RATE: usize = 2_000_000;
@@ -29,7 +29,7 @@ async fn throttled(redis: &Redis) -> (RedisOptions, Arc<AtomicUsize>) {
 async fn throttled_tls(redis: &TlsRedis) -> (RedisOptions, Arc<AtomicUsize>) {
     let far = redis.port;
     let (port, answered) = relay(move || TcpStream::connect(("127.0.0.1", far))).await;
-    (redis.worker_at(port, "ssl_ca_file=", "ca.pem"), answered)
+    (worker_at(port), answered)
 }
 
 /// A relay with slow answers: its port, and a count of the bytes answered.

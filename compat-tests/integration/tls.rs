@@ -52,6 +52,11 @@ pub(crate) struct TlsRedis {
     pub(crate) port: u16,
 }
 
+/// A worker's options for a port that leads to such a Redis.
+pub(crate) fn worker_at(port: u16) -> RedisOptions {
+    format!("rediss://ferrokiq-worker:secret@127.0.0.1:{port}/0?ssl_ca_file={}", file("ca.pem")).parse().unwrap()
+}
+
 impl TlsRedis {
     /// Shows the certificate of the authority.
     pub(crate) async fn start(arguments: &[&str]) -> Self {
@@ -66,11 +71,6 @@ impl TlsRedis {
         let auth: &[&str] = if arguments.is_empty() { &["--tls-auth-clients", "no"] } else { arguments };
         let redis = Redis::start_with(&[&own[..], auth].concat()).await;
         Self { redis, port }
-    }
-
-    /// A worker's options for another port that leads here, with a parameter that names a file.
-    pub(crate) fn worker_at(&self, port: u16, parameter: &str, name: &str) -> RedisOptions {
-        format!("rediss://ferrokiq-worker:secret@127.0.0.1:{port}/0?{parameter}{}", file(name)).parse().unwrap()
     }
 
     fn url(&self, parameters: &str) -> RedisOptions {

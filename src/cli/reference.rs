@@ -122,7 +122,11 @@ const VARIABLES: &[(&str, &str)] = &[
     ("REDIS_SSL_VERIFY_MODE", "`none` accepts every certificate, and logs a warning; `peer` is the default"),
     ("REDIS_SSL_CERT", "a client certificate, with `REDIS_SSL_KEY`"),
     ("REDIS_SSL_KEY", "its key"),
-    ("SSL_CERT_FILE", "the certificate authorities of the system, instead of those it comes with; also `SSL_CERT_DIR`"),
+    (
+        "SSL_CERT_FILE",
+        "a file with the certificate authorities to trust instead of those of the system; empty counts as unset",
+    ),
+    ("SSL_CERT_DIR", "a directory with such files"),
     ("RAILS_MAX_THREADS", "concurrency, if nobody else says"),
     ("FERROKIQ_PROMOTE", "`promote`, if neither the command line, the file nor the program sets it"),
     ("APP_ENV", "the environment, without `-e`"),
@@ -147,6 +151,8 @@ const SOURCES: &[&str] = &[
     include_str!("notify.rs"),
     include_str!("logging/mod.rs"),
     include_str!("../store/options.rs"),
+    include_str!("../store/tls.rs"),
+    include_str!("../store/handshake.rs"),
     include_str!("../server/identity.rs"),
 ];
 

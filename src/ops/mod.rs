@@ -65,7 +65,7 @@ fn cli() -> clap::Command {
     }
     cli.after_long_help(format!(
         "Redis is found as Sidekiq finds it: REDIS_PROVIDER names the variable that holds the URL, else REDIS_URL, else redis://127.0.0.1:6379/0; \
-         REDIS_PASSWORD_FILE.\nNO_COLOR is honoured; tables fit the terminal, and are not cut where the output is none.\n\n{}",
+         REDIS_PASSWORD_FILE, REDIS_SSL_CA_FILE and others for TLS.\nNO_COLOR is honoured; tables fit the terminal, and are not cut where the output is none.\n\n{}",
         Code::explained()
     ))
 }

@@ -138,7 +138,9 @@ impl Connector {
                 "TLS WITHOUT VERIFICATION: whoever controls the network can read and change every job; pin the server with ssl_fingerprint"
             );
         }
-        let (connection, progress) = dial(&info, &options.tls, meter, options.connect_timeout, config).await?;
+        // Boxed: the handshake is large, and part of every future that may connect.
+        let dialled = Box::pin(dial(&info, &options.tls, meter, options.connect_timeout, config));
+        let (connection, progress) = dialled.await?;
         let runtime = tokio::runtime::Handle::current().id();
         Ok(Wire {
             connection,

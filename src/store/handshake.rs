@@ -72,7 +72,9 @@ fn system_roots() -> Result<RootCertStore, String> {
     roots.add_parsable_certificates(found.certs);
     if roots.is_empty() {
         let why = found.errors.first().map_or_else(|| "none found".to_owned(), ToString::to_string);
-        return Err(format!("no certificate authorities of the system: {why}; install ca-certificates, or set ssl_ca_file"));
+        return Err(format!(
+            "no certificate authorities of the system: {why}; install ca-certificates, or set ssl_ca_file"
+        ));
     }
     Ok(roots)
 }
@@ -88,7 +90,10 @@ struct Verifier {
 #[derive(Debug)]
 enum Accepted {
     /// Those that these authorities vouch for, and these certificates themselves.
-    Certificates { pinned: Vec<CertificateDer<'static>>, authorities: Arc<WebPkiServerVerifier> },
+    Certificates {
+        pinned: Vec<CertificateDer<'static>>,
+        authorities: Arc<WebPkiServerVerifier>,
+    },
     Fingerprints(Vec<Fingerprint>),
     Any,
 }
@@ -136,7 +141,11 @@ fn refused(error: &dyn std::fmt::Display) -> String {
 /// A failure behind the handshake. With TLS 1.3 a server refuses the client's certificate only then.
 pub(super) fn refused_later(error: redis::RedisError) -> Unreachable {
     let text = error.to_string();
-    if error.is_io_error() && text.contains("fatal alert") { Unreachable::Because(refused(&text)) } else { error.into() }
+    if error.is_io_error() && text.contains("fatal alert") {
+        Unreachable::Because(refused(&text))
+    } else {
+        error.into()
+    }
 }
 
 fn authorities(roots: RootCertStore, provider: &Arc<CryptoProvider>) -> Result<Arc<WebPkiServerVerifier>, String> {
@@ -179,7 +188,9 @@ impl ServerCertVerifier for Verifier {
             Accepted::Certificates { authorities, .. } => vouch(authorities),
             Accepted::Fingerprints(fingerprints) => {
                 let mut roots = RootCertStore::empty();
-                let named = intermediates.iter().filter(|cert| fingerprint(cert).is_some_and(|sha256| fingerprints.contains(&sha256)));
+                let named = intermediates
+                    .iter()
+                    .filter(|cert| fingerprint(cert).is_some_and(|sha256| fingerprints.contains(&sha256)));
                 roots.add_parsable_certificates(named.map(|cert| cert.clone().into_owned()));
                 match authorities(roots, &self.provider) {
                     Ok(authorities) => vouch(&authorities),

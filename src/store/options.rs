@@ -92,9 +92,8 @@ impl RedisOptions {
     /// The `REDIS_SSL_` variables beside the parameters of the URL.
     fn tls_from(mut self, var: impl Fn(&str) -> Option<String>) -> Result<Self> {
         let mut first = None;
-        for name in Tls::NAMES {
-            let variable = format!("REDIS_{}", name.to_ascii_uppercase());
-            if let Some(value) = var(&variable) {
+        for (name, variable) in Tls::NAMES {
+            if let Some(value) = var(variable) {
                 self.tls.set(name, &value).map_err(|why| Error::config(format!("{variable}: {why}")))?;
                 first.get_or_insert(variable);
             }

@@ -17,7 +17,9 @@ impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&without_quotations(self.0.to_string()))?;
         if has_code(&self.0, &["CROSSSLOT", "MOVED", "ASK", "CLUSTERDOWN"]) {
-            f.write_str("; Redis runs in cluster mode, which Sidekiq and ferrokiq cannot use: take a server without it")?;
+            f.write_str(
+                "; Redis runs in cluster mode, which Sidekiq and ferrokiq cannot use: take a server without it",
+            )?;
         }
         Ok(())
     }

@@ -97,7 +97,7 @@ impl Primary {
         if let Some(pushes) = pushes {
             config = config.set_push_sender(pushes);
         }
-        let (connection, _) = dial(node, &self.tls, &Meter::default(), self.patience, config).await?;
+        let (connection, _) = Box::pin(dial(node, &self.tls, &Meter::default(), self.patience, config)).await?;
         Ok(connection)
     }
 

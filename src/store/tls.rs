@@ -54,8 +54,14 @@ pub(super) enum Trust {
 pub(super) struct Fingerprint(pub(super) [u8; 32]);
 
 impl Tls {
-    /// The parameters of a URL, and in upper case behind `REDIS_` the variables of the environment.
-    pub(super) const NAMES: [&str; 5] = ["ssl_ca_file", "ssl_fingerprint", "ssl_verify_mode", "ssl_cert", "ssl_key"];
+    /// The parameters of a URL, each with its variable of the environment.
+    pub(super) const NAMES: [(&str, &str); 5] = [
+        ("ssl_ca_file", "REDIS_SSL_CA_FILE"),
+        ("ssl_fingerprint", "REDIS_SSL_FINGERPRINT"),
+        ("ssl_verify_mode", "REDIS_SSL_VERIFY_MODE"),
+        ("ssl_cert", "REDIS_SSL_CERT"),
+        ("ssl_key", "REDIS_SSL_KEY"),
+    ];
 
     /// The default: the authorities of the system, no client certificate.
     pub fn new() -> Self {

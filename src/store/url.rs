@@ -82,7 +82,7 @@ pub(super) fn lone_word_is_password(info: ConnectionInfo) -> ConnectionInfo {
     let settings = info.redis_settings();
     match (settings.username(), settings.password()) {
         (Some(word), None) => {
-            let settings = settings.clone().set_username("default").set_password(word.to_owned());
+            let settings = settings.clone().set_username("default").set_password(word);
             info.set_redis_settings(settings)
         }
         _ => info,
@@ -293,7 +293,7 @@ impl Parameters {
             }
             "sentinel_username" => self.sentinel_username = Some(value),
             "sentinel_password" => self.sentinel_password = Some(value),
-            _ if Tls::NAMES.contains(&name) => self.tls.set(name, &value)?,
+            _ if Tls::NAMES.iter().any(|(known, _)| *known == name) => self.tls.set(name, &value)?,
             _ => {
                 let is_word = name.len() <= 32 && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_');
                 let name = if is_word { format!("the parameter {name}") } else { "a parameter".to_owned() };

@@ -98,8 +98,7 @@ impl Store {
     }
 
     async fn read_list(&self, request: Request<'_>) -> Result<Vec<Vec<u8>>> {
-        let jobs: Result<Vec<Vec<u8>>> =
-            self.link.run("read a private list", request).await;
+        let jobs: Result<Vec<Vec<u8>>> = self.link.run("read a private list", request).await;
         self.window.learn(&jobs);
         if jobs.as_ref().is_ok_and(|jobs| are_large(jobs)) {
             self.release_buffers();

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use ferrokiq::{RedisFault, Result};
 use ferrokiq::api::{Api, ServerClock, ServerInfo};
+use ferrokiq::{RedisFault, Result};
 
 use super::finding::Finding;
 

@@ -55,7 +55,8 @@ fn names_each_kind_of_damage() {
 fn a_job_that_fails_for_want_of_its_class_is_told_from_one_whose_code_fails() {
     let failed = |class: &str, error: &str, message: &str| {
         record(
-            &serde_json::json!({"class": class, "args": [], "error_class": error, "error_message": message}).to_string(),
+            &serde_json::json!({"class": class, "args": [], "error_class": error, "error_message": message})
+                .to_string(),
         )
     };
     let unknown = |class: &str, message: &str| unknown_class(&failed(class, "NameError", message));
