@@ -43,7 +43,16 @@ describe "a connection" do
   it "is encrypted, with a private authority" do
     server = RedisServer.start(over: :tls)
     config = {url: server.url, ssl_params: {ca_file: server.authority}}
-    assert_works(server, server.url(as: "worker"), env: {"SSL_CERT_FILE" => server.authority}, config: config)
+    assert_works(server, server.url(as: "worker"), env: {"SSL_CERT_FILE" => server.authority, "PROOF_URL" => "unix://#{server.socket}"}, config: config)
+  end
+
+  it "is encrypted, to a server that is pinned or not verified" do
+    sha256 = ->(server) { OpenSSL::Digest::SHA256.hexdigest(OpenSSL::X509::Certificate.new(File.read(File.join(server.dir, "server.pem"))).to_der) }
+    [->(server) { {"REDIS_SSL_FINGERPRINT" => sha256.call(server)} }, ->(_) { {"REDIS_SSL_VERIFY_MODE" => "none"} }].each do |env|
+      server = RedisServer.start(over: :tls)
+      config = {url: server.url, ssl_params: {verify_mode: OpenSSL::SSL::VERIFY_NONE}}
+      assert_works(server, server.url(as: "worker"), env: env.call(server).merge("PROOF_URL" => "unix://#{server.socket}"), config: config)
+    end
   end
 
   it "is refused where the authority is not trusted" do

@@ -28,7 +28,7 @@ class RedisServer
 
   def self.start(*arguments, **options) = new(arguments, **options)
 
-  # `over` is :tcp, :unix or :tls.
+  # `over` is :tcp, :unix or :tls; one with TLS has a socket besides.
   def initialize(arguments = [], over: :tcp)
     @over = over
     @dir = Dir.mktmpdir("ferrokiq-redis")
@@ -91,7 +91,7 @@ class RedisServer
     when :tls
       certify
       files = {"cert" => "server.pem", "key" => "server.key", "ca-cert" => "ca.pem"}
-      ["--port", "0", "--tls-port", @port.to_s, "--bind", "127.0.0.1", "--tls-auth-clients", "no",
+      ["--port", "0", "--tls-port", @port.to_s, "--bind", "127.0.0.1", "--unixsocket", socket, "--tls-auth-clients", "no",
         *files.flat_map { |name, file| ["--tls-#{name}-file", File.join(@dir, file)] }]
     end
   end
