@@ -34,7 +34,7 @@ module Differential
   # What both left behind: run once, whoever asks first.
   def self.left(test)
     @left ||= {"ruby" => through(test) { |done| test.with_sidekiq("-q", "default", "-c", "1", &done) },
-               "rust" => through(test) { |done| test.with_worker("-c", "1", &done) }}
+               "rust" => through(test) { |done| test.with_worker("-C", WorkerProcess.config_file(":foreign_jobs: run\n"), "-c", "1", &done) }}
   end
 
   def self.through(test)

@@ -66,7 +66,7 @@ describe "hostile payloads" do
     originals = payloads
     assert_operator originals.size, :>=, 300
     originals.each { |raw| redis("LPUSH", "queue:default", raw) }
-    with_worker("--wire-version", Sidekiqs::MAJOR.to_s, env: {"POLL_INTERVAL" => "600"}) { eventually { assert_equal 0, Sidekiq::Queue.new.size + private_jobs } }
+    with_worker("-C", WorkerProcess.config_file(":foreign_jobs: run\n"), "--wire-version", Sidekiqs::MAJOR.to_s, env: {"POLL_INTERVAL" => "600"}) { eventually { assert_equal 0, Sidekiq::Queue.new.size + private_jobs } }
     left = left_behind
     assert_operator left.values.sum(&:size), :>, 300
     assert_no_worse left, originals

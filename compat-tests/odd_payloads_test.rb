@@ -56,7 +56,7 @@ describe "odd payloads that the Rust worker leaves" do
       redis("LPUSH", "queue:default", one.raw)
       Odds::WAITING.zip(others).each { |set, odd| redis("ZADD", set, 1, odd.raw) if odd }
     end
-    with_worker("--wire-version", Sidekiqs::MAJOR.to_s) { idle(*Odds::WAITING) }
+    with_worker("-C", WorkerProcess.config_file(":foreign_jobs: run\n"), "--wire-version", Sidekiqs::MAJOR.to_s) { idle(*Odds::WAITING) }
 
     dead = redis("ZRANGE", "dead", 0, -1)
     waiting = Odds::WAITING.flat_map { |set| redis("ZRANGE", set, 0, -1) }
@@ -113,7 +113,7 @@ module OddDifferential
     odds.each_slice(100) { |some| test.redis("LPUSH", "queue:default", *some.map(&:raw)) }
     last = EchoJob.perform_async("the last")
     done = ->(_process) { test.eventually(within: 60) { test.assert_equal [1, 0], [test.proofs(last).size, test.private_jobs] } }
-    flags = ["-C", WorkerProcess.config_file(":poll_interval_average: 600\n"), "-q", "default", "-c", "1"]
+    flags = ["-C", WorkerProcess.config_file(":poll_interval_average: 600\n:foreign_jobs: run\n"), "-q", "default", "-c", "1"]
     if side == "ruby"
       test.with_sidekiq(*flags, &done)
     else

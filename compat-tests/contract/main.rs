@@ -53,10 +53,11 @@ fn worker() -> ServerBuilder {
 }
 
 /// Every test, by name.
-const TESTS: [(&str, fn()); 5] = [
+const TESTS: [(&str, fn()); 6] = [
     ("names_every_bad_one_among_100_000", names_every_bad_one_among_100_000),
     ("raises_no_false_alarm_while_jobs_come_and_go", raises_no_false_alarm_while_jobs_come_and_go),
     ("says_that_all_is_well", says_that_all_is_well),
+    ("counts_jobs_of_ruby_gems_by_class_and_gem", counts_jobs_of_ruby_gems_by_class_and_gem),
     ("says_what_keeps_it_from_reading", says_what_keeps_it_from_reading),
     ("reads_what_active_job_wraps", reads_what_active_job_wraps),
 ];
@@ -184,6 +185,34 @@ fn raises_no_false_alarm_while_jobs_come_and_go() {
         assert_eq!(said.code, Some(1), "{}", said.complaint);
         assert!(said.lines.len() == 2 && said.lines[0].contains("StrictJob planted in schedule"), "{:?}", said.lines);
     }
+}
+
+fn counts_jobs_of_ruby_gems_by_class_and_gem() {
+    let redis = Redis::start().unwrap();
+    call::<()>(&redis, "SADD", &["queues", "q"]);
+    let jobs = [
+        r#"{"class":"StrictJob","args":[1,"x"],"jid":"a","lock_digest":"uniquejobs:1"}"#,
+        // Ruby runs it, so its arguments need not fit.
+        r#"{"class":"StrictJob","args":["s3cret"],"jid":"b","lock":"until_executed"}"#,
+        r#"{"class":"RubysOwn","args":[],"jid":"c","bid":"zRviBvBqbbkX3A"}"#,
+        r#"{"class":"Sidekiq::ActiveJob::Wrapper","wrapped":"GreetJob","args":[{}],"jid":"d","unique_for":600}"#,
+        r#"{"class":"StrictJob","args":[1,"x"],"jid":"e","unique_for":false}"#,
+    ];
+    call::<()>(&redis, "LPUSH", &[&["queue:q"], &jobs[..]].concat());
+    let said = check(&redis.url(), &[]);
+    assert_eq!(said.code, Some(0), "{}", said.complaint);
+    let expected = [
+        "4 hold something of a Ruby gem and are left to Ruby (StrictJob 2 of sidekiq-unique-jobs, GreetJob 1 of Sidekiq Enterprise, \
+         RubysOwn 1 of sidekiq-batch or Sidekiq Pro)",
+        "1 ok, 0 would fail, 0 of classes this worker does not know",
+    ];
+    assert_eq!(said.lines, expected);
+    let json: Value = serde_json::from_str(&check(&redis.url(), &["--json"]).lines[0]).unwrap();
+    assert_eq!(json["foreign"], 4);
+    assert_eq!(
+        json["foreign_jobs"][2],
+        serde_json::json!({"class": "StrictJob", "gem": "sidekiq-unique-jobs", "jobs": 2})
+    );
 }
 
 fn says_that_all_is_well() {

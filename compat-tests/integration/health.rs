@@ -28,7 +28,7 @@ async fn send(to: SocketAddr, bytes: Vec<u8>) -> std::io::Result<(u16, String)> 
     .unwrap()
 }
 
-async fn get(to: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
+pub(crate) async fn get(to: SocketAddr, path: &str) -> std::io::Result<(u16, String)> {
     send(to, format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").into_bytes()).await
 }
 

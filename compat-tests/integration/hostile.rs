@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use ferrokiq::api::{Api, SortedSet};
+use ferrokiq::server::ForeignJobs;
 use ferrokiq::{Context, Payload, Server};
 
 use crate::support::{Redis, Running, eventually, nothing};
@@ -71,6 +72,7 @@ async fn loses_no_job_that_fails() {
     let died = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
     let deaths = std::sync::Arc::clone(&died);
     let builder = Server::builder()
+        .foreign_jobs(ForeignJobs::Run)
         .register_fn("Fails", async |_cx: Context, _args: ferrokiq::job::RawArgs| Err("it fails".into()))
         .on_death(move |payload, _| deaths.lock().unwrap().push(payload.decode::<u64>("number").unwrap()));
     let server = Running::start(&redis, builder.poll_interval_average(std::time::Duration::from_secs(600)));

@@ -9,6 +9,7 @@ mod bad_input;
 mod causes;
 mod client;
 mod fleet;
+mod foreign;
 mod health;
 mod hostile;
 mod large;

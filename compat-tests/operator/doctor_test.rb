@@ -43,6 +43,7 @@ describe "ferrokiq doctor" do
     "text-times" => -> { redis("LPUSH", "queue:low", job("created_at" => "2026-11-23T04:35:13Z")) },
     "huge-job" => -> { redis("LPUSH", "queue:low", job("args" => ["x" * 300_000])) },
     "unknown-class" => -> { redis("ZADD", "retry", NOW + 1000, job("class" => "Gone::Job", "retry_count" => 1, "failed_at" => 1_795_408_384_695, "error_class" => "NameError", "error_message" => "uninitialized constant Gone")) },
+    "gem-job" => -> { only_rust("low") && redis("LPUSH", "queue:low", job("bid" => "zRviBvBqbbkX3A")) },
     "overdue" => -> { redis("ZADD", "schedule", NOW - 600, job) },
     "score" => -> { redis("ZADD", "schedule", NOW * 1000, job) },
     "dead-set" => -> { redis("EVAL", "for n = 1, 10001 do redis.call('ZADD', 'dead', ARGV[1] - n, ARGV[2] .. n .. '\"}') end", 0, NOW, job.sub(/"[^"]*"}\z/, "\"")) }
@@ -64,6 +65,14 @@ describe "ferrokiq doctor" do
 
   # The rights of an operator do not include CONFIG, and without an append-only file only that shows it.
   UNCHECKED = "whether Redis writes snapshots was not checked: CONFIG GET save is refused".freeze
+
+  # Makes the one process a Rust worker that serves this queue.
+  def only_rust(queue)
+    identity = redis("SMEMBERS", "processes").first
+    info = JSON.parse(redis("HGET", identity, "info"))
+    redis("HSET", identity, "info", JSON.generate(info.merge("version" => "ferrokiq-0.1.0", "queues" => [queue, "default"])))
+    identity
+  end
 
   # What was said, line by line, and the exit code.
   def doctor(*flags, as: "operator")
@@ -114,6 +123,24 @@ describe "ferrokiq doctor" do
         assert_equal [[], 0], doctor("--json")
       end
     end
+  end
+
+  it "counts jobs of Ruby gems by class and gem, and calls that healthy" do
+    fill
+    redis("LPUSH", "queue:low", job("class" => "HardJob", "lock_digest" => "uniquejobs:1"), job("class" => "HardJob", "lock" => "until_executed"),
+      job("class" => "Sidekiq::ActiveJob::Wrapper", "wrapped" => "Import", "lock_digest" => "uniquejobs:2"))
+    redis("ZADD", "retry", NOW + 1000, job("bid" => "zRviBvBqbbkX3A", "failed_at" => NOW))
+    redis("HSET", "sidekiq:status:abc", "status", "queued")
+    said, code = doctor
+    assert_equal 0, code, said.inspect
+    assert_equal "healthy", said.last
+    assert_equal [
+      "note     gem-keys: sidekiq-status is in use, and payloads do not show which jobs belong to it",
+      "note     gem-job: 3 jobs in queue:low of sidekiq-unique-jobs: HardJob 2, Import 1",
+      "note     gem-job: 1 job in retry of sidekiq-batch or Sidekiq Pro: EchoJob 1"
+    ], said[..-2].map { |line| line[/\A[^;]*/] }
+    found, code = doctor("--json")
+    assert_equal [%w[note note note], 0], [found.map { |line| JSON.parse(line)["severity"] }, code]
   end
 
   it "names each fault that is planted, and only that" do

@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use ferrokiq::client::Bulk;
-use ferrokiq::server::WireVersion;
+use ferrokiq::server::{ForeignJobs, WireVersion};
 use ferrokiq::time::{EpochSecs, StampForm};
 use ferrokiq::{Client, Payload, Server};
 use serde::Deserialize;
@@ -299,7 +299,9 @@ async fn assert_runs_alike(major: u32, name: &str, case: &Case, difference: Opti
     let proof = Proof::open(&redis.url()).await.unwrap();
     let raw: String = serde_json::from_str(case.given.get()).unwrap();
     redis.call::<()>("LPUSH", &["queue:default", &raw]).await;
-    let server = Running::start(&redis, jobs::register(Server::builder().wire_version(wire_version(major)), &proof));
+    // Cases carry keys of Ruby gems.
+    let builder = Server::builder().wire_version(wire_version(major)).foreign_jobs(ForeignJobs::Run);
+    let server = Running::start(&redis, jobs::register(builder, &proof));
     eventually(name, async || redis.size("queue:default").await == 0 && redis.private_jobs().await == 0).await;
     let now = EpochSecs::now().0;
     server.stop().await;

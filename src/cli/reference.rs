@@ -84,6 +84,18 @@ const KEYS: &[Key] = &[
         "what becomes of jobs nobody here runs",
     ),
     (
+        "foreign_jobs",
+        "`requeue`, `{divert: QUEUE}`, `fail`, `run`",
+        |config| format!("`{:?}`", config.foreign_jobs).to_lowercase(),
+        "what becomes of jobs that hold something of a Ruby gem",
+    ),
+    (
+        "foreign_classes",
+        "list",
+        NOTHING,
+        "classes whose jobs belong to a Ruby gem though their payloads do not show it",
+    ),
+    (
         "wire_version",
         "6, 7, 8, `auto`",
         |config| format!("`{:?}`", config.wire_version).to_lowercase(),

@@ -7,7 +7,7 @@ use super::queues::queues;
 use super::size::{parse_health, parse_max_payload, parse_size};
 use super::yaml::Value;
 use crate::error::{Error, Result};
-use crate::server::{DEFAULT_HEALTH, FetchMode, Promote, ServerBuilder, UnknownClasses, WireVersion};
+use crate::server::{DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, ServerBuilder, UnknownClasses, WireVersion};
 
 /// What the command line or the configuration file says; `None` where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,6 +31,8 @@ pub(super) struct Settings {
     pub(super) promote: Option<Promote>,
     pub(super) fetch: Option<FetchMode>,
     pub(super) unknown_classes: Option<UnknownClasses>,
+    pub(super) foreign_jobs: Option<ForeignJobs>,
+    pub(super) foreign_classes: Option<Vec<String>>,
     pub(super) wire_version: Option<WireVersion>,
     pub(super) health: Option<SocketAddr>,
     pub(super) max_rss: Option<u64>,
@@ -54,7 +56,7 @@ pub(super) struct CapsuleSettings {
 }
 
 /// Every key of a configuration file.
-pub(super) const KEYS: [&str; 21] = [
+pub(super) const KEYS: [&str; 23] = [
     "concurrency",
     "queues",
     "capsules",
@@ -71,6 +73,8 @@ pub(super) const KEYS: [&str; 21] = [
     "max_iteration_runtime",
     "fetch",
     "unknown_classes",
+    "foreign_jobs",
+    "foreign_classes",
     "health",
     "max_rss",
     "wire_version",
@@ -135,6 +139,8 @@ impl Settings {
                 });
             }
             "unknown_classes" => self.unknown_classes = Some(unknown_classes(value)?),
+            "foreign_jobs" => self.foreign_jobs = Some(foreign_jobs(value)?),
+            "foreign_classes" => self.foreign_classes = Some(texts(value).map_err(|_| "a list of classes")?),
             "health" => {
                 const EXPECTED: &str = "`true`, a port or `host:port`";
                 self.health = match value {
@@ -176,7 +182,7 @@ impl Settings {
         }
         overrule!(concurrency queues timeout tag labels environment verbose max_retries dead_max_jobs dead_timeout);
         overrule!(poll_interval_average average_scheduled_poll_interval max_iteration_runtime promote fetch unknown_classes wire_version health max_rss);
-        overrule!(max_payload);
+        overrule!(foreign_jobs foreign_classes max_payload);
         if !others.capsules.is_empty() {
             self.capsules = others.capsules;
         }
@@ -232,31 +238,45 @@ impl Settings {
         }
         apply!(timeout tag labels environment max_retries dead_max_jobs dead_timeout poll_interval_average);
         apply!(average_scheduled_poll_interval max_iteration_runtime promote fetch unknown_classes wire_version health max_rss);
-        apply!(max_payload);
+        apply!(foreign_jobs foreign_classes max_payload);
         Ok(builder)
     }
 }
 
 /// `fail`, `requeue`, `divert(QUEUE)` or `divert: QUEUE`.
 fn unknown_classes(value: &Value) -> Result<UnknownClasses, &'static str> {
-    const EXPECTED: &str = "`fail`, `requeue` or `divert(QUEUE)`";
-    let policy = match value {
+    match diverted(value) {
+        Some(queue) => Ok(UnknownClasses::Divert(queue)),
+        None => match text(value).as_deref().map(str::trim) {
+            Ok("fail") => Ok(UnknownClasses::Fail),
+            Ok("requeue") => Ok(UnknownClasses::Requeue),
+            _ => Err("`fail`, `requeue` or `divert(QUEUE)`"),
+        },
+    }
+}
+
+/// `requeue`, `divert(QUEUE)`, `divert: QUEUE`, `fail` or `run`.
+fn foreign_jobs(value: &Value) -> Result<ForeignJobs, &'static str> {
+    match diverted(value) {
+        Some(queue) => Ok(ForeignJobs::Divert(queue)),
+        None => match text(value).as_deref().map(str::trim) {
+            Ok("requeue") => Ok(ForeignJobs::Requeue),
+            Ok("fail") => Ok(ForeignJobs::Fail),
+            Ok("run") => Ok(ForeignJobs::Run),
+            _ => Err("`requeue`, `divert(QUEUE)`, `fail` or `run`"),
+        },
+    }
+}
+
+/// The queue of `divert(QUEUE)` or `divert: QUEUE`; `None` for anything else.
+fn diverted(value: &Value) -> Option<String> {
+    match value {
         Value::Map(entries) => match &entries[..] {
-            [(key, queue)] if key.name() == "divert" => {
-                Some(UnknownClasses::Divert(text(queue).map_err(|_| EXPECTED)?))
-            }
+            [(key, queue)] if key.name() == "divert" => text(queue).ok(),
             _ => None,
         },
-        value => match text(value).map_err(|_| EXPECTED)?.trim() {
-            "fail" => Some(UnknownClasses::Fail),
-            "requeue" => Some(UnknownClasses::Requeue),
-            word => word
-                .strip_prefix("divert(")
-                .and_then(|rest| rest.strip_suffix(')'))
-                .map(|queue| UnknownClasses::Divert(queue.trim().to_owned())),
-        },
-    };
-    policy.ok_or(EXPECTED)
+        word => Some(text(word).ok()?.trim().strip_prefix("divert(")?.strip_suffix(')')?.trim().to_owned()),
+    }
 }
 
 const PROMOTE: &str = "`own`, `all` or `off`";
@@ -404,6 +424,27 @@ mod tests {
     }
 
     #[test]
+    fn reads_what_becomes_of_jobs_of_ruby_gems() {
+        let text = |word: &str| Value::Text(word.to_owned());
+        for (value, policy) in [
+            (text("requeue"), ForeignJobs::Requeue),
+            (text("divert( ruby )"), ForeignJobs::Divert("ruby".into())),
+            (Value::Map(vec![(key("divert"), text("ruby"))]), ForeignJobs::Divert("ruby".into())),
+            (text("fail"), ForeignJobs::Fail),
+            (text("run"), ForeignJobs::Run),
+        ] {
+            let entries = [("foreign_jobs", value), ("foreign_classes", list(&["Tracked", "Throttled"]))];
+            let (settings, remarks) = settings(&entries).unwrap();
+            assert!(remarks.is_empty(), "{remarks:?}");
+            let config = settings.apply(ServerBuilder::default(), Variables::default()).unwrap().config;
+            assert_eq!(
+                (config.foreign_jobs, config.foreign_classes.join(" ")),
+                (policy, "Tracked Throttled".to_owned())
+            );
+        }
+    }
+
+    #[test]
     fn names_the_key_that_is_wrong() {
         for (key, value) in [
             ("concurrency", Value::Text("6".into())),
@@ -417,6 +458,9 @@ mod tests {
             ("fetch", Value::Text("fast".into())),
             ("promote", Value::Bool(true)),
             ("unknown_classes", Value::Text("divert".into())),
+            ("foreign_jobs", Value::Text("leave".into())),
+            ("foreign_jobs", Value::Bool(false)),
+            ("foreign_classes", Value::Map(vec![])),
             ("unknown_classes", Value::Map(vec![(key("requeue"), Value::Text("q".into()))])),
         ] {
             let error = settings(&[(key, value)]).unwrap_err().to_string();

@@ -13,6 +13,7 @@ mod encode;
 #[cfg(feature = "server")]
 mod fetched;
 mod finite;
+mod gem;
 mod index;
 mod jid;
 mod mold;
@@ -41,6 +42,7 @@ pub(crate) use distinct::last_wins;
 pub(crate) use encode::to_json;
 #[cfg(feature = "server")]
 pub(crate) use fetched::{Edits, Fetched, LARGE};
+pub use gem::Gem;
 use index::{Entry, Key, STRING_KEYS, index};
 pub use jid::Jid;
 pub(crate) use mold::Mold;

@@ -12,11 +12,14 @@ use crate::payload::Payload;
 use crate::server::Server;
 use crate::server::blocking::BlockingPool;
 use crate::server::capsule::CapsuleBuilder;
-use crate::server::config::{Config, DEFAULT_CAPSULE, FetchMode, Promote, RemoteSignals, UnknownClasses, WireVersion};
+use crate::server::config::{
+    Config, DEFAULT_CAPSULE, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion,
+};
 use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
 use crate::server::dialect::Dialect;
 use crate::server::events::{Event, Hooks};
 use crate::server::fetcher::{Holdings, Settler};
+use crate::server::foreign::Foreign;
 use crate::server::handle::Handle;
 use crate::server::identity::identity;
 use crate::server::iterating::Iterating;
@@ -288,6 +291,21 @@ impl ServerBuilder {
         self
     }
 
+    /// What happens to jobs that hold something of a Ruby gem, such as a lock or a place in a batch; [`ForeignJobs::Requeue`] unless
+    /// said: they are left to Ruby.
+    pub fn foreign_jobs(mut self, policy: ForeignJobs) -> Self {
+        self.config.foreign_jobs = policy;
+        self
+    }
+
+    /// Classes whose jobs belong to a Ruby gem though their payloads do not show it: those tracked by sidekiq-status, limited by
+    /// sidekiq-throttled, or made unique by activejob-uniqueness. For an ActiveJob, the class of the job, not of its wrapper. None by
+    /// default. [`foreign_jobs`](Self::foreign_jobs) decides what becomes of them.
+    pub fn foreign_classes(mut self, classes: impl IntoIterator<Item = impl Into<String>>) -> Self {
+        self.config.foreign_classes = classes.into_iter().map(Into::into).collect();
+        self
+    }
+
     /// Which signals are taken from the Web UI; [`RemoteSignals::All`] unless said.
     pub fn remote_signals(mut self, policy: RemoteSignals) -> Self {
         self.config.remote_signals = policy;
@@ -375,6 +393,7 @@ impl ServerBuilder {
             identity,
             registration,
             registry,
+            foreign: Foreign::new(&self.config),
             middleware: self.server_chain.into(),
             death_handlers: self.death_handlers,
             error_handlers: self.error_handlers,

@@ -54,20 +54,35 @@ pub enum UnknownClasses {
     Divert(String),
 }
 
-impl UnknownClasses {
-    /// Whether this can be meant by a process with these capsules.
-    fn check(&self, capsules: &[Capsule]) -> Result<()> {
-        let Self::Divert(queue) = self else { return Ok(()) };
-        if !is_routable_queue(queue) {
-            return Err(Error::config(format!("unknown_classes: divert: {queue:?} is no queue name")));
-        }
-        if capsules.iter().flat_map(Capsule::weights).any(|(served, _)| served == queue) {
-            return Err(Error::config(format!(
-                "unknown_classes: divert: this process serves the queue {queue} itself"
-            )));
-        }
-        Ok(())
+/// What happens to a job that belongs to a Ruby gem: a lock of sidekiq-unique-jobs or Sidekiq Enterprise, a place in a batch
+/// ([`Payload::gem`](crate::Payload::gem)), or a class that [`foreign_classes`](crate::ServerBuilder::foreign_classes) lists.
+///
+/// Only the gem's Ruby middleware releases what such a job holds. A Rust worker that ran it would leave the lock for ever, or a batch
+/// that never completes.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum ForeignJobs {
+    /// It goes back to its queue for a Ruby process, as [`UnknownClasses::Requeue`] does it. The default. Where no Ruby process serves
+    /// that queue, the job waits there, and before those behind it; this process looks at the queue once a second then.
+    #[default]
+    Requeue,
+    /// It goes to the end of this queue, which a Ruby process serves and this one does not, as [`UnknownClasses::Divert`] does it.
+    Divert(String),
+    /// It fails with `Ferrokiq::ForeignJob` and is retried as any other failure. What it holds stays held.
+    Fail,
+    /// It runs. What it holds stays held, unless the job or a middleware of this process releases it.
+    Run,
+}
+
+/// Whether a process with these capsules can divert jobs to this queue.
+fn check_divert(setting: &str, queue: &str, capsules: &[Capsule]) -> Result<()> {
+    if !is_routable_queue(queue) {
+        return Err(Error::config(format!("{setting}: divert: {queue:?} is no queue name")));
     }
+    if capsules.iter().flat_map(Capsule::weights).any(|(served, _)| served == queue) {
+        return Err(Error::config(format!("{setting}: divert: this process serves the queue {queue} itself")));
+    }
+    Ok(())
 }
 
 /// Which due jobs of `schedule` and `retry` this process moves to their queues.
@@ -126,6 +141,9 @@ pub struct Config {
     pub(crate) fetch: FetchMode,
     pub(crate) wire_version: WireVersion,
     pub(crate) unknown_classes: UnknownClasses,
+    pub(crate) foreign_jobs: ForeignJobs,
+    /// Classes whose jobs belong to a Ruby gem, besides those that payloads name.
+    pub(crate) foreign_classes: Vec<String>,
     pub(crate) remote_signals: RemoteSignals,
     pub(crate) max_payload: usize,
     pub(crate) liveness: Duration,
@@ -163,6 +181,8 @@ impl Default for Config {
             fetch: FetchMode::Reliable,
             wire_version: WireVersion::Auto,
             unknown_classes: UnknownClasses::Fail,
+            foreign_jobs: ForeignJobs::Requeue,
+            foreign_classes: Vec::new(),
             remote_signals: RemoteSignals::All,
             max_payload: MAX_PAYLOAD,
             liveness: Duration::from_secs(30),
@@ -207,7 +227,12 @@ impl Config {
                 Capsule::build(name, &builder)
             })
             .collect::<Result<_>>()?;
-        self.unknown_classes.check(&capsules)?;
+        if let UnknownClasses::Divert(queue) = &self.unknown_classes {
+            check_divert("unknown_classes", queue, &capsules)?;
+        }
+        if let ForeignJobs::Divert(queue) = &self.foreign_jobs {
+            check_divert("foreign_jobs", queue, &capsules)?;
+        }
         Ok(capsules)
     }
 }

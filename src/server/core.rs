@@ -13,6 +13,7 @@ use crate::server::config::Config;
 use crate::server::dialect::Dialect;
 use crate::server::events::Hooks;
 use crate::server::fetcher::{Holdings, Settler};
+use crate::server::foreign::Foreign;
 use crate::server::handle::Handle;
 use crate::server::isolation::Isolation;
 use crate::server::liveness::Liveness;
@@ -52,6 +53,7 @@ pub(crate) struct Core {
     pub(crate) registration: Arc<Registration>,
     pub(crate) config: Config,
     pub(crate) registry: Registry,
+    pub(crate) foreign: Foreign,
     pub(crate) middleware: Arc<[Arc<dyn AnyServerMiddleware>]>,
     pub(crate) death_handlers: Vec<DeathHandler>,
     pub(crate) error_handlers: Vec<ErrorHandler>,

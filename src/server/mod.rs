@@ -16,6 +16,7 @@ mod events;
 #[cfg(feature = "metrics")]
 mod facade;
 mod fetcher;
+mod foreign;
 mod handle;
 mod health;
 mod heartbeat;
@@ -62,8 +63,10 @@ use tokio::sync::mpsc;
 pub use self::core::ErrorReport;
 pub use builder::ServerBuilder;
 pub use capsule::{Capsule, CapsuleBuilder, QueueMode};
-pub use config::{Config, DEFAULT_HEALTH, FetchMode, Promote, RemoteSignals, UnknownClasses, WireVersion};
+pub use config::{Config, DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion};
 pub use events::Event;
+#[cfg(feature = "contract")]
+pub(crate) use foreign::{Foreign, Owner, error as foreign_error};
 pub use handle::{Handle, Stopped};
 pub use middleware::{Next, ServerMiddleware};
 pub use registry::Wrapping;

@@ -8,7 +8,7 @@ use tokio::sync::Notify;
 /// Queues nothing is fetched from now. Cheap to clone.
 ///
 /// Those that are paused: Sidekiq Pro pauses a queue by naming it in the set `paused`; it is read on every beat. And those that are left
-/// alone for a moment, because a job of a class unknown here went back to them for somebody else.
+/// alone for a moment, because a job that this process does not run (of an unknown class, or of a Ruby gem) went back to them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Paused(Arc<Shared>);
 

@@ -1,7 +1,7 @@
 //! One job at a time, from bytes to a settled outcome.
 //!
 //! 1. decode the bytes; what is no payload is buried as it is
-//! 2. resolve the class
+//! 2. resolve the class; a job of an unknown class or of a Ruby gem may be for others
 //! 3. run the middleware chain and the job, apart from everything else: a panic is a failure
 //! 4. judge a failure: retry, dead, or neither
 //! 5. settle: tell Redis, count, run the hooks
@@ -13,9 +13,10 @@ use crate::contain::{Contained, contained, discard};
 use crate::job::{Context, JobError, JobResult, Run};
 use crate::payload::{Malformed, Payload, is_routable_queue, names};
 use crate::server::admission::Admitted;
-use crate::server::config::UnknownClasses;
+use crate::server::config::{ForeignJobs, UnknownClasses};
 use crate::server::core::Core;
 use crate::server::fetcher::{Destination, UnitOfWork};
+use crate::server::foreign::{self, Owner};
 use crate::server::intake::Intake;
 use crate::server::job_log::JobLog;
 use crate::server::metrics::ClassCounters;
@@ -100,19 +101,20 @@ impl Processor {
             Ok(registered) => registered,
             Err(error) => return Box::pin(self.fail(unit, error, None)).await,
         };
-        match &self.core.config.unknown_classes {
-            UnknownClasses::Fail => {}
-            UnknownClasses::Requeue if registered.is_none() => return Box::pin(self.leave_for_others(unit)).await,
-            UnknownClasses::Requeue => self.core.paused.relent(unit.queue()),
-            UnknownClasses::Divert(queue) if registered.is_none() && payload.queue() != queue => {
-                tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
-                self.core.telemetry.left_for_others.add(1);
-                let to = Destination::Queue { payload: None, queue: queue.clone() };
-                Box::pin(self.core.insist(unit, to, None)).await;
-                return;
+        if registered.is_none() {
+            match &self.core.config.unknown_classes {
+                UnknownClasses::Requeue => return Box::pin(self.leave_for_others(unit)).await,
+                UnknownClasses::Divert(queue) if payload.queue() != queue => {
+                    self.core.telemetry.left_for_others.add(1);
+                    return Box::pin(self.divert(unit, &payload, queue)).await;
+                }
+                UnknownClasses::Divert(_) | UnknownClasses::Fail => {}
             }
-            UnknownClasses::Divert(_) => {}
         }
+        if let Some(owner) = self.core.foreign.keeps(&payload, &self.core.registry) {
+            return Box::pin(self.leave_to_ruby(unit, &payload, owner, registered)).await;
+        }
+        self.core.paused.relent(unit.queue());
         let log = JobLog::start(&payload, self.slot.tid());
         let outcome = match registered {
             Some(registered) => self.perform(unit, payload, registered).await,
@@ -265,8 +267,29 @@ impl Processor {
     /// would fetch the job again at once.
     async fn leave_for_others(&self, unit: &UnitOfWork) {
         self.core.telemetry.left_for_others.add(1);
+        self.requeue(unit).await;
+    }
+
+    async fn requeue(&self, unit: &UnitOfWork) {
         self.core.paused.leave_alone(unit.queue());
         self.core.put_back(std::slice::from_ref(unit)).await;
+    }
+
+    async fn divert(&self, unit: &UnitOfWork, payload: &Payload, queue: &str) {
+        tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
+        let to = Destination::Queue { payload: None, queue: queue.to_owned() };
+        self.core.insist(unit, to, None).await;
+    }
+
+    /// Does with a job of a Ruby gem what the setting `foreign_jobs` says. A job that was diverted here fails: it would go in circles.
+    async fn leave_to_ruby(&self, unit: &UnitOfWork, payload: &Payload, owner: Owner, registered: Option<&Registered>) {
+        let foreign = &self.core.foreign;
+        foreign.note(payload, unit.queue(), owner);
+        match foreign.policy() {
+            ForeignJobs::Divert(queue) if payload.queue() != queue => self.divert(unit, payload, queue).await,
+            ForeignJobs::Divert(_) | ForeignJobs::Fail => self.fail(unit, foreign::error(owner), registered).await,
+            ForeignJobs::Requeue | ForeignJobs::Run => self.requeue(unit).await,
+        }
     }
 }
 

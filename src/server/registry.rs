@@ -1,6 +1,6 @@
 //! Class names and the jobs behind them.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt;
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -134,6 +134,16 @@ impl Registry {
         }
     }
 
+    /// Whether a payload is of one of these classes, which are written as [`constant`] writes them: by its own class, or the class inside.
+    pub(crate) fn is_of(&self, payload: &Payload, classes: &HashSet<String>) -> bool {
+        let known = |class: &str| classes.contains(constant(class));
+        known(payload.class())
+            || known(payload.display_class())
+            || self.wrapping(payload).is_some_and(|(wrapping, _)| {
+                contained(|| (wrapping.inner)(payload)).ok().flatten().is_some_and(|class| known(&class))
+            })
+    }
+
     fn wrapping(&self, payload: &Payload) -> Option<&(&'static Wrapping, Classes)> {
         let class = payload.class();
         self.wrapped.iter().find(|(wrapping, _)| wrapping.wrappers.contains(&constant(class)))
@@ -161,7 +171,7 @@ impl Drop for Registry {
 }
 
 /// Ruby resolves `Foo`, `::Foo` and `Object::Foo` to the same constant.
-fn constant(class: &str) -> &str {
+pub(crate) fn constant(class: &str) -> &str {
     let mut class = class.strip_prefix("::").unwrap_or(class);
     while let Some(inner) = class.strip_prefix("Object::") {
         class = inner;

@@ -1,3 +1,4 @@
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{IsTerminal, Write};
@@ -10,14 +11,15 @@ use crate::cli::logging::clean;
 use crate::client::Client;
 use crate::error::Result;
 use crate::job::JobError;
-use crate::server::{Registry, ServerBuilder};
+use crate::server::{Foreign, ForeignJobs, Owner, Registry, ServerBuilder, foreign_error};
 use crate::store::RedisOptions;
 
 /// Read every job that waits as this worker would, and tell which would fail
 ///
 /// Looks at the schedule, the retries and all queues, page by page, and changes nothing. Jobs that run meanwhile are not seen. Arguments
 /// are never shown. Ends with 0 if all fit, 1 if some would fail, 2 if Redis cannot be read. Jobs of classes this worker does not know
-/// are counted and are no failures.
+/// are counted and are no failures. Jobs that hold something of a Ruby gem, such as a lock or a place in a batch, are counted by class and
+/// gem: a worker leaves them to Ruby unless `foreign_jobs` says otherwise.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// Where Redis is [default: what the worker would use]. A password is seen by whoever lists processes: REDIS_URL is safer
@@ -31,19 +33,20 @@ pub(super) struct Check {
 
 /// Jobs of one page: a round trip each, however large they are.
 const PAGE: usize = 250;
-/// Unknown classes that are told by name.
+/// Classes that are told by name.
 const NAMED: usize = 20;
 
 impl Check {
     pub(super) async fn run(self, builder: ServerBuilder) -> Result<ExitCode> {
         let (config, registry) = builder.into_registry()?;
+        let foreign = Foreign::new(&config);
         let redis = match (&self.redis, config.redis) {
             (Some(url), _) => url.parse::<RedisOptions>()?.with_env()?,
             (None, Some(options)) => options,
             (None, None) => RedisOptions::from_env()?,
         };
         let api = Api::new(&Client::builder().redis(redis).build()?);
-        let mut tally = Tally::new(&registry, config.max_payload, self.json);
+        let mut tally = Tally::new(&registry, &foreign, config.max_payload, self.json);
         // Jobs move from here to the queues: what moves meanwhile is seen twice rather than never.
         for (place, set) in [("schedule", api.scheduled()), ("retry", api.retries())] {
             let mut pages = set.pages().of(PAGE);
@@ -67,6 +70,7 @@ impl Check {
 /// What was found so far.
 struct Tally<'a> {
     registry: &'a Registry,
+    foreign: &'a Foreign,
     max_payload: usize,
     json: bool,
     /// Whether somebody watches.
@@ -76,12 +80,15 @@ struct Tally<'a> {
     fit: usize,
     fail: usize,
     unknown: BTreeMap<String, usize>,
+    /// Jobs that belong to a Ruby gem, by class and gem.
+    foreigners: BTreeMap<(String, &'static str), usize>,
 }
 
 impl<'a> Tally<'a> {
-    fn new(registry: &'a Registry, max_payload: usize, json: bool) -> Self {
+    fn new(registry: &'a Registry, foreign: &'a Foreign, max_payload: usize, json: bool) -> Self {
         let watched = std::io::stderr().is_terminal();
-        Self { registry, max_payload, json, watched, seen: HashSet::new(), fit: 0, fail: 0, unknown: BTreeMap::new() }
+        let (seen, unknown, foreigners) = (HashSet::new(), BTreeMap::new(), BTreeMap::new());
+        Self { registry, foreign, max_payload, json, watched, seen, fit: 0, fail: 0, unknown, foreigners }
     }
 
     /// A job counts once by its id and what it says; the same id with other arguments is another job.
@@ -98,8 +105,13 @@ impl<'a> Tally<'a> {
         if !self.is_new(record) {
             return;
         }
-        match self.judge(record) {
+        let owner = record.payload().and_then(|payload| self.foreign.owner(payload, self.registry));
+        if let Some(owner) = owner {
+            *self.foreigners.entry((clean(&record.display_class()), owner.name())).or_default() += 1;
+        }
+        match self.judge(record, owner) {
             Judgement::Fits => self.fit += 1,
+            Judgement::LeftToRuby => {}
             Judgement::Unknown => {
                 let class = clean(&record.display_class());
                 *self.unknown.entry(class).or_default() += 1;
@@ -112,7 +124,7 @@ impl<'a> Tally<'a> {
     }
 
     /// As the processor would see it.
-    fn judge(&self, record: &JobRecord) -> Judgement {
+    fn judge(&self, record: &JobRecord, owner: Option<Owner>) -> Judgement {
         if record.bytes().len() > self.max_payload {
             let message = format!("larger than {} bytes", self.max_payload);
             return Judgement::Fails(JobError::new("JSON::ParserError", message));
@@ -120,6 +132,11 @@ impl<'a> Tally<'a> {
         let Some(payload) = record.payload() else {
             return Judgement::Fails(JobError::new("JSON::ParserError", "this is no job payload"));
         };
+        match (owner, self.foreign.policy()) {
+            (None, _) | (_, ForeignJobs::Run) => {}
+            (Some(owner), ForeignJobs::Fail) => return Judgement::Fails(foreign_error(owner)),
+            (Some(_), ForeignJobs::Requeue | ForeignJobs::Divert(_)) => return Judgement::LeftToRuby,
+        }
         match self.registry.of(payload) {
             Err(error) => Judgement::Fails(error),
             Ok(None) => Judgement::Unknown,
@@ -155,33 +172,48 @@ impl<'a> Tally<'a> {
     fn close(self) -> ExitCode {
         self.clear_progress();
         let (fit, fail, unknown) = (self.fit, self.fail, self.unknown.values().sum::<usize>());
+        let foreign = self.foreigners.values().sum::<usize>();
         if self.json {
-            say(&json!({"ok": fit, "would_fail": fail, "unknown": unknown, "unknown_classes": self.unknown})
-                .to_string());
+            let of_gems = self.foreigners.iter();
+            let of_gems = of_gems.map(|((class, gem), jobs)| json!({"class": class, "gem": gem, "jobs": jobs}));
+            say(&json!({
+                "ok": fit, "would_fail": fail, "unknown": unknown, "unknown_classes": self.unknown,
+                "foreign": foreign, "foreign_jobs": of_gems.collect::<Vec<_>>(),
+            })
+            .to_string());
         } else {
-            say(&format!(
-                "{fit} ok, {fail} would fail, {unknown} of classes this worker does not know{}",
-                self.names()
-            ));
+            if foreign > 0 {
+                let names = self.foreigners.iter();
+                let names = names.map(|((class, gem), jobs)| (format!("{class} {jobs} of {gem}"), *jobs));
+                let fate = match self.foreign.policy() {
+                    ForeignJobs::Requeue | ForeignJobs::Divert(_) => "are left to Ruby",
+                    ForeignJobs::Fail => "fail here",
+                    ForeignJobs::Run => "run here without their gem",
+                };
+                say(&format!("{foreign} hold something of a Ruby gem and {fate}{}", most_first(names)));
+            }
+            let names = most_first(self.unknown.iter().map(|(class, jobs)| (format!("{class} {jobs}"), *jobs)));
+            say(&format!("{fit} ok, {fail} would fail, {unknown} of classes this worker does not know{names}"));
         }
         if fail == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
     }
+}
 
-    /// The unknown classes, those of most jobs first.
-    fn names(&self) -> String {
-        let mut names: Vec<_> = self.unknown.iter().collect();
-        names.sort_by(|one, other| other.1.cmp(one.1));
-        let told: Vec<String> = names.iter().take(NAMED).map(|(class, jobs)| format!("{class} {jobs}")).collect();
-        match told.len() {
-            0 => String::new(),
-            n if n < names.len() => format!(" ({}, and {} more)", told.join(", "), names.len() - n),
-            _ => format!(" ({})", told.join(", ")),
-        }
+/// Names in brackets, those of most jobs first, or nothing.
+fn most_first(names: impl Iterator<Item = (String, usize)>) -> String {
+    let mut names: Vec<_> = names.collect();
+    names.sort_by_key(|(_, jobs)| Reverse(*jobs));
+    let told: Vec<&str> = names.iter().take(NAMED).map(|(name, _)| &**name).collect();
+    match told.len() {
+        0 => String::new(),
+        n if n < names.len() => format!(" ({}, and {} more)", told.join(", "), names.len() - n),
+        _ => format!(" ({})", told.join(", ")),
     }
 }
 
 enum Judgement {
     Fits,
+    LeftToRuby,
     Fails(JobError),
     Unknown,
 }

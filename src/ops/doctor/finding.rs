@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 /// Every check, and what it looks for.
-pub(super) const CHECKS: [(&str, &str); 39] = [
+pub(super) const CHECKS: [(&str, &str); 41] = [
     ("cluster", "Redis runs in cluster mode; nothing else is checked then"),
     ("unchecked", "INFO is refused, or does not report the eviction policy"),
     ("version", "Redis or Valkey older than 7.0"),
@@ -42,6 +42,8 @@ pub(super) const CHECKS: [(&str, &str); 39] = [
     ("float-millis", "times in milliseconds with a point (--fix: seconds)"),
     ("whole-seconds", "times in seconds without a point (--fix: the point)"),
     ("text-times", "times that are no numbers"),
+    ("gem-job", "jobs that hold something of a Ruby gem; an error where only Rust serves their queue, else a note"),
+    ("gem-keys", "keys of a gem whose jobs cannot be recognised by their payloads; a note"),
     ("huge-job", "a job of more than 256 KiB"),
 ];
 
@@ -52,6 +54,8 @@ pub(super) enum Severity {
     Error,
     /// Nothing is broken yet, or only what people see.
     Warning,
+    /// Nothing is wrong: something to know before a class moves to Rust. Does not change the exit code.
+    Note,
 }
 
 impl Severity {
@@ -59,6 +63,7 @@ impl Severity {
         match self {
             Self::Error => "error",
             Self::Warning => "warning",
+            Self::Note => "note",
         }
     }
 }
@@ -134,6 +139,10 @@ impl Finding {
 
     pub(super) fn warning(check: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
         Self { severity: Severity::Warning, ..Self::error(check, what, advice) }
+    }
+
+    pub(super) fn note(check: &'static str, what: impl Into<String>, advice: impl Into<String>) -> Self {
+        Self { severity: Severity::Note, ..Self::error(check, what, advice) }
     }
 
     pub(super) fn times(self, count: usize) -> Self {

@@ -74,6 +74,20 @@ fn major(process: &Process) -> Option<u32> {
     }
 }
 
+/// Queues that processes of ferrokiq serve and no Ruby process does.
+pub(super) fn only_rust(processes: &[Process]) -> BTreeSet<String> {
+    let is_ours = |process: &&Process| {
+        process
+            .info
+            .get("version")
+            .and_then(|version| version.as_str())
+            .is_some_and(|name| name.starts_with("ferrokiq-"))
+    };
+    let (ours, others): (Vec<&Process>, Vec<&Process>) = processes.iter().partition(is_ours);
+    let of_others: BTreeSet<String> = others.into_iter().flat_map(queues_of).collect();
+    ours.into_iter().flat_map(queues_of).filter(|name| !of_others.contains(name)).collect()
+}
+
 /// Queues in which jobs wait for nobody.
 pub(super) fn of_queues(processes: &[Process], queues: &[QueueSummary]) -> Vec<Finding> {
     let mut found = Vec::new();

@@ -1,11 +1,12 @@
 //! Looks through the jobs of every queue and set, and at the times they are due.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ferrokiq::Result;
 use ferrokiq::api::{Api, JobRecord, SortedSet};
 
 use super::finding::{Finding, Fix, Place, many, some_of};
+use super::gems::GemJobs;
 use super::payload::{Damage, damages, repaired};
 
 /// Jobs that are read in one go.
@@ -25,6 +26,8 @@ const DEAD_JOBS: usize = 10_000;
 pub(super) struct Reading {
     /// Jobs of each place at most.
     pub(super) most: usize,
+    /// Queues that no Ruby process serves.
+    pub(super) only_rust: BTreeSet<String>,
     /// Places of which only the first were read: key, read, size.
     pub(super) sampled: Vec<(String, usize, usize)>,
 }
@@ -39,7 +42,7 @@ pub(super) fn set(api: &Api, place: &Place) -> SortedSet {
 
 /// The jobs of a place.
 pub(super) async fn check(api: &Api, place: &Place, reading: &mut Reading, found: &mut Vec<Finding>) -> Result<()> {
-    let (mut tally, mut unknown) = (BTreeMap::new(), BTreeMap::new());
+    let (mut tally, mut unknown, mut gems) = (BTreeMap::new(), BTreeMap::new(), GemJobs::default());
     let (mut read, size) = (
         0,
         match place {
@@ -52,7 +55,10 @@ pub(super) async fn check(api: &Api, place: &Place, reading: &mut Reading, found
         && let Some(page) = pages.next().await?
     {
         read += page.len();
-        page.iter().for_each(|record| note(&mut tally, record, place));
+        for record in &page {
+            note(&mut tally, record, place);
+            gems.note(record, place, &reading.only_rust);
+        }
         if *place == Place::Retry {
             for class in page.iter().filter_map(unknown_class) {
                 *unknown.entry(class).or_insert(0) += 1;
@@ -62,6 +68,7 @@ pub(super) async fn check(api: &Api, place: &Place, reading: &mut Reading, found
     if size > read && read >= reading.most {
         reading.sampled.push((place.key(), read, size));
     }
+    found.extend(gems.findings(place));
     found.extend(tally.into_iter().map(|(damage, tally)| finding(damage, &tally, place)));
     found.extend(of_unknown_classes(&unknown));
     Ok(())

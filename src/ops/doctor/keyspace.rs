@@ -6,6 +6,7 @@ use ferrokiq::Result;
 use ferrokiq::api::{Api, Process};
 
 use super::finding::{Finding, Fix, Place, some_of};
+use super::gems;
 
 /// Candidates of one sort that are kept, however many keys there are.
 const KEPT: usize = 10_000;
@@ -71,6 +72,8 @@ pub(super) struct Names {
     pub(super) holders: BTreeSet<String>,
     /// What other ports leave behind: the key, and whose.
     foreign: BTreeSet<(String, &'static str)>,
+    /// Ruby gems in use whose jobs cannot be recognised by their payloads.
+    pub(super) gems: BTreeSet<&'static str>,
 }
 
 impl Names {
@@ -96,6 +99,8 @@ impl Names {
         }
         if let Some(owner) = foreign(name) {
             keep(&mut self.foreign, (name.to_owned(), owner));
+        } else if let Some(gem) = gems::silent(name) {
+            self.gems.insert(gem);
         } else if let Some(queue) = name.strip_prefix("queue:") {
             keep(&mut self.queues, queue.to_owned());
         } else if let Some(identity) = name.strip_prefix("ferrokiq:batches:") {

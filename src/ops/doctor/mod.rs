@@ -2,12 +2,15 @@
 
 mod finding;
 mod fleet;
+mod gems;
 mod jobs;
 mod keyspace;
 mod payload;
 mod server;
 #[cfg(test)]
 mod tests;
+
+use std::collections::BTreeSet;
 
 use clap::Args;
 use ferrokiq::api::Api;
@@ -29,7 +32,7 @@ const EXAMPLES: &str =
 
 /// What is wrong with this Redis, one line each: settings, processes, queues, damaged jobs, what other ports left behind
 ///
-/// Says "healthy" and exits with 0 where nothing is; else with 1. Reads only, and no more than 10,000 jobs of each queue and set and
+/// Says "healthy" and exits with 0 where nothing is; else with 1. Notes, such as jobs of Ruby gems, change neither. Reads only, and no more than 10,000 jobs of each queue and set and
 /// 200,000 names of keys, unless --full is said.
 #[derive(Debug, Args)]
 #[command(
@@ -60,12 +63,19 @@ struct Report {
     left_out: Vec<String>,
 }
 
+impl Report {
+    /// What is wrong: every finding but the notes.
+    fn faults(&self) -> impl Iterator<Item = &Finding> {
+        self.findings.iter().filter(|finding| finding.severity != Severity::Note)
+    }
+}
+
 impl Doctor {
     pub(crate) async fn run(self, tool: &mut Tool) -> Done {
         let api = tool.api()?;
         let report = examine(&api, self.full).await?;
         tell(tool, &report)?;
-        if report.findings.is_empty() {
+        if report.faults().next().is_none() {
             return Ok(Code::Fine);
         }
         if !self.fix {
@@ -86,7 +96,7 @@ impl Doctor {
             say(tool, "done", &done)?;
             tool.screen.flush()?;
         }
-        let left = report.findings.iter().filter(|finding| finding.fix.is_none()).count();
+        let left = report.faults().filter(|finding| finding.fix.is_none()).count();
         Ok(if left == 0 { Code::Fine } else { Code::Failed })
     }
 }
@@ -119,14 +129,17 @@ async fn examine(api: &Api, full: bool) -> ferrokiq::Result<Report> {
         Err(error) => left_out.push(format!("the names of keys were not looked at: {error}")),
     }
     let names = names.unwrap_or_default();
+    let mut only_rust = BTreeSet::new();
     if sound.lists {
         let processes = fleet::check(api, now, &mut found).await?;
         names.check(api, &processes, &mut found).await?;
+        only_rust = fleet::only_rust(&processes);
         found.extend(fleet::of_queues(&processes, &api.queues_named(&sound.queues).await?));
     }
     let holders: Vec<String> = names.holders.iter().cloned().collect();
     fleet::holders(api, &holders, &mut found).await?;
-    let mut reading = Reading { most, sampled: Vec::new() };
+    found.extend(gems::of_keys(&names.gems));
+    let mut reading = Reading { most, only_rust, sampled: Vec::new() };
     for name in &sound.queues {
         jobs::check(api, &Place::Queue(name.clone()), &mut reading, &mut found).await?;
     }
@@ -150,14 +163,18 @@ fn tell(tool: &mut Tool, report: &Report) -> std::io::Result<()> {
         return report.findings.iter().try_for_each(|finding| screen.json(&finding.json()));
     }
     for finding in &report.findings {
-        let style = if finding.severity == Severity::Error { Style::Red } else { Style::Yellow };
+        let style = match finding.severity {
+            Severity::Error => Style::Red,
+            Severity::Warning => Style::Yellow,
+            Severity::Note => Style::Plain,
+        };
         screen.styled(style, &finding.line())?;
     }
     for line in &report.left_out {
         screen.styled(Style::Dim, line)?;
     }
     let errors = report.findings.iter().filter(|finding| finding.severity == Severity::Error).count();
-    match report.findings.len() {
+    match report.faults().count() {
         0 => screen.styled(Style::Green, "healthy"),
         all => screen.line(&format!("{}, {}", many(errors, "error"), many(all - errors, "warning"))),
     }

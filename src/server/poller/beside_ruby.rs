@@ -7,7 +7,6 @@ use super::sweep::telemetry;
 use crate::error::{Error, Result};
 use crate::payload::Payload;
 use crate::server::core::Core;
-use crate::server::registry::Registry;
 use crate::store::census::Rubies;
 use crate::store::sets::{BUDGET, JustDue, JustLook, Place, Promotion, READ, WaitingSet};
 use crate::time::EpochSecs;
@@ -57,12 +56,14 @@ impl Neighbours {
 }
 
 /// Whether Ruby's poller promotes this member.
-fn is_for_ruby(registry: &Registry, polled: &BTreeSet<String>, member: &[u8]) -> bool {
+fn is_for_ruby(core: &Core, polled: &BTreeSet<String>, member: &[u8]) -> bool {
     let Ok(payload) = Payload::from_bytes(member.to_vec()) else { return true };
     if !payload.get("class").is_some_and(|class| class.starts_with('"')) {
         return true;
     }
-    if matches!(registry.of(&payload), Ok(Some(_))) {
+    // A registered class is ours, unless the job belongs to a Ruby gem: its client middleware is in Ruby.
+    let is_registered = matches!(core.registry.of(&payload), Ok(Some(_)));
+    if is_registered && core.foreign.keeps(&payload, &core.registry).is_none() {
         return false;
     }
     let queue = if payload.queue().is_empty() { "default" } else { payload.queue() };
@@ -169,7 +170,7 @@ async fn promote(
     let first_tied = page.members.len().saturating_sub(page.tied);
     let (mut plans, mut tied) = (Vec::new(), 0);
     for (at, member) in page.members.iter().enumerate() {
-        if !is_for_ruby(&core.registry, polled, member) {
+        if !is_for_ruby(core, polled, member) {
             plans.push((member.as_slice(), plan(core, member, EpochSecs(now)).await));
             tied += usize::from(at >= first_tied);
         }
@@ -216,6 +217,8 @@ mod tests {
         for (raw, expected) in [
             (r#"{"class":"Ours","args":[],"queue":"ruby"}"#, false),
             (r#"{"class":"::Ours","args":[],"queue":"ruby"}"#, false),
+            (r#"{"class":"Ours","args":[],"queue":"ruby","lock_digest":"a lock that Ruby releases"}"#, true),
+            (r#"{"class":"Ours","args":[],"queue":"rust","lock_digest":"no Ruby process serves the queue"}"#, false),
             (r#"{"class":"Theirs","args":[],"queue":"ruby"}"#, true),
             (r#"{"class":"Theirs","args":[],"queue":"rust"}"#, false),
             (r#"{"class":"Theirs","args":[]}"#, true),
@@ -227,7 +230,7 @@ mod tests {
             ("no payload", true),
             ("\u{0}", true),
         ] {
-            assert_eq!(is_for_ruby(&server.core.registry, &polled, raw.as_bytes()), expected, "{raw}");
+            assert_eq!(is_for_ruby(&server.core, &polled, raw.as_bytes()), expected, "{raw}");
         }
     }
 }

@@ -41,7 +41,7 @@ impl OfClass {
 }
 
 /// Shows every metric under every label: all of one metric before the next. The label sets are bounded: classes are those that
-/// are registered and `other`, queues those of the capsules.
+/// are registered and `other`, queues those of the capsules, gems those that are known.
 pub(crate) fn sample(core: &Core, show: &mut dyn FnMut(&'static Metric, Option<&str>, Value<'_>)) {
     let telemetry = &core.telemetry;
     for (name, queue) in &telemetry.queues {
@@ -63,6 +63,10 @@ pub(crate) fn sample(core: &Core, show: &mut dyn FnMut(&'static Metric, Option<&
     let mut count = |metric: &'static Metric, counter: &Counter| show(metric, None, Value::Count(counter.total()));
     count(&catalog::REQUEUED, &telemetry.requeued);
     count(&catalog::LEFT, &telemetry.left_for_others);
+    for (gem, left) in core.foreign.counts() {
+        show(&catalog::FOREIGN, Some(gem), Value::Count(left));
+    }
+    let mut count = |metric: &'static Metric, counter: &Counter| show(metric, None, Value::Count(counter.total()));
     count(&catalog::UNREADABLE, &telemetry.unreadable);
     count(&catalog::RECOVERED, &telemetry.recovered);
     count(&catalog::CONVICTED, &telemetry.convicted);
