@@ -315,7 +315,7 @@ impl ServerBuilder {
     /// Bytes a payload may have: 16 MiB by default, 0 for no limit. A larger one goes to the dead set unread. Ruby has no such limit.
     ///
     /// The client of this server refuses to push what would exceed it; give other clients the same value
-    /// ([`ClientBuilder::max_payload`](crate::ClientBuilder::max_payload)). A job of this size occupies its worker and Redis once it
+    /// ([`ClientBuilder::max_payload`](crate::client::ClientBuilder::max_payload)). A job of this size occupies its worker and Redis once it
     /// is fetched, and once more each time it fails.
     pub fn max_payload(mut self, bytes: usize) -> Self {
         self.config.max_payload = if bytes == 0 { usize::MAX } else { bytes };
