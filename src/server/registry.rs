@@ -87,7 +87,7 @@ impl Registrations {
             }
             let metrics = metrics.register(&class);
             let classes = registry.classes(wrapping);
-            if classes.insert(class.clone().into(), Registered { job, metrics }).is_some() {
+            if classes.insert(constant(&class).into(), Registered { job, metrics }).is_some() {
                 return Err(Error::config(format!("class {class} is registered twice")));
             }
         }

@@ -3,6 +3,7 @@
 mod ask;
 mod exit;
 mod interrupt;
+mod lines;
 mod progress;
 mod screen;
 mod table;
@@ -11,6 +12,7 @@ mod when;
 
 pub(crate) use exit::{Code, Done, Failure, explain};
 pub(crate) use interrupt::Interrupt;
+pub(crate) use lines::read_line;
 pub(crate) use progress::Progress;
 pub(crate) use screen::{Screen, Style};
 pub(crate) use table::{Table, cell};

@@ -9,10 +9,12 @@ use ferrokiq::{Client, Payload};
 use serde_json::json;
 use serde_json::value::RawValue;
 
-use crate::ops::frame::{Code, Done, Failure, Progress, Tool, compact};
+use crate::ops::frame::{Code, Done, Failure, Progress, Tool, compact, read_line};
 
 /// Jobs of one round trip.
 const BATCH: usize = 1_000;
+/// Bytes of a line at most: more than a payload may have by default.
+const LONGEST: u64 = 64 << 20;
 
 /// Pushes one job for each line.
 pub(super) async fn push(tool: &mut Tool, template: Payload, at: Option<EpochSecs>, file: &Path) -> Done {
@@ -23,12 +25,17 @@ pub(super) async fn push(tool: &mut Tool, template: Payload, at: Option<EpochSec
     tool.interrupt.watch();
     let mut bulk =
         Pusher { client, template, at, batch: Vec::new(), pushed: 0, progress: Progress::new("pushing", total) };
-    for (number, line) in (1..).zip(input.split(b'\n')) {
+    let (mut input, mut line) = (input, Vec::new());
+    for number in 1.. {
         if tool.interrupt.is_noted() {
             return Err(bulk.stopped(Code::Interrupted, "interrupted"));
         }
-        let line = line.map_err(|error| bulk.stopped(Code::Input, &format!("{}: {error}", file.display())));
-        match line.and_then(|line| arguments(&line, number)) {
+        let read = match read_line(&mut input, &mut line, LONGEST) {
+            Ok(None) => break,
+            Ok(Some(_)) => arguments(&line, number),
+            Err(error) => Err(bulk.stopped(Code::Input, &format!("{}: line {number}: {error}", file.display()))),
+        };
+        match read {
             Ok(None) => {}
             Ok(Some(args)) => bulk.add(args).await?,
             Err(failure) => {
@@ -54,9 +61,11 @@ fn open(file: &Path) -> Result<BufReader<File>, Failure> {
 
 /// How many jobs a file holds, if every line of it is in order.
 fn check(file: &Path, client: &Client, template: &Payload) -> Result<u64, Failure> {
-    let mut jobs = 0;
-    for (number, line) in (1..).zip(open(file)?.split(b'\n')) {
-        let line = line.map_err(|error| Failure::file(file, &error))?;
+    let (mut jobs, mut input, mut line) = (0, open(file)?, Vec::new());
+    for number in 1.. {
+        if read_line(&mut input, &mut line, LONGEST).map_err(|error| Failure::file(file, &error))?.is_none() {
+            break;
+        }
         let args = arguments(&line, number)
             .map_err(|failure| Failure::input(format!("{}; nothing was pushed", failure.line())))?;
         if let Some(args) = args {

@@ -2,7 +2,7 @@
 //! but none that was moved is missing. The first line says what the rest is.
 
 use std::fs::{File, OpenOptions};
-use std::io::{self, BufRead, BufReader, BufWriter, Seek, SeekFrom, Write};
+use std::io::{self, BufReader, BufWriter, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use ferrokiq::api::Departure;
@@ -10,7 +10,7 @@ use ferrokiq::time::EpochSecs;
 use serde::{Deserialize, Serialize};
 
 use super::Kind;
-use crate::ops::frame::Failure;
+use crate::ops::frame::{Failure, read_line};
 
 /// The first line.
 #[derive(Debug, Deserialize, Serialize)]
@@ -36,6 +36,8 @@ struct Line {
 }
 
 const VERSION: u32 = 1;
+/// Bytes of a line at most: a job is written as text in JSON.
+const LONGEST: u64 = 256 << 20;
 
 /// A journal that is written.
 pub(super) struct Journal<D: Durable = File> {
@@ -174,8 +176,8 @@ impl Pages {
     /// `None` at the end, and where the last line has none.
     fn line(&mut self) -> Result<Option<String>, Failure> {
         let mut line = Vec::new();
-        self.file.read_until(b'\n', &mut line).map_err(|error| Failure::file(&self.path, &error))?;
-        Ok(line.ends_with(b"\n").then(|| String::from_utf8_lossy(&line).into_owned()))
+        let ended = read_line(&mut self.file, &mut line, LONGEST).map_err(|error| Failure::file(&self.path, &error))?;
+        Ok((ended == Some(true)).then(|| String::from_utf8_lossy(&line).into_owned()))
     }
 }
 

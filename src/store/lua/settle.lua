@@ -25,6 +25,10 @@ end
 local known = call('HMGET', settlements, 'epoch', unpack(ARGV, numbers, numbers + jobs - 1))
 local epoch = known[1]
 local ours = epoch == ARGV[5]
+-- Shows that a move can be recorded, before one is made: repeated without a record, it would be made again.
+if ours then
+  call('HSET', settlements, 'epoch', epoch)
+end
 local time = call('TIME')
 
 -- Entries of one sorted set never share a score: Sidekiq's API finds, and removes, entries by it. A score is a number of microseconds.

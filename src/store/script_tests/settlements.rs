@@ -82,6 +82,23 @@ async fn a_settled_job_names_its_queue_and_goes_to_the_end_that_is_meant() {
 }
 
 #[tokio::test]
+async fn a_settlement_that_cannot_be_recorded_moves_nothing() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    for (number, to) in [(1, To::Retry), (2, To::First("q")), (3, To::Last("q")), (4, To::Dead(LIMITS))] {
+        base.run(&["DEL list retry dead queue:q", "LPUSH list {}"]).await;
+        base.forbid(&["hset"]).await;
+        for _ in 0..3 {
+            assert!(base.store.settle(&of, to, 0, &[Leaving { number, ..JOB }]).await.is_err(), "{to:?}");
+        }
+        base.allow_all().await;
+        assert_eq!(base.list("list").await, ["{}"], "{to:?}");
+        assert!(!base.has("retry").await && !base.has("dead").await && !base.has("queue:q").await, "{to:?}");
+        assert_eq!(base.store.settle(&of, to, 0, &[Leaving { number, ..JOB }]).await.unwrap(), [Moved::Yes]);
+    }
+}
+
+#[tokio::test]
 async fn settlements_that_are_repeated_together_are_done_once_each() {
     let base = Base::start().await;
     let of = base.registered().await;
