@@ -275,7 +275,7 @@ impl SortedSet {
         payload.remove("at");
         let form = payload.stamp_form().unwrap_or(StampForm::Millis);
         let stamp = form.stamp(EpochSecs::now());
-        fill_in(&mut payload, &stamp);
+        fill_in(&mut payload, || stamp.clone());
         let Some(mut payload) = self.api.client.through_middleware(payload).await? else {
             return Err(Error::payload("a middleware stopped the job; it stays where it is"));
         };

@@ -48,7 +48,7 @@ pub(crate) fn unmovable(payload: &Payload) -> Option<&'static str> {
 
 /// Fills in what Ruby's push fills in when it moves a due entry: `retry`, `queue`, `jid`, `created_at`, a `retry_for` in whole seconds.
 /// Absent or `null` `args` are `[]`. Every other byte stays as it is.
-pub(crate) fn fill_in(payload: &mut Payload, stamp: &str) {
+pub(crate) fn fill_in(payload: &mut Payload, stamp: impl FnOnce() -> String) {
     mend(payload);
     if !payload.contains_key("retry") {
         payload.insert_raw("retry", "true");
@@ -68,7 +68,7 @@ pub(crate) fn fill_in(payload: &mut Payload, stamp: &str) {
         payload.insert("retry_for", secs as i64);
     }
     if is_falsy(payload.get("created_at")) {
-        payload.insert_raw("created_at", stamp);
+        payload.insert_raw("created_at", stamp());
     }
 }
 
@@ -126,12 +126,12 @@ mod tests {
     #[test]
     fn fills_in_what_rubys_push_fills_in() {
         let mut job = payload(r#"{"class":"A","args":[],"jid":"x"}"#);
-        fill_in(&mut job, "5");
+        fill_in(&mut job, || "5".to_owned());
         assert_eq!(job.as_str(), r#"{"class":"A","args":[],"jid":"x","retry":true,"queue":"default","created_at":5}"#);
         let mut job = payload(
             r#"{"class":"A","args":[],"jid":"x","retry":null,"queue":7,"created_at":false,"retry_for":3600.9}"#,
         );
-        fill_in(&mut job, "5");
+        fill_in(&mut job, || "5".to_owned());
         assert_eq!(
             job.as_str(),
             r#"{"class":"A","args":[],"jid":"x","retry":null,"queue":"7","created_at":5,"retry_for":3600}"#

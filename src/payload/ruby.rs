@@ -79,10 +79,10 @@ fn end_of_string(bytes: &[u8], at: usize) -> usize {
 
 fn key(quoted: &str) -> Cow<'_, str> {
     let text = quoted.get(1..quoted.len().saturating_sub(1)).unwrap_or_default();
-    match serde_json::from_str(quoted) {
-        Ok(text) if quoted.contains('\\') => Cow::Owned(text),
-        _ => Cow::Borrowed(text),
+    if !quoted.contains('\\') {
+        return Cow::Borrowed(text);
     }
+    serde_json::from_str(quoted).map_or(Cow::Borrowed(text), Cow::Owned)
 }
 
 fn has_twins(mut keys: Vec<Cow<'_, str>>) -> bool {

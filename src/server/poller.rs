@@ -140,8 +140,8 @@ async fn plan(core: &Core, member: &[u8], now: EpochSecs) -> Plan {
         }
     };
     let stamps = core.dialect.stamps();
-    let stamp = payload.stamp_form().unwrap_or(stamps).stamp(now);
-    fill_in(&mut payload, &stamp);
+    let form = payload.stamp_form().unwrap_or(stamps);
+    fill_in(&mut payload, || form.stamp(now));
     if core.client.has_middleware() {
         // Code of the user's: the poller must survive it.
         match Contained::new(Box::pin(core.client.through_middleware(payload.clone()))).await {
@@ -207,7 +207,7 @@ mod tests {
 
     fn planned(raw: &str) -> Plan {
         let mut payload = Payload::parse(raw).unwrap();
-        fill_in(&mut payload, &StampForm::Millis.stamp(NOW));
+        fill_in(&mut payload, || StampForm::Millis.stamp(NOW));
         plan_for(payload, NOW, StampForm::Millis)
     }
 
