@@ -76,14 +76,16 @@ impl Payload {
         let held = self.entries.iter().rev().filter(|entry| !entry.removed).find_map(|entry| {
             let key = self.key_text(entry);
             // Rules out nearly every key of an ordinary job.
-            if !key.starts_with(['l', 'b', 'u', 'o']) {
+            if !matches!(key.as_bytes().first(), Some(b'l' | b'b' | b'u' | b'o')) {
                 return None;
             }
             let at = KEYS.iter().position(|(known, _)| *known == key)?;
             let is_last = !std::mem::replace(&mut seen[at], true);
             (is_last && !matches!(self.raw_of(entry), "null" | "false")).then_some(KEYS[at].1)
         });
-        held.or_else(|| self.class().trim_start_matches("::").starts_with("Sidekiq::Batch::").then_some(Gem::Batch))
+        let class = self.class();
+        let class = class.strip_prefix("::").unwrap_or(class);
+        held.or_else(|| class.starts_with("Sidekiq::Batch::").then_some(Gem::Batch))
     }
 }
 
