@@ -79,7 +79,7 @@ describe "log lines" do
       }
       ruby = said.call(ruby_process = start_sidekiq(env: env))
       ruby_process.stop
-      rust = said.call(start_worker(*flags, env: env.except("LOG_JSON")))
+      rust = said.call(start_worker("-C", WorkerProcess.config_file(":foreign_jobs: run\n"), *flags, env: env.except("LOG_JSON")))
       assert_equal ruby, rust
     end
   end

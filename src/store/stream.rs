@@ -1,6 +1,6 @@
 //! Our end of a connection, on which what is written is counted.
 
-use std::io;
+use std::io::{self, Read};
 use std::pin::Pin;
 use std::sync::{Arc, OnceLock};
 use std::task::{Context, Poll};
@@ -97,13 +97,13 @@ impl Stream {
     }
 
     /// Records what the peer sent before it closed the connection: a server that has no room for another client sends its reason at once.
-    fn read_reason(&mut self, cx: &mut Context<'_>) {
+    /// Read from the system: the runtime may not know yet that there is something to read.
+    fn read_reason(&mut self) {
         let mut space = [0; FirstBytes::MOST];
-        let mut buf = ReadBuf::new(&mut space);
         if !self.has_first_bytes
-            && let Poll::Ready(Ok(())) = inner!(self, socket => Pin::new(socket).poll_read(cx, &mut buf))
+            && let Ok(bytes) = inner!(self, socket => (&*SockRef::from(&*socket)).read(&mut space))
         {
-            self.first_bytes.record(buf.filled());
+            self.first_bytes.record(&space[..bytes]);
         }
     }
 }
@@ -166,7 +166,7 @@ impl AsyncWrite for Stream {
             }
         }
         if let Poll::Ready(Err(_)) = written {
-            self.read_reason(cx);
+            self.read_reason();
         }
         self.blocked |= written.is_pending();
         written
