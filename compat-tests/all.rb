@@ -14,7 +14,7 @@ jobs = (at = ARGV.index("-j")) ? ARGV.slice!(at, 2).last.to_i : Etc.nprocessors 
 room = (at = ARGV.index("--in")) ? ARGV.slice!(at, 2).last : "."
 SHARDS = (room == ".") ? 3 : 1
 # The slowest first.
-slow = %w[crash_test browser_test process_test data_api_test settings_test signals_test web_ui_test mixed_fleet_test heartbeat_test].each_with_index.to_h
+slow = %w[crash_test browser_test process_test data_api_test settings_test signals_test schedule_test odd_payloads_test web_ui_test mixed_fleet_test heartbeat_test].each_with_index.to_h
 files = Dir[File.join(__dir__, room, "*_test.rb")]
 # What depends on Sidekiq and not on the server.
 files += Dir[File.join(__dir__, "each_sidekiq", "*_test.rb")] if room == "." && ENV["FIRST_SERVER"] != ""

@@ -1,6 +1,6 @@
 # frozen_string_literal: true
 
-require_relative "helper"
+require_relative "../helper"
 require "net/http"
 require "socket"
 
@@ -13,7 +13,7 @@ describe "jobs that hold something of a Ruby gem" do
   BID = "zRviBvBqbbkX3A"
 
   APP = <<~RUBY
-    require #{File.expand_path("../ruby-fixtures/jobs.rb", __dir__).inspect}
+    require #{File.expand_path("../../ruby-fixtures/jobs.rb", __dir__).inspect}
 
     class ImitatedGems
       def call(_instance, job, _queue)

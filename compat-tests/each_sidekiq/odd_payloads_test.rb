@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
-require_relative "helper"
-require_relative "support/odd_payloads"
+require_relative "../helper"
+require_relative "../support/odd_payloads"
 require "sidekiq/scheduled"
 
 # Payloads nobody means, and what Ruby makes of what the Rust worker and its poller leave of them.
