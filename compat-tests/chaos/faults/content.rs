@@ -194,7 +194,9 @@ pub(crate) async fn no_payloads(stage: &mut Stage) -> Result<(), Failure> {
     // What Redis would have run is not counted: it is still a payload.
     let unreadable: Vec<_> =
         odd.iter().filter(|bytes| ferrokiq::Payload::from_bytes((*bytes).clone()).is_err()).collect();
-    let gone = unreadable.iter().filter(|bytes| !dead.contains(**bytes)).count();
+    // Ruby's Web UI raises on JSON that is no object, so that has a remark.
+    let remarked = |bytes: &[u8]| [bytes, b" (not a job)"].concat();
+    let gone = unreadable.iter().filter(|bytes| !dead.contains(**bytes) && !dead.contains(&remarked(bytes))).count();
     stage.expect(gone == 0, || {
         format!("{gone} of {} that are no payloads are not in the dead set as they were", unreadable.len())
     });

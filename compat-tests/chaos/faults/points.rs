@@ -52,6 +52,8 @@ fn points() -> Vec<Point> {
         script(
             "promote",
             concat!(
+                include_str!("../../../src/store/lua/lib/allow_oom.lua"),
+                include_str!("../../../src/store/lua/lib/score.lua"),
                 include_str!("../../../src/store/lua/lib/dead.lua"),
                 include_str!("../../../src/store/lua/promote.lua")
             ),
