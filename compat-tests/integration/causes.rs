@@ -1,21 +1,12 @@
 //! A Redis that cannot be used: errors and `ferrokiq doctor` name the cause.
 
-use std::error::Error as _;
 #[cfg(feature = "tool")]
 use std::process::Command;
 
-use ferrokiq::{Client, Context, Error, Payload, Server};
+use ferrokiq::{Client, Context, Payload, Server};
 
-use crate::support::{Redis, eventually};
-
-/// An error with its causes.
-fn told(error: &Error) -> String {
-    format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default())
-}
-
-fn free_port() -> String {
-    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port().to_string()
-}
+use crate::health::free;
+use crate::support::{Redis, eventually, with_cause};
 
 /// What `ferrokiq doctor --json` reports: the names of its checks, and everything it wrote.
 #[cfg(feature = "tool")]
@@ -29,21 +20,21 @@ fn doctor(url: &str) -> (Vec<String>, String) {
 
 #[tokio::test]
 async fn a_server_without_room_for_another_client_says_so() {
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free().port();
     let redis = Redis::start_with(&["--port", &port.to_string(), "--maxclients", "1"]).await;
     // The one it has room for.
     let mut only = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
     redis::cmd("PING").exec(&mut only).unwrap();
     for url in [format!("redis://127.0.0.1:{port}/0"), redis.url()] {
         let client = Client::builder().redis(url.parse().unwrap()).build().unwrap();
-        let told = told(&client.push(Payload::new("Any", [])).await.unwrap_err());
-        assert!(told.contains("maxclients"), "{told}");
+        let shown = with_cause(&client.push(Payload::new("Any", [])).await.unwrap_err());
+        assert!(shown.contains("maxclients"), "{shown}");
     }
 }
 
 /// One server that has all slots, as a cluster of several would refuse.
 async fn cluster() -> Redis {
-    let (port, bus) = (free_port(), free_port());
+    let [port, bus] = [free(), free()].map(|address| address.port().to_string());
     let own = ["--cluster-enabled", "yes", "--port", &port, "--cluster-port", &bus];
     let redis = Redis::start_with(&own).await;
     redis.call::<()>("CLUSTER", &["ADDSLOTSRANGE", "0", "16383"]).await;
@@ -59,7 +50,7 @@ async fn a_worker_on_a_cluster_ends_with_the_cause() {
     let redis = cluster().await;
     let builder = Server::builder().redis(redis.options()).register_fn("Any", async |_cx: Context, _args: ()| Ok(()));
     let error = builder.build().unwrap().run(std::future::pending()).await.unwrap_err();
-    assert!(told(&error).contains("Redis runs in cluster mode"), "{}", told(&error));
+    assert!(with_cause(&error).contains("Redis runs in cluster mode"), "{}", with_cause(&error));
 }
 
 #[cfg(feature = "tool")]

@@ -221,3 +221,9 @@ pub(crate) async fn eventually(what: &str, mut ask: impl AsyncFnMut() -> bool) {
 pub(crate) async fn nothing(_cx: Context, _args: ferrokiq::job::RawArgs) -> JobResult {
     Ok(())
 }
+
+/// The text of an error and of its cause.
+pub(crate) fn with_cause(error: &ferrokiq::Error) -> String {
+    let cause = std::error::Error::source(error).map(ToString::to_string);
+    format!("{error}: {}", cause.unwrap_or_default())
+}

@@ -1,13 +1,13 @@
-//! TLS to a Redis of the test's own: whom a client trusts, and what it says when it does not.
+//! TLS to a Redis of the test's own: which servers a client trusts, and its errors for the others.
 
-use std::error::Error as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
 
-use ferrokiq::{Client, Error, Payload, RedisOptions, Tls};
+use ferrokiq::{Client, Payload, RedisOptions, Tls};
 
-use crate::support::Redis;
+use crate::health::free;
+use crate::support::{Redis, with_cause};
 
 /// Certificates, made once: `ca.pem` and `server.pem` of that authority for 127.0.0.1; `alone.pem`, self-signed for another name as Heroku's;
 /// `expired.pem`, self-signed and out of date; `client.pem`. Their keys are `NAME.key`.
@@ -64,7 +64,7 @@ impl TlsRedis {
     }
 
     async fn with(certificate: &str, arguments: &[&str]) -> Self {
-        let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let port = free().port();
         let (number, ca) = (port.to_string(), file("ca.pem"));
         let (cert, key) = (file(&format!("{certificate}.pem")), file(&format!("{certificate}.key")));
         let own = ["--tls-port", &number, "--tls-cert-file", &cert, "--tls-key-file", &key, "--tls-ca-cert-file", &ca];
@@ -84,12 +84,7 @@ impl TlsRedis {
 
 async fn push(options: RedisOptions) -> Result<(), String> {
     let pushed = Client::builder().redis(options).build().unwrap().push(Payload::new("Any", [])).await;
-    pushed.map(|_| ()).map_err(|error| told(&error))
-}
-
-/// An error with its causes.
-fn told(error: &Error) -> String {
-    format!("{error}: {}", error.source().map(ToString::to_string).unwrap_or_default())
+    pushed.map(|_| ()).map_err(|error| with_cause(&error))
 }
 
 #[tokio::test]
@@ -152,14 +147,14 @@ async fn a_client_certificate_is_presented_where_the_server_asks_for_one() {
 async fn tls_where_there_is_none_is_named_and_the_other_way_round() {
     let redis = TlsRedis::start(&[]).await;
     let plain_url = format!("redis://:secret@127.0.0.1:{}/0", redis.port).parse().unwrap();
-    let told = push(plain_url).await.unwrap_err();
-    assert!(told.contains("rediss://"), "{told}");
+    let shown = push(plain_url).await.unwrap_err();
+    assert!(shown.contains("rediss://"), "{shown}");
 
-    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let port = free().port();
     let _plain = Redis::start_with(&["--port", &port.to_string()]).await;
     let tls_url: RedisOptions = format!("rediss://:secret@127.0.0.1:{port}/0?connect_timeout=0.3").parse().unwrap();
-    let told = push(tls_url).await.unwrap_err();
-    assert!(told.contains("redis://") && told.contains("TLS"), "{told}");
+    let shown = push(tls_url).await.unwrap_err();
+    assert!(shown.contains("redis://") && shown.contains("TLS"), "{shown}");
 }
 
 #[cfg(feature = "tool")]

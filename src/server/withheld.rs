@@ -12,6 +12,7 @@ use crate::contain::discard;
 use crate::error::Error;
 use crate::job::JobError;
 use crate::server::core::Core;
+use crate::server::counter::Counted;
 use crate::server::fetcher::{Destination, MARGIN, Unacknowledged, UnitOfWork};
 use crate::server::supervisor::Part;
 use crate::store::{backoff, is_wrong_type};
@@ -27,7 +28,7 @@ pub(crate) struct Withheld {
     room: Arc<Semaphore>,
     /// Slots that wait for room.
     held_up: AtomicUsize,
-    /// Tells the part of a job, or of the end.
+    /// Wakes [`Storing`]: a job was added, or it has to end.
     changed: Notify,
     closed: AtomicBool,
 }
@@ -98,7 +99,7 @@ impl Withheld {
         let permit = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(permit) => Some(permit),
             Err(_) => {
-                let _held_up = HeldUp::new(&self.held_up);
+                let _held_up = Counted::new(&self.held_up);
                 Arc::clone(&self.room).acquire_owned().await.ok()
             }
         };
@@ -183,22 +184,6 @@ impl Withheld {
             jid,
             "this key has another type: jobs that belong there wait in private lists until it is removed"
         );
-    }
-}
-
-/// A slot that waits for room; it no longer does when this is dropped.
-struct HeldUp<'a>(&'a AtomicUsize);
-
-impl<'a> HeldUp<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for HeldUp<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

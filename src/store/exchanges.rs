@@ -71,7 +71,7 @@ fn jids(count: usize) -> Vec<String> {
     (0..count).map(|number| number.to_string()).collect()
 }
 
-const NOW: Utc = Utc { year: 2026, month: 11, day: 23, hour: 4, minute: 7 };
+pub(super) const NOW: Utc = Utc { year: 2026, month: 11, day: 23, hour: 4, minute: 7 };
 const LIMITS: DeadLimits = DeadLimits { age: 1_000.0, keep: 100 };
 const LIST: &str = "ferrokiq:batch:me|1|q";
 
@@ -87,7 +87,7 @@ fn truth(answer: bool) -> &'static str {
     if answer { "true" } else { "false" }
 }
 
-fn beat() -> Beat<'static> {
+pub(super) fn beat() -> Beat<'static> {
     Beat {
         identity: "me",
         info: "{}",

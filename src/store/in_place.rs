@@ -6,8 +6,9 @@
 use std::ops::Range;
 
 use super::claims::Moved;
-use super::registration::Registration;
-use super::settle::{LATEST, To};
+use super::registration::{FOREIGN, Registration};
+use super::sets::DeadLimits;
+use super::settle::{LATEST, MISSING, To};
 use super::suspects::fingerprint;
 use super::{Store, scripts};
 use crate::error::Result;
@@ -44,87 +45,52 @@ impl Store {
         to: To<'_>,
         job: &InPlace<'_>,
     ) -> Result<Option<Moved>> {
-        match self.settle_in_place_once(of, to, job).await {
-            Err(error) if self.mend_settlements(of, &error).await => self.settle_in_place_once(of, to, job).await,
-            moved => moved,
-        }
+        let InPlace { number, epoch, list, raw, pieces, delay } = *job;
+        let numbers = [number];
+        let moved = self.run_settlement(&scripts::SETTLE_IN_PLACE, of, (to, epoch), &numbers, |settle| {
+            settle.key(list).arg(fingerprint(raw)).arg(raw.len()).arg(delay.clamp(0.0, LATEST).to_string());
+            for (range, text) in pieces {
+                settle.arg(range.start + 1).arg(range.end).arg(text);
+            }
+        });
+        let moved = moved.await?.first().copied().unwrap_or(MISSING);
+        Ok((moved != MISSING).then(|| Moved::of_answer(moved)))
     }
 
-    async fn settle_in_place_once(&self, of: &Registration, to: To<'_>, job: &InPlace<'_>) -> Result<Option<Moved>> {
-        let InPlace { number, epoch, list, raw, pieces, delay } = *job;
-        let (mut settle, answered) = to.begin(&scripts::SETTLE_IN_PLACE, of, epoch);
-        settle.key(list);
-        settle.arg(number).arg(fingerprint(raw)).arg(raw.len()).arg(delay.clamp(0.0, LATEST).to_string());
-        for (range, text) in pieces {
-            settle.arg(range.start + 1).arg(range.end).arg(text);
-        }
-        let moved: Result<(i8,)> = self.link.eval(to.how(), &settle).await;
-        match moved {
-            Ok((MISSING,)) => {
-                // The script did not come as far as to take these.
-                of.answered(answered.into_iter());
-                Ok(None)
-            }
-            Ok((moved,)) => {
-                of.answered(std::iter::once(number));
-                Ok(Some(Moved::of_answer(moved)))
-            }
-            Err(error) => {
-                of.answered(answered.into_iter());
-                Err(error)
-            }
-        }
+    /// As [`bury`](Self::bury) for a large job, which goes to the dead set as these pieces of its bytes.
+    pub(crate) async fn bury_in_place(
+        &self,
+        identity: &str,
+        list: &str,
+        raw: &[u8],
+        pieces: &[(Range<usize>, String)],
+        limits: DeadLimits,
+    ) -> Result<Moved> {
+        let job = InPlace { number: 0, epoch: FOREIGN, list, raw, pieces, delay: 0.0 };
+        let moved = self.settle_in_place(&Registration::of(identity), To::Dead(limits), &job).await?;
+        Ok(moved.unwrap_or(Moved::NotOurs))
     }
 }
-
-/// The answer where the list does not hold the job.
-const MISSING: i8 = -2;
 
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
-    use crate::store::sets::DeadLimits;
-    use crate::testing::Redis;
+    use crate::store::settle::tests::{DEAD, LIST, Process, process};
 
-    const SPAN: Duration = Duration::from_secs(30);
-    const LIST: &str = "ferrokiq:batch:me|1|default";
     const RAW: &[u8] = b"{\"class\":\"A\",\"queue\":\"q\"}";
     const STORED: &str = "{\"class\":\"A\",\"queue\":\"other\",\"retry_count\":0}";
-    const DEAD: To<'_> = To::Dead(DeadLimits { age: 1_000.0, keep: 100 });
     const ALL: [To<'_>; 4] = [To::Retry, DEAD, To::First("q"), To::Last("q")];
 
-    struct Process {
-        _redis: Redis,
-        store: Store,
-        registration: Registration,
-    }
-
-    async fn process() -> Process {
-        let redis = Redis::start().unwrap();
-        let store = Store::new(redis.options().unwrap());
-        let registration = Registration::of("me");
-        store.register(&registration, SPAN, false).await.unwrap();
-        Process { _redis: redis, store, registration }
-    }
-
     impl Process {
-        async fn call<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
-            let mut call = redis::cmd(words[0]);
-            call.arg(&words[1..]);
-            self.store.link.query("test", &call).await.unwrap()
-        }
-
         async fn fill(&self) {
             let raw = std::str::from_utf8(RAW).unwrap();
             let as_long = raw.replace('A', "B");
-            self.call::<()>(&["DEL", "retry", "dead", "queue:q", LIST]).await;
-            self.call::<()>(&["RPUSH", LIST, &as_long, "{}", raw, raw, &as_long]).await;
+            self.call::<()>(&format!("DEL retry dead queue:q {LIST}")).await;
+            self.call::<()>(&format!("RPUSH {LIST} {as_long} {{}} {raw} {raw} {as_long}")).await;
         }
 
-        async fn settle(&self, number: u64, to: To<'_>) -> Option<Moved> {
+        async fn settle_in_place(&self, number: u64, to: To<'_>) -> Option<Moved> {
             let queue = RAW.len() - 3;
             let pieces = [(0..queue, "other".to_owned()), (queue + 1..queue + 2, ",\"retry_count\":0}".to_owned())];
             let job = InPlace { number, epoch: 0, list: LIST, raw: RAW, pieces: &pieces, delay: 20.0 };
@@ -133,9 +99,9 @@ mod tests {
 
         async fn stored(&self, to: To<'_>) -> Vec<String> {
             match to {
-                To::Retry => self.call(&["ZRANGE", "retry", "0", "-1"]).await,
-                To::Dead(_) => self.call(&["ZRANGE", "dead", "0", "-1"]).await,
-                To::First(_) | To::Last(_) => self.call(&["LRANGE", "queue:q", "0", "-1"]).await,
+                To::Retry => self.call("ZRANGE retry 0 -1").await,
+                To::Dead(_) => self.call("ZRANGE dead 0 -1").await,
+                To::First(_) | To::Last(_) => self.call("LRANGE queue:q 0 -1").await,
             }
         }
     }
@@ -145,12 +111,12 @@ mod tests {
         let process = process().await;
         for (to, number) in ALL.into_iter().zip(1..) {
             process.fill().await;
-            assert_eq!(process.settle(number, to).await, Some(Moved::Yes), "{to:?}");
+            assert_eq!(process.settle_in_place(number, to).await, Some(Moved::Yes), "{to:?}");
             // As if the answer had been lost.
             process.registration.take_answered();
-            assert_eq!(process.settle(number, to).await, Some(Moved::Yes), "{to:?}");
+            assert_eq!(process.settle_in_place(number, to).await, Some(Moved::Yes), "{to:?}");
             assert_eq!(process.stored(to).await, [STORED], "{to:?}");
-            let left: Vec<String> = process.call(&["LRANGE", LIST, "0", "-1"]).await;
+            let left: Vec<String> = process.call(&format!("LRANGE {LIST} 0 -1")).await;
             let raw = std::str::from_utf8(RAW).unwrap();
             let others = raw.replace('A', "B");
             assert_eq!(left, [&others, "{}", raw, &others], "{to:?}: the others stay");
@@ -161,16 +127,20 @@ mod tests {
     async fn a_job_that_is_not_in_its_list_is_stored_by_nobody() {
         let process = process().await;
         for to in ALL {
-            process.call::<()>(&["DEL", LIST]).await;
-            assert_eq!(process.settle(1, to).await, None, "{to:?}: it may be ours");
-            process.call::<()>(&["SET", LIST, "something else"]).await;
-            assert_eq!(process.settle(1, to).await, None, "{to:?}: there is no list");
+            process.call::<()>(&format!("DEL {LIST}")).await;
+            assert_eq!(process.settle_in_place(1, to).await, None, "{to:?}: it may be ours");
+            process.call::<()>(&format!("SET {LIST} something-else")).await;
+            assert_eq!(process.settle_in_place(1, to).await, None, "{to:?}: there is no list");
         }
-        process.call::<()>(&["HSET", "ferrokiq:settlements:me", "epoch", "1"]).await;
-        assert_eq!(process.settle(1, To::Retry).await, Some(Moved::NotOurs), "another process fenced this one");
-        process.call::<()>(&["DEL", "ferrokiq:settlements:me"]).await;
-        assert_eq!(process.settle(1, To::Retry).await, Some(Moved::Unknown), "it is not registered");
-        assert_eq!(process.call::<usize>(&["EXISTS", "retry", "dead", "queue:q"]).await, 0);
+        process.call::<()>("HSET ferrokiq:settlements:me epoch 1").await;
+        assert_eq!(
+            process.settle_in_place(1, To::Retry).await,
+            Some(Moved::NotOurs),
+            "another process fenced this one"
+        );
+        process.call::<()>("DEL ferrokiq:settlements:me").await;
+        assert_eq!(process.settle_in_place(1, To::Retry).await, Some(Moved::Unknown), "it is not registered");
+        assert_eq!(process.call::<usize>("EXISTS retry dead queue:q").await, 0);
     }
 
     #[tokio::test]
@@ -178,10 +148,10 @@ mod tests {
         let process = process().await;
         for number in 1..=20 {
             process.fill().await;
-            process.settle(number, To::Retry).await;
-            process.call::<()>(&["DEL", LIST]).await;
-            assert_eq!(process.settle(1_000, To::Retry).await, None);
+            process.settle_in_place(number, To::Retry).await;
+            process.call::<()>(&format!("DEL {LIST}")).await;
+            assert_eq!(process.settle_in_place(1_000, To::Retry).await, None);
         }
-        assert_eq!(process.call::<usize>(&["HLEN", "ferrokiq:settlements:me"]).await, 2, "the epoch, and the last one");
+        assert_eq!(process.call::<usize>("HLEN ferrokiq:settlements:me").await, 2, "the epoch, and the last one");
     }
 }

@@ -1,11 +1,8 @@
 //! Jobs that leave the private lists of a process: to `retry`, to `dead`, or to a queue.
 
-use std::ops::Range;
-
 use redis::{Script, ScriptInvocation};
 
 use super::claims::Moved;
-use super::in_place::InPlace;
 use super::registration::{FOREIGN, Registration};
 use super::sets::DeadLimits;
 use super::{Store, is_wrong_type, keys, scripts};
@@ -39,6 +36,9 @@ pub(crate) struct Leaving<'a> {
 
 /// Jobs of one [`settle`](Store::settle) at most: it bounds how long the script holds up Redis, and Lua passes on some thousands of values.
 pub(crate) const TOGETHER: usize = 1_000;
+
+/// What a script returns for a job that is not in its list though it may be this process's, where it does not have the bytes.
+pub(super) const MISSING: i8 = -2;
 
 /// A century in seconds. Redis keeps microseconds of scores to the year 2255.
 pub(super) const LATEST: f64 = 100.0 * 365.25 * 86_400.0;
@@ -91,32 +91,42 @@ impl Store {
         epoch: u64,
         jobs: &[Leaving<'_>],
     ) -> Result<Vec<Moved>> {
-        match self.settle_once(of, to, epoch, jobs).await {
-            Err(error) if self.mend_settlements(of, &error).await => self.settle_once(of, to, epoch, jobs).await,
-            moved => moved,
-        }
+        let numbers: Vec<u64> = jobs.iter().map(|job| job.number).collect();
+        let moved = self.run_settlement(&scripts::SETTLE, of, (to, epoch), &numbers, |settle| {
+            for Leaving { list, raw, bytes, delay, .. } in jobs {
+                settle.key(list.unwrap_or(of.settlements()));
+                let changed: &[u8] = if raw == bytes { b"" } else { bytes };
+                settle.arg(*raw).arg(changed).arg(delay.clamp(0.0, LATEST).to_string());
+            }
+        });
+        Ok(moved.await?.into_iter().map(Moved::of_answer).collect())
     }
 
-    async fn settle_once(&self, of: &Registration, to: To<'_>, epoch: u64, jobs: &[Leaving<'_>]) -> Result<Vec<Moved>> {
-        let (mut settle, answered) = to.begin(&scripts::SETTLE, of, epoch);
-        for job in jobs {
-            settle.arg(job.number);
-        }
-        for Leaving { list, raw, bytes, delay, .. } in jobs {
-            settle.key(list.unwrap_or(of.settlements()));
-            let changed: &[u8] = if raw == bytes { b"" } else { bytes };
-            settle.arg(*raw).arg(changed).arg(delay.clamp(0.0, LATEST).to_string());
-        }
-        let moved: Result<Vec<i8>> = self.link.eval(to.how(), &settle).await;
-        match moved {
-            Ok(moved) => {
-                of.answered(jobs.iter().map(|job| job.number));
-                Ok(moved.into_iter().map(Moved::of_answer).collect())
+    /// Runs a script that settles jobs with these numbers; `add_jobs` adds their keys and arguments. Runs it once more if the settlements of the
+    /// process had to be mended. Afterwards Redis need not record the numbers any more, unless a job was [`MISSING`].
+    pub(super) async fn run_settlement(
+        &self,
+        script: &Script,
+        of: &Registration,
+        (to, epoch): (To<'_>, u64),
+        numbers: &[u64],
+        add_jobs: impl Fn(&mut ScriptInvocation<'_>),
+    ) -> Result<Vec<i8>> {
+        let once = async || {
+            let (mut settle, answered) = to.begin(script, of, epoch);
+            settle.arg(numbers);
+            add_jobs(&mut settle);
+            let moved: Result<Vec<i8>> = self.link.eval(to.how(), &settle).await;
+            match &moved {
+                Ok(moved) if !moved.contains(&MISSING) => of.answered(numbers.iter().copied()),
+                // The script did not come as far as to take these.
+                _ => of.answered(answered.into_iter()),
             }
-            Err(error) => {
-                of.answered(answered.into_iter());
-                Err(error)
-            }
+            moved
+        };
+        match once().await {
+            Err(error) if self.mend_settlements(of, &error).await => once().await,
+            moved => moved,
         }
     }
 
@@ -148,25 +158,11 @@ impl Store {
         let moved = self.settle(&Registration::of(identity), To::Dead(limits), FOREIGN, &[job]).await?;
         Ok(moved.first().copied().unwrap_or(Moved::NotOurs))
     }
-
-    /// The same for a large job, which goes there as these pieces of its bytes.
-    pub(crate) async fn bury_in_place(
-        &self,
-        identity: &str,
-        list: &str,
-        raw: &[u8],
-        pieces: &[(Range<usize>, String)],
-        limits: DeadLimits,
-    ) -> Result<Moved> {
-        let job = InPlace { number: 0, epoch: FOREIGN, list, raw, pieces, delay: 0.0 };
-        let moved = self.settle_in_place(&Registration::of(identity), To::Dead(limits), &job).await?;
-        Ok(moved.unwrap_or(Moved::NotOurs))
-    }
 }
 
 #[cfg(test)]
 #[cfg(feature = "testing")]
-mod tests {
+pub(super) mod tests {
     use std::collections::HashSet;
     use std::time::Duration;
 
@@ -174,15 +170,16 @@ mod tests {
     use crate::testing::Redis;
 
     const SPAN: Duration = Duration::from_secs(30);
-    const LIST: &str = "ferrokiq:batch:me|1|default";
+    pub(in crate::store) const LIST: &str = "ferrokiq:batch:me|1|default";
 
-    struct Process {
+    /// A registered process on a Redis of its own.
+    pub(in crate::store) struct Process {
         redis: Redis,
-        store: Store,
-        registration: Registration,
+        pub(in crate::store) store: Store,
+        pub(in crate::store) registration: Registration,
     }
 
-    async fn process() -> Process {
+    pub(in crate::store) async fn process() -> Process {
         let redis = Redis::start().unwrap();
         let store = Store::new(redis.options().unwrap());
         let registration = Registration::of("me");
@@ -191,7 +188,7 @@ mod tests {
     }
 
     impl Process {
-        async fn call<T: redis::FromRedisValue>(&self, command: &str) -> T {
+        pub(in crate::store) async fn call<T: redis::FromRedisValue>(&self, command: &str) -> T {
             let mut words = command.split(' ');
             let mut call = redis::cmd(words.next().unwrap());
             words.for_each(|word| {
@@ -207,7 +204,7 @@ mod tests {
         }
     }
 
-    const DEAD: To<'_> = To::Dead(DeadLimits { age: 1_000.0, keep: 100 });
+    pub(in crate::store) const DEAD: To<'_> = To::Dead(DeadLimits { age: 1_000.0, keep: 100 });
 
     #[tokio::test]
     async fn a_settlement_that_is_repeated_is_done_once() {

@@ -156,9 +156,12 @@ impl Settler {
 
     async fn send_whole(&self, unit: &UnitOfWork, to: To<'_>, payload: Option<&Payload>, delay: f64) -> Result<Moved> {
         let text = payload.map(Payload::as_str);
-        let fetched = if matches!(to, To::Dead(_)) { unreadable(unit.bytes()) } else { Cow::Borrowed(unit.bytes()) };
-        let bytes = text.as_deref().map_or(&*fetched, str::as_bytes);
-        let (epoch, job) = (unit.batch().epoch(), unit.leaving(bytes, delay));
+        let bytes = match (&text, to) {
+            (Some(text), _) => Cow::Borrowed(text.as_bytes()),
+            (None, To::Dead(_)) => unreadable(unit.bytes()),
+            (None, _) => Cow::Borrowed(unit.bytes()),
+        };
+        let (epoch, job) = (unit.batch().epoch(), unit.leaving(&bytes, delay));
         let moved = self.store.settle(&self.registration, to, epoch, &[job]).await?;
         Ok(moved.first().copied().unwrap_or(Moved::Unknown))
     }

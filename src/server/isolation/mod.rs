@@ -15,6 +15,7 @@ use tokio::sync::Notify;
 pub(crate) use policy::{FEW, Test};
 pub(crate) use slots::{Seat, SuspectSlots};
 
+use crate::server::counter::Counted;
 use crate::server::fetcher::UnitOfWork;
 use crate::store::suspects::{Suspects, fingerprint};
 use policy::Budget;
@@ -82,22 +83,6 @@ impl Default for Isolation {
             for_turn: AtomicUsize::new(0),
             slots: Mutex::default(),
         }
-    }
-}
-
-/// Counts as one for as long as it lives.
-struct Counted<'a>(&'a AtomicUsize);
-
-impl<'a> Counted<'a> {
-    fn new(count: &'a AtomicUsize) -> Self {
-        count.fetch_add(1, Ordering::SeqCst);
-        Self(count)
-    }
-}
-
-impl Drop for Counted<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::SeqCst);
     }
 }
 

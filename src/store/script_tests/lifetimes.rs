@@ -3,12 +3,9 @@
 use std::time::Duration;
 
 use super::Base;
-use crate::store::beat::Beat;
+use crate::store::exchanges::{NOW, beat};
 use crate::store::iteration::Iteration;
 use crate::store::metrics::{ClassMetrics, MetricsForm};
-use crate::time::Utc;
-
-const NOW: Utc = Utc { year: 2026, month: 11, day: 23, hour: 4, minute: 7 };
 
 #[tokio::test]
 async fn each_key_lives_as_long_as_sidekiq_keeps_it() {
@@ -21,19 +18,7 @@ async fn each_key_lives_as_long_as_sidekiq_keeps_it() {
     metrics.histogram[0] = 2;
     store.write_metrics(&[("A", metrics)], &[MetricsForm::Seven, MetricsForm::Eight], NOW).await.unwrap();
     store.write_work("me", &[("1".to_owned(), "{}".to_owned())], true).await.unwrap();
-    store
-        .beat(&Beat {
-            identity: "me",
-            info: "{}",
-            concurrency: 1,
-            busy: 0,
-            at: "1.0".to_owned(),
-            rtt_us: 1,
-            quiet: false,
-            rss_kb: 1,
-        })
-        .await
-        .unwrap();
+    store.beat(&beat()).await.unwrap();
     store.signal("me", "TSTP").await.unwrap();
     store.clean_up_processes().await.unwrap();
     store.take_lookout("me", Duration::from_secs(9)).await.unwrap();
