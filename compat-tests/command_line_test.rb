@@ -84,7 +84,7 @@ describe "the command line" do
     end
   end
 
-  it "says that it booted once it reached Redis, and not before" do
+  it "logs Booted once it reached Redis, and not before" do
     said, code = WorkerProcess.run(WorkerProcess::RUST, env: {"REDIS_URL" => "redis://127.0.0.1:1/0"})
     assert_equal 1, code, said
     assert_match(/Booting ferrokiq .*redis=redis:\/\/127\.0\.0\.1:1\/0/, said)

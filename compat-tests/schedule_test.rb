@@ -5,7 +5,7 @@ require_relative "helper"
 describe "the schedule" do
   include Compat
 
-  # What docs/promises.md tells a Ruby process whose poller is to do nothing.
+  # The code in docs/promises.md that switches off the poller of a Ruby process.
   def leave_it_to_ferrokiq
     told = File.read(File.expand_path("../docs/promises.md", __dir__))[/```ruby\n(.*?)```/m, 1]
     (Sidekiqs::MAJOR < 7) ? told.sub("config[:scheduled_enq]", "Sidekiq.options[:scheduled_enq]") : told

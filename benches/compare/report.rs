@@ -61,7 +61,7 @@ impl Report {
                     writeln!(text, "| {} | {sign} {bound}{unit} | {}{unit} | {verdict} |", goal.what, rounded(reached));
             }
         }
-        text.push_str("\n## Figures\n\nJobs or pushes per second unless the name says µs, KB, MB, s, commands or percent.\n\n| workload.system.setting | median | least – most |\n|---|---:|---:|\n");
+        text.push_str("\n## Figures\n\nJobs or pushes per second, unless the name ends in µs, KB, MB, s, commands or percent.\n\n| workload.system.setting | median | least – most |\n|---|---:|---:|\n");
         for (key, rounds) in &self.0 {
             let (least, most) = (rounds.first().copied().unwrap_or(0.0), rounds.last().copied().unwrap_or(0.0));
             let _ = writeln!(text, "| {key} | {} | {} – {} |", rounded(median(rounds)), rounded(least), rounded(most));

@@ -164,7 +164,7 @@ module OddDifferential
     job
   end
 
-  # Whether two entries say the same, and are due at the same time but for the jitter.
+  # Whether two entries have the same values, and are due at the same time but for the jitter.
   def same_entry?(test, one, other)
     one.place == other.place && same?(one.job, other.job) && (one.delay.nil? || other.delay.nil? || (one.delay - other.delay).abs <= test.jitter_of(one.raw))
   end
@@ -208,7 +208,7 @@ module OddDifferential
     "comments and unknown escapes" => Difference["The json gem reads them before 3.0 and refuses them from then on; so it is here.",
       ->(odd) { JSON::VERSION.to_i < 3 && odd.raw.match?(%r{/\*|\\q}) }, BURIED, %w[run@7 due@7]],
     "more than 1,024 keys" => Difference["other/many_keys in accepted_differences.json.", ->(odd) { odd.job && odd.job.size > 1_024 }, BURIED, %w[run due]],
-    "a queue that can be none" => Difference["Ruby pushes to a queue named by control characters, or by what `inspect` says of an array.",
+    "a queue that can be none" => Difference["Ruby pushes to a queue named by control characters, or by what `inspect` returns for an array.",
       ->(odd) { odd.job && (odd.job["queue"].is_a?(Array) || odd.job["queue"].is_a?(Hash) || odd.job["queue"].to_s.match?(/[[:cntrl:]]/)) }, BURIED, %w[due]],
     "an unknown class without `retry`" => Difference["run/unknown_class_retry_absent in accepted_differences.json.",
       ->(odd) { odd.job && odd.job["retry"].nil? }, ->(ruby, rust) { ruby.nowhere? && rust.buried? }, %w[run]],

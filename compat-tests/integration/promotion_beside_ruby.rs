@@ -173,7 +173,7 @@ async fn all_promotes_all_and_off_promotes_none() {
     running.stop().await;
 }
 
-/// What Redis sent since its start, but for what the test itself asked.
+/// Bytes that Redis sent since its start, without the answers to the test's own commands.
 async fn sent(redis: &Redis) -> usize {
     let stats: String = redis.call("INFO", &["stats"]).await;
     let line = stats.lines().find_map(|line| line.strip_prefix("total_net_output_bytes:"));

@@ -109,7 +109,7 @@ async fn runs_large_jobs(
     server.stop().await;
     assert_eq!(ran.load(Ordering::SeqCst), JOBS, "each once");
     let answered = answered.load(Ordering::Relaxed);
-    assert!(answered < (JOBS + 1) * bytes, "{answered} bytes: some were asked for twice");
+    assert!(answered < (JOBS + 1) * bytes, "{answered} bytes: some were requested twice");
 }
 
 #[tokio::test]
@@ -141,7 +141,7 @@ async fn a_job_whose_answer_takes_long_is_not_put_back_meanwhile() {
         },
     );
     let server = Running::start_as_it_is(builder);
-    // It waits on a connection of its own; what it asks on others is not held up by the answer.
+    // It waits on a connection of its own; its commands on others are not delayed by the answer.
     eventually("it waits", async || redis.call::<String>("CLIENT", &["LIST"]).await.contains("cmd=blmove")).await;
     redis.client().push(Payload::new("Large", ["x".repeat(BYTES).into()])).await.unwrap();
     eventually("it is done", async || redis.size("queue:default").await + redis.private_jobs().await == 0).await;

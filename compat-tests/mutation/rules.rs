@@ -145,7 +145,7 @@ fn changes(line: &str, tokens: &[Token], kind: Line) -> Vec<(&'static str, Strin
                 changes.push(("boundary", with(span, shifted)));
             }
             (Kind::Number, number) => {
-                // `KEYS[1]` says which key; another one is another script.
+                // `KEYS[1]` names the key; another index makes another script.
                 let is_index = neighbour(-1) == "[" && neighbour(1) == "]";
                 let Some(number) = number.parse::<u64>().ok().filter(|_| !is_index) else { continue };
                 let other = if number < BOUND { number + 1 } else { 1 };

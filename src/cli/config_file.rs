@@ -19,7 +19,7 @@ const LARGEST: usize = 256 * 1024;
 impl ConfigFile {
     pub(super) fn read(path: &Path, environment: &str) -> Result<Self> {
         let mut text = String::new();
-        // One byte more tells that the file is too large.
+        // One byte more shows that the file is too large.
         let read = File::open(path).and_then(|file| file.take(LARGEST as u64 + 1).read_to_string(&mut text));
         read.map_err(|error| {
             Error::config(format!("the configuration file {} cannot be read", path.display())).because(error)

@@ -39,7 +39,7 @@ pub(super) struct Settings {
     pub(super) max_payload: Option<usize>,
 }
 
-/// Variables of the environment that count where neither the command line, the file nor the program says anything.
+/// Environment variables, for settings that neither the command line, the file nor the program has.
 #[derive(Debug, Default)]
 pub(super) struct Variables {
     /// `RAILS_MAX_THREADS`.

@@ -291,8 +291,8 @@ impl ServerBuilder {
         self
     }
 
-    /// What happens to jobs that hold something of a Ruby gem, such as a lock or a place in a batch; [`ForeignJobs::Requeue`] unless
-    /// said: they are left to Ruby.
+    /// What happens to jobs that hold something of a Ruby gem, such as a lock or a place in a batch; [`ForeignJobs::Requeue`]
+    /// by default: they are left to Ruby.
     pub fn foreign_jobs(mut self, policy: ForeignJobs) -> Self {
         self.config.foreign_jobs = policy;
         self

@@ -95,7 +95,7 @@ pub enum Promote {
     /// While a Ruby process polls: jobs whose class is registered here, and jobs of queues that no Ruby process serves. All other jobs are left
     /// to Ruby's poller, and promoted here once they are overdue by 60 s. While no Ruby process polls: all due jobs. The default.
     ///
-    /// A Ruby process polls if its hash in Redis was written within the last 30 s and says that the process is not quiet.
+    /// A Ruby process polls if its hash in Redis was written within the last 30 s and its field `quiet` is not `true`.
     #[default]
     Own,
     /// All due jobs, always. Where Ruby's own poller is switched off, or no client middleware of Ruby matters.

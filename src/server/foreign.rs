@@ -1,4 +1,4 @@
-//! Jobs that belong to a Ruby gem, and what the log says of them.
+//! Jobs that belong to a Ruby gem: which they are, how many, and a log line for each class.
 
 use std::collections::HashSet;
 use std::hash::{DefaultHasher, Hash, Hasher};

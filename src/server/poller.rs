@@ -94,7 +94,7 @@ async fn interval(core: &Core) -> Duration {
     spread(average, processes, rand::random()).max(SHORTEST)
 }
 
-/// Between two looks, whatever the settings say: an interval of 0 would have the poller ask Redis without a pause.
+/// Shortest interval between two polls, whatever the settings are: with an interval of 0 the poller would query Redis without a pause.
 const SHORTEST: Duration = Duration::from_millis(10);
 
 /// A few processes look at half to one and a half of the average; many at anything up to twice of it. `dice` is below 1.

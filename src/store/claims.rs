@@ -208,11 +208,10 @@ impl Store {
     /// A connection for [`BlockingWire`]'s commands.
     pub(crate) async fn blocking(&self) -> Result<BlockingWire> {
         let mut wire = self.link.dedicated(BLOCK + ANSWER).await?;
-        let id: Option<u64> = wire.query("ask for the connection's id", cmd("CLIENT").arg("ID")).await.ok();
+        let id: Option<u64> = wire.query("read the connection's id", cmd("CLIENT").arg("ID")).await.ok();
         // Unblocks nothing yet, and shows whether the user may: otherwise commands end by themselves a little later.
         let unblock = cmd("CLIENT").arg("UNBLOCK").arg(id).take();
-        let may_unblock =
-            id.is_some() && wire.query::<bool>("ask whether commands may be ended", &unblock).await.is_ok();
+        let may_unblock = id.is_some() && wire.query::<bool>("check the right to unblock", &unblock).await.is_ok();
         Ok(BlockingWire { wire, id: id.filter(|_| may_unblock), window: self.window.clone() })
     }
 

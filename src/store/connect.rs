@@ -30,7 +30,7 @@ pub(super) struct Connector {
     era: Era,
     /// Notified when a connection ends.
     pub(super) ended: Arc<Notify>,
-    /// Whether the log says that certificates are not verified.
+    /// Whether the warning that certificates are not verified was logged.
     has_warned: AtomicBool,
 }
 
@@ -135,7 +135,7 @@ impl Connector {
         if options.is_unverified() && !self.has_warned.swap(true, Ordering::Relaxed) {
             tracing::warn!(
                 url = %options,
-                "TLS WITHOUT VERIFICATION: whoever controls the network can read and change every job; pin the server with ssl_fingerprint"
+                "TLS WITHOUT VERIFICATION: an attacker on the network can read and change every job; pin the server with ssl_fingerprint"
             );
         }
         // Boxed: the handshake is large, and part of every future that may connect.

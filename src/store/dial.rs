@@ -56,7 +56,7 @@ pub(super) async fn dial(
     }
 }
 
-/// What the first bytes of a server say about a connection that could not be made.
+/// Returns the cause of a connection that could not be made, by the first bytes of the server.
 fn cause(is_tls: bool, first_bytes: &[u8]) -> Option<&'static str> {
     if first_bytes.starts_with(b"-ERR max number of clients") {
         return Some("the server has as many clients as maxclients allows: raise it, or run fewer processes");

@@ -17,7 +17,7 @@ use super::error::Unreachable;
 use super::stream::Stream;
 use super::tls::{Fingerprint, Tls, Trust};
 
-/// Makes a stream a TLS stream. An error says what to do.
+/// Makes a stream a TLS stream. The text of an error contains what to do.
 pub(super) async fn secure(tls: &Tls, host: &str, stream: Stream) -> Result<TlsStream<Stream>, String> {
     let name = ServerName::try_from(host.to_owned()).map_err(|_| format!("{host} is no host name for TLS"))?;
     let verifier = Arc::new(Verifier::new(&tls.trust)?);

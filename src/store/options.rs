@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 /// | | |
 /// |---|---|
 /// | `redis://user:password@host:port/db` | |
-/// | `rediss://...` | the same with TLS, feature `tls`; [`Tls`] says who is trusted |
+/// | `rediss://...` | the same with TLS, feature `tls`; [`Tls`] configures who is trusted |
 /// | `unix:///path?db=1&user=u&pass=p` | a socket |
 /// | `redis+sentinel://user:password@host:port,host:port/PRIMARY/db` | the server that these sentinels (port 26379 unless said) name as the primary |
 /// | `rediss+sentinel://...` | the same with TLS to both |
@@ -67,7 +67,7 @@ impl RedisOptions {
         Self::from_vars(var)
     }
 
-    /// Adds what the environment says beside the URL: [`password_file`](Self::password_file) from `REDIS_PASSWORD_FILE`, and the variables of
+    /// Adds the settings of the environment beside the URL: [`password_file`](Self::password_file) from `REDIS_PASSWORD_FILE`, and the variables of
     /// [`Tls`]. [`from_env`](Self::from_env) does it, too.
     ///
     /// # Errors
@@ -223,7 +223,7 @@ impl RedisOptions {
         self
     }
 
-    /// Connects over TLS, and says which servers are trusted and which certificate is presented. Has TLS also where the URL has none; with
+    /// Connects over TLS. `tls` has the servers that are trusted and the certificate that is presented. Has TLS also where the URL has none; with
     /// sentinels they are reached over TLS, too.
     ///
     /// Without feature `tls` no connection can be made then. A socket stays one without TLS.

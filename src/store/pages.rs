@@ -60,7 +60,7 @@ impl<T> Page<T> {
         Some(most.min(self.most.saturating_sub(self.entries.len())).min(fits)).filter(|count| *count > 0)
     }
 
-    /// Adds a window of which `count` entries were asked for.
+    /// Adds a window for which `count` entries were requested.
     pub(super) fn add(&mut self, window: Vec<T>, count: usize, size_of: impl Fn(&T) -> usize) {
         let mut is_full = window.len() < count;
         for entry in window {

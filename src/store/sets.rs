@@ -112,7 +112,7 @@ pub(crate) struct JustDue {
     pub(crate) next: Place,
     /// How many of `members`, the last ones, have the score of `next`.
     pub(crate) tied: usize,
-    /// Members passed over that are larger than asked for.
+    /// Members passed over that are larger than the requested sizes.
     pub(crate) larger: usize,
     /// Whether there are members behind these.
     pub(crate) more: bool,

@@ -29,7 +29,7 @@ pub(super) struct Stream {
     blocked: bool,
 }
 
-/// The first bytes a peer sent: they tell a server of another protocol, and why one refuses every client.
+/// The first bytes a peer sent: they show a server of another protocol, and the reason of a server that refuses every client.
 #[derive(Clone, Default)]
 pub(super) struct FirstBytes(Arc<OnceLock<Vec<u8>>>);
 

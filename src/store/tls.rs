@@ -90,14 +90,14 @@ impl Tls {
         Ok(self)
     }
 
-    /// Presents this certificate to servers that ask for one: PEM files with the certificate (its chain behind it) and with the key.
+    /// Presents this certificate to servers that require one: PEM files with the certificate (its chain behind it) and with the key.
     #[must_use]
     pub fn client_certificate(mut self, cert: impl Into<PathBuf>, key: impl Into<PathBuf>) -> Self {
         (self.cert, self.key) = (Some(cert.into()), Some(key.into()));
         self
     }
 
-    /// Accepts any certificate, as Ruby's `verify_mode: OpenSSL::SSL::VERIFY_NONE`: whoever controls the network can then read and change
+    /// Accepts any certificate, as Ruby's `verify_mode: OpenSSL::SSL::VERIFY_NONE`: an attacker on the network can then read and change
     /// every job, and reads the password. A warning is logged. [`fingerprint`](Self::fingerprint) needs no authority either, and is safe.
     #[must_use]
     pub fn without_verification(mut self) -> Self {

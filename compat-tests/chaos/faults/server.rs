@@ -203,7 +203,7 @@ pub(crate) async fn wrong_types(stage: &mut Stage) -> Result<(), Failure> {
         format!("what cannot be retried or buried lies as {open:?}, not in private lists")
     });
     let said = stage.workers[0].said();
-    stage.expect(said.contains("queue:broken"), || "nobody was told of the queue".to_owned());
+    stage.expect(said.contains("queue:broken"), || "the log does not name the queue".to_owned());
     let lines = |said: &str, key: &str, text: &str| {
         said.lines().filter(|line| line.contains(&format!("key={key} ")) && line.contains(text)).count()
     };

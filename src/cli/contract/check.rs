@@ -19,7 +19,7 @@ use crate::store::RedisOptions;
 /// Looks at the schedule, the retries and all queues, page by page, and changes nothing. Jobs that run meanwhile are not seen. Arguments
 /// are never shown. Ends with 0 if all fit, 1 if some would fail, 2 if Redis cannot be read. Jobs of classes this worker does not know
 /// are counted and are no failures. Jobs that hold something of a Ruby gem, such as a lock or a place in a batch, are counted by class and
-/// gem: a worker leaves them to Ruby unless `foreign_jobs` says otherwise.
+/// gem: a worker leaves them to Ruby unless `foreign_jobs` is set to something else.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// Where Redis is [default: what the worker would use]. A password is seen by whoever lists processes: REDIS_URL is safer
@@ -33,7 +33,7 @@ pub(super) struct Check {
 
 /// Jobs of one page: a round trip each, however large they are.
 const PAGE: usize = 250;
-/// Classes that are told by name.
+/// Classes that are listed by name.
 const NAMED: usize = 20;
 
 impl Check {

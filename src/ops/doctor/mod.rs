@@ -32,7 +32,7 @@ const EXAMPLES: &str =
 
 /// What is wrong with this Redis, one line each: settings, processes, queues, damaged jobs, what other ports left behind
 ///
-/// Says "healthy" and exits with 0 where nothing is; else with 1. Notes, such as jobs of Ruby gems, change neither. Reads only, and no more than 10,000 jobs of each queue and set and
+/// Prints "healthy" and exits with 0 where nothing is; else with 1. Notes, such as jobs of Ruby gems, change neither. Reads only, and no more than 10,000 jobs of each queue and set and
 /// 200,000 names of keys, unless --full is said.
 #[derive(Debug, Args)]
 #[command(

@@ -68,7 +68,7 @@ impl Tool {
         if options.is_unverified() {
             let _ = writeln!(
                 std::io::stderr(),
-                "warning: TLS WITHOUT VERIFICATION: whoever controls the network can read and change every job"
+                "warning: TLS WITHOUT VERIFICATION: an attacker on the network can read and change every job"
             );
         }
         Client::builder().redis(options).build()

@@ -11,7 +11,7 @@ pub(crate) struct Holdings {
     expected: Arc<Mutex<HashSet<String>>>,
 }
 
-/// Private lists that a command may fill. As long as this exists they are not taken for lists that nobody knows.
+/// Private lists that a command may fill. While this exists, the reconciliation does not put their jobs back as unknown.
 #[derive(Debug)]
 pub(super) struct Expected {
     name: String,

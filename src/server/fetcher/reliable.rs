@@ -26,7 +26,7 @@ pub(crate) struct Reliable {
     queues: Vec<(Arc<str>, String)>,
     /// The number of a claim whose answer was lost: it is asked for again.
     unanswered: Option<u64>,
-    /// The lists of the claims since the fetcher was last asked, and of the unanswered one. When it is asked again, what came was delivered.
+    /// The lists of the claims since the last call of `retrieve_work`, and of the unanswered one. Their jobs are delivered before the next call.
     expected: Vec<Expected>,
     /// The order of this claim, kept to save the allocation.
     order: Vec<usize>,

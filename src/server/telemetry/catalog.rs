@@ -55,7 +55,7 @@ catalog! {
     DURATION = "ferrokiq_job_duration_seconds" Histogram ["class"] "How long successful jobs took";
     REQUEUED = "ferrokiq_jobs_requeued_total" Counter "Jobs put back to their queue: cut off by a stop, fetched for nobody, or interrupted between two items";
     LEFT = "ferrokiq_jobs_left_for_others_total" Counter "Jobs of classes that are unknown here, put back or diverted to another queue";
-    FOREIGN = "ferrokiq_jobs_foreign_total" Counter ["gem"] "Jobs that belong to a Ruby gem and did not run here: put back, diverted or failed, as foreign_jobs says; one that is put back counts each time";
+    FOREIGN = "ferrokiq_jobs_foreign_total" Counter ["gem"] "Jobs that belong to a Ruby gem and did not run here: requeued, diverted or failed, by the setting foreign_jobs; one that is requeued counts each time";
     UNREADABLE = "ferrokiq_jobs_unreadable_total" Counter "Payloads that are no job; they went to the dead set as they are";
     RECOVERED = "ferrokiq_jobs_recovered_total" Counter "Jobs of processes that died, put back by this one";
     CONVICTED = "ferrokiq_jobs_convicted_total" Counter "Jobs that processes died with so often that they went to the dead set";

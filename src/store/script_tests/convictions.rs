@@ -40,7 +40,7 @@ async fn jobs_of_a_dead_process_go_back_in_order_and_those_that_began_are_counte
     base.run(&["FLUSHALL"]).await;
     assert_eq!(base.recover(LIST).await, (0, 0, 0));
     assert!(!base.has("queues").await, "no queue is named without a job");
-    // A list that does not say how many may have begun.
+    // A list whose name does not hold how many may have begun.
     base.run(&["LPUSH ferrokiq:batch:dead|1|q 1 2 3"]).await;
     base.recover("ferrokiq:batch:dead|1|q").await;
     assert_eq!(base.deaths("3").await, ["dead"]);

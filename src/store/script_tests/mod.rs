@@ -112,7 +112,7 @@ impl Base {
     }
 }
 
-/// What Redis or a script said when it refused.
+/// The error of Redis or of a script.
 fn refusal<T: std::fmt::Debug>(answer: crate::error::Result<T>) -> String {
     let error = answer.expect_err("it is refused");
     std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
