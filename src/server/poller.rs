@@ -131,14 +131,17 @@ impl Plan {
 }
 
 async fn plan(core: &Core, member: &[u8], now: EpochSecs) -> Plan {
-    let mut payload = match Payload::from_bytes(member.to_vec()) {
-        Ok(payload) => payload,
+    match Payload::from_bytes(member.to_vec()) {
+        Ok(payload) => plan_payload(core, payload, now).await,
         Err(malformed) => {
             let ((jid, class), reason) = (names(member), malformed.reason);
             tracing::warn!(jid, class, reason, "a due entry is no job payload; it goes to the dead set");
-            return Plan::BuryAs(unreadable(member).into_owned());
+            Plan::BuryAs(unreadable(member).into_owned())
         }
-    };
+    }
+}
+
+async fn plan_payload(core: &Core, mut payload: Payload, now: EpochSecs) -> Plan {
     let stamps = core.dialect.stamps();
     let form = payload.stamp_form().unwrap_or(stamps);
     fill_in(&mut payload, || form.stamp(now));

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::plan;
+use super::plan_payload;
 use super::sweep::telemetry;
 use crate::error::{Error, Result};
 use crate::payload::Payload;
@@ -55,19 +55,19 @@ impl Neighbours {
     }
 }
 
-/// Whether Ruby's poller promotes this member.
-fn is_for_ruby(core: &Core, polled: &BTreeSet<String>, member: &[u8]) -> bool {
-    let Ok(payload) = Payload::from_bytes(member.to_vec()) else { return true };
+/// The payload of a member that is promoted here; `None` for one that Ruby's poller promotes.
+fn ours(core: &Core, polled: &BTreeSet<String>, member: &[u8]) -> Option<Payload> {
+    let payload = Payload::from_bytes(member.to_vec()).ok()?;
     if !payload.get("class").is_some_and(|class| class.starts_with('"')) {
-        return true;
+        return None;
     }
     // A registered class is ours, unless the job belongs to a Ruby gem: its client middleware is in Ruby.
     let is_registered = matches!(core.registry.of(&payload), Ok(Some(_)));
     if is_registered && core.foreign.keeps(&payload, &core.registry).is_none() {
-        return false;
+        return Some(payload);
     }
     let queue = if payload.queue().is_empty() { "default" } else { payload.queue() };
-    polled.contains(queue)
+    (!polled.contains(queue)).then_some(payload)
 }
 
 /// How far the poller has read the members that are due, but not for [`LEFT_FOR`] seconds.
@@ -170,8 +170,8 @@ async fn promote(
     let first_tied = page.members.len().saturating_sub(page.tied);
     let (mut plans, mut tied) = (Vec::new(), 0);
     for (at, member) in page.members.iter().enumerate() {
-        if !is_for_ruby(core, polled, member) {
-            plans.push((member.as_slice(), plan(core, member, EpochSecs(now)).await));
+        if let Some(payload) = ours(core, polled, member) {
+            plans.push((member.as_slice(), plan_payload(core, payload, EpochSecs(now)).await));
             tied += usize::from(at >= first_tied);
         }
     }
@@ -230,7 +230,7 @@ mod tests {
             ("no payload", true),
             ("\u{0}", true),
         ] {
-            assert_eq!(is_for_ruby(&server.core, &polled, raw.as_bytes()), expected, "{raw}");
+            assert_eq!(ours(&server.core, &polled, raw.as_bytes()).is_none(), expected, "{raw}");
         }
     }
 }
