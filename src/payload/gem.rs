@@ -71,21 +71,29 @@ impl Payload {
     /// # Ok::<(), ferrokiq::Error>(())
     /// ```
     pub fn gem(&self) -> Option<Gem> {
+        let (text, mut class): (&str, _) = (&self.raw, None);
         // Backwards: of a key that stands twice, the last counts.
         let mut seen = [false; KEYS.len()];
         let held = self.entries.iter().rev().filter(|entry| !entry.removed).find_map(|entry| {
-            let key = self.key_text(entry);
-            // Rules out nearly every key of an ordinary job.
-            if !matches!(key.as_bytes().first(), Some(b'l' | b'b' | b'u' | b'o')) {
-                return None;
+            let key = entry.key.text(text);
+            match key.as_bytes().first() {
+                Some(b'l' | b'b' | b'u' | b'o') => {}
+                // One pass finds it, too.
+                Some(b'c') if class.is_none() && key == "class" => {
+                    class = Some(self.raw_of(entry));
+                    return None;
+                }
+                _ => return None,
             }
             let at = KEYS.iter().position(|(known, _)| *known == key)?;
             let is_last = !std::mem::replace(&mut seen[at], true);
             (is_last && !matches!(self.raw_of(entry), "null" | "false")).then_some(KEYS[at].1)
         });
-        let class = self.class();
-        let class = class.strip_prefix("::").unwrap_or(class);
-        held.or_else(|| class.starts_with("Sidekiq::Batch::").then_some(Gem::Batch))
+        held.or_else(|| {
+            let class = class?;
+            let class = if class.contains('\\') { self.class() } else { class.strip_prefix('"')? };
+            class.strip_prefix("::").unwrap_or(class).starts_with("Sidekiq::Batch::").then_some(Gem::Batch)
+        })
     }
 }
 
@@ -143,6 +151,11 @@ mod tests {
             assert_eq!(payload.gem(), Some(Gem::Batch), "{class}");
         }
         assert_eq!(Payload::new("Sidekiq::BatchJob", []).gem(), None);
+        let escaped = Payload::parse(r#"{"class":"\u0053idekiq::Batch::Empty","args":[]}"#).unwrap();
+        assert_eq!(escaped.gem(), Some(Gem::Batch));
+        let twice = Payload::parse(r#"{"class":"Sidekiq::Batch::Empty","class":"A"}"#).unwrap();
+        assert_eq!(twice.gem(), None);
+        assert_eq!(Payload::parse(r#"{"class":["Sidekiq::Batch::Empty"]}"#).unwrap().gem(), None);
     }
 
     #[test]

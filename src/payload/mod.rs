@@ -240,7 +240,8 @@ impl Payload {
     }
 
     fn position(&self, key: &str) -> Option<usize> {
-        self.entries.iter().rposition(|entry| !entry.removed && self.key_text(entry) == key)
+        let text: &str = &self.raw;
+        self.entries.iter().rposition(|entry| !entry.removed && entry.key.text(text) == key)
     }
 
     fn raw_of<'a>(&'a self, entry: &'a Entry) -> &'a str {

@@ -59,7 +59,8 @@ pub(super) fn top_level(raw: &str, mut each: impl FnMut(KeyText<'_>, &RawValue))
             f.write_str("a JSON object")
         }
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<(), A::Error> {
-            while let Some((key, value)) = map.next_entry::<BorrowedKey<'de>, &'de RawValue>()? {
+            while let Some(key) = map.next_key::<BorrowedKey<'de>>()? {
+                let value = map.next_value::<&'de RawValue>()?;
                 *self.1 += 1;
                 if *self.1 > MAX_KEYS {
                     return Err(A::Error::custom("too many keys"));

@@ -76,6 +76,7 @@ impl Store {
 #[cfg(feature = "testing")]
 mod tests {
     use super::*;
+    use crate::store::registration::ANSWERED_TOGETHER;
     use crate::store::settle::tests::{DEAD, LIST, Process, process};
 
     const RAW: &[u8] = b"{\"class\":\"A\",\"queue\":\"q\"}";
@@ -146,12 +147,13 @@ mod tests {
     #[tokio::test]
     async fn records_only_settlements_without_an_answer() {
         let process = process().await;
-        for number in 1..=20 {
+        for number in 1..=50 {
             process.fill().await;
             process.settle_in_place(number, To::Retry).await;
             process.call::<()>(&format!("DEL {LIST}")).await;
             assert_eq!(process.settle_in_place(1_000, To::Retry).await, None);
         }
-        assert_eq!(process.call::<usize>("HLEN ferrokiq:settlements:me").await, 2, "the epoch, and the last one");
+        let recorded: usize = process.call("HLEN ferrokiq:settlements:me").await;
+        assert!(recorded <= 1 + ANSWERED_TOGETHER, "the epoch, and the last ones: {recorded}");
     }
 }

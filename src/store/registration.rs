@@ -22,6 +22,9 @@ pub(super) const FOREIGN: u64 = u64::MAX;
 /// Numbers one settlement takes along at most. Lua's `unpack` allows some thousands.
 const ANSWERED_AT_ONCE: usize = 1_000;
 
+/// Fewer numbers than these wait for others: removing them costs Redis one command, however many they are.
+pub(super) const ANSWERED_TOGETHER: usize = 16;
+
 impl Registration {
     pub(crate) fn of(identity: &str) -> Self {
         Self {
@@ -56,9 +59,12 @@ impl Registration {
         self.numbers().extend(numbers);
     }
 
-    /// Takes numbers that Redis need not record any more. The caller returns them if Redis did not get them.
+    /// Takes numbers that Redis need not record any more, once they are enough. The caller returns them if Redis did not get them.
     pub(super) fn take_answered(&self) -> Vec<u64> {
         let mut numbers = self.numbers();
+        if numbers.len() < ANSWERED_TOGETHER {
+            return Vec::new();
+        }
         let from = numbers.len().saturating_sub(ANSWERED_AT_ONCE);
         numbers.split_off(from)
     }

@@ -10,7 +10,7 @@ if redis.call('EXISTS', KEYS[1]) == 1 then
 end
 local written = 0
 for at = 1, #ARGV, 2 do
-  if redis.call('HEXISTS', KEYS[3], ARGV[at]) == 0 then
+  if redis.call('HGET', KEYS[3], ARGV[at]) ~= '1' then
     redis.call('SADD', KEYS[2], KEYS[1])
     redis.call('LPUSH', KEYS[1], ARGV[at + 1])
     written = written + 1

@@ -11,103 +11,124 @@
 --    2  stored, though Redis had lost the private list: it came back with older data
 --    0  not stored: it was not in the list, and another process may have recovered it
 --   -1  not stored: it was not in the list, and the process is not registered
-local call, pcall = redis.call, redis.pcall
+local call, pcall, format = redis.call, redis.pcall, string.format
+local KEYS, ARGV = KEYS, ARGV
 local to, settlements, how = KEYS[1], KEYS[2], ARGV[1]
 local sorted = how == 'retry' or how == 'dead'
-local kind = call('TYPE', to).ok
-if kind ~= 'none' and kind ~= (sorted and 'zset' or 'list') then
-  return redis.error_reply('WRONGTYPE ' .. to .. ' is no ' .. (sorted and 'sorted set' or 'list'))
-end
 local jobs, numbers = #KEYS - 3, 7 + ARGV[6]
+local first = numbers + jobs
 if numbers > 7 then
   call('HDEL', settlements, unpack(ARGV, 7, numbers - 1))
 end
-local known = call('HMGET', settlements, 'epoch', unpack(ARGV, numbers, numbers + jobs - 1))
+local known = call('HMGET', settlements, 'epoch', unpack(ARGV, numbers, first - 1))
 local epoch = known[1]
 local ours = epoch == ARGV[5]
--- Shows that a move can be recorded, before one is made: repeated without a record, it would be made again.
-if ours then
-  call('HSET', settlements, 'epoch', epoch)
-end
 local time = call('TIME')
+local refused
+-- The answer where Redis refused something: it names a destination of another type.
+local function refusal()
+  if not string.find(refused.err, 'WRONGTYPE', 1, true) then return refused end
+  return redis.error_reply('WRONGTYPE ' .. to .. ' is no ' .. (sorted and 'sorted set' or 'list'))
+end
 
 -- Entries of one sorted set never share a score: Sidekiq's API finds, and removes, entries by it. A score is a number of microseconds.
 local now, free, given = time[1] * 1000000 + time[2], {}, {}
 local function text(score)
-  return string.format('%.6f', score / 1000000)
+  local micros = score % 1000000
+  return format('%d.%06d', (score - micros) / 1000000, micros)
 end
 -- Returns a free score `delay` seconds from now, or some microseconds later. One look serves all jobs with this delay: where it finds as
 -- many free scores in a row as there are jobs, one is left for each.
 local function score_in(delay)
-  local score = free[delay]
+  local score, written = free[delay], nil
   if not score then
     score = now + math.floor(delay * 1000000)
     for try = 0, 20 do
-      if call('ZCOUNT', to, text(score), text(score + jobs - 1)) == 0 then break end
-      score = score + math.random(2 ^ try)
+      written = text(score)
+      local there = pcall('ZCOUNT', to, written, text(score + jobs - 1))
+      if type(there) == 'table' then refused = there end
+      if refused or there == 0 then break end
+      score, written = score + math.random(2 ^ try), nil
     end
   end
-  while given[score] do score = score + 1 end
+  while given[score] do score, written = score + 1, nil end
   given[score] = true
   free[delay] = score + 1
-  return text(score)
+  return written or text(score)
 end
 
--- In before out: a refusal has changed nothing. All entries of a sorted set go in together.
-local scores, entries, count, all_are_new = {}, {}, 0, true
-if sorted then
-  for job = 1, jobs do
-    if not known[job + 1] then
-      local at = numbers + jobs + (job - 1) * 3
+local scores, entries, record, count = {}, {}, {}, 0
+for job = 1, jobs do
+  if known[job + 1] ~= '1' then
+    record[count + 1], record[count + 2] = ARGV[numbers + job - 1], '1'
+    if sorted then
+      local at = first + job * 3 - 3
       local bytes = ARGV[at + 1]
       scores[job] = score_in(ARGV[at + 2])
-      entries[count + 1] = scores[job]
-      entries[count + 2] = bytes ~= '' and bytes or ARGV[at]
-      count = count + 2
+      entries[count + 1], entries[count + 2] = scores[job], bytes ~= '' and bytes or ARGV[at]
     end
+    count = count + 2
   end
-  all_are_new = count == 0 or call('ZADD', to, 'NX', unpack(entries)) == count / 2
 end
--- Returns whether the entry in the sorted set is the one of this job, and not one that was there before with the same bytes.
+if refused then return refusal() end
+
+-- A move is recorded as '1' before it is made: made without a record, it would be made again. From here on nothing may raise an error until
+-- '0' is in the place of '1' for each job that stays: who may write the one may write the other.
+if ours and count > 0 then
+  call('HSET', settlements, unpack(record))
+end
+-- In before out: a refusal has changed nothing. All entries of a sorted set go in together.
+local entered, all_are_new = false, true
+if sorted and count > 0 then
+  local added = pcall('ZADD', to, 'NX', unpack(entries))
+  entered = type(added) == 'number'
+  if not entered then refused = added end
+  all_are_new = added == count / 2
+end
+-- Returns whether the sorted set has an entry of this job, and not just one that was there before with the same bytes.
 local function is_new(job, bytes)
-  return all_are_new or tonumber(call('ZSCORE', to, bytes) or 0) == tonumber(scores[job])
+  return entered and (all_are_new or tonumber(pcall('ZSCORE', to, bytes) or 0) == tonumber(scores[job]))
+end
+-- Returns whether the job is in its queue.
+local function push(bytes)
+  local pushed = pcall(how == 'first' and 'RPUSH' or 'LPUSH', to, bytes)
+  if type(pushed) == 'table' then refused = pushed end
+  return not refused
 end
 
-local moved, record, stored, refused = {}, {}, false, nil
+local moved, stay, stored = {}, {}, false
 for job = 1, jobs do
-  local at = numbers + jobs + (job - 1) * 3
-  local raw, bytes, list = ARGV[at], ARGV[at + 1], KEYS[job + 3]
-  if bytes == '' then bytes = raw end
-  if known[job + 1] then
+  if known[job + 1] == '1' then
     moved[job] = 1
-  elseif refused then
-    if sorted and is_new(job, bytes) then call('ZREM', to, bytes) end
   else
-    if not sorted then call(how == 'first' and 'RPUSH' or 'LPUSH', to, bytes) end
-    local taken = list == settlements and 1 or pcall('LREM', list, -1, raw)
-    -- Somebody put something else in the place of the list: it is lost, too.
-    if type(taken) == 'table' and string.find(taken.err, 'WRONGTYPE', 1, true) then taken = 0 end
+    local at = first + job * 3 - 3
+    local raw, bytes, list = ARGV[at], ARGV[at + 1], KEYS[job + 3]
+    if bytes == '' then bytes = raw end
+    local there = not refused and (entered or push(bytes))
+    local taken = there and (list == settlements and 1 or pcall('LREM', list, -1, raw))
+    if type(taken) == 'table' then
+      -- Somebody put something else in the place of the list: it is lost, too.
+      if string.find(taken.err, 'WRONGTYPE', 1, true) then taken = 0 else refused = taken end
+    end
     if taken == 1 or (taken == 0 and ours) then
       moved[job] = taken == 1 and 1 or 2
       stored = true
       -- Another job with the same bytes is there: they share an entry, at the later time.
-      if sorted and not is_new(job, bytes) then call('ZADD', to, scores[job], bytes) end
-      if ours then
-        record[#record + 1] = ARGV[numbers + job - 1]
-        record[#record + 1] = '1'
-      end
+      if not all_are_new and not is_new(job, bytes) then pcall('ZADD', to, scores[job], bytes) end
     else
-      if not sorted then
-        call(how == 'first' and 'RPOP' or 'LPOP', to)
-      elseif is_new(job, bytes) then
-        call('ZREM', to, bytes)
+      if sorted then
+        if is_new(job, bytes) then pcall('ZREM', to, bytes) end
+      elseif there then
+        pcall(how == 'first' and 'RPOP' or 'LPOP', to)
       end
-      if taken == 0 then moved[job] = epoch and 0 or -1 else refused = taken end
+      moved[job] = epoch and 0 or -1
+      stay[#stay + 1] = ARGV[numbers + job - 1]
+      stay[#stay + 1] = '0'
     end
   end
 end
-if #record > 0 then
-  call('HSET', settlements, unpack(record))
+if ours and #stay > 0 then
+  call('HSET', settlements, unpack(stay))
 end
 if not sorted and stored then
   pcall('SADD', KEYS[3], ARGV[2])
@@ -116,4 +137,4 @@ if how == 'dead' and stored then
   call('ZREMRANGEBYSCORE', to, '-inf', text(now - ARGV[3] * 1000000))
   call('ZREMRANGEBYRANK', to, 0, ARGV[4])
 end
-return refused or moved
+return refused and refusal() or moved

@@ -160,11 +160,58 @@ async fn a_refusal_in_the_middle_leaves_the_other_jobs_where_they_are() {
 }
 
 #[tokio::test]
+async fn a_settlement_that_was_refused_is_not_recorded_as_made() {
+    let base = Base::start().await;
+    for (to, key) in
+        [(To::Retry, "retry"), (To::Dead(LIMITS), "dead"), (To::First("q"), "queue:q"), (To::Last("q"), "queue:q")]
+    {
+        for refused in [&["zadd", "rpush", "lpush"][..], &["lrem"]] {
+            base.run(&["FLUSHALL", "LPUSH list {}"]).await;
+            let of = base.registered().await;
+            base.forbid(refused).await;
+            assert!(base.store.settle(&of, to, 0, &[JOB]).await.is_err());
+            base.allow_all().await;
+            assert_eq!(base.get::<String>("HGET ferrokiq:settlements:me 1").await, "0", "{to:?}");
+            // In place, and where the list is lost, it is made as well.
+            let held = base.store.hold_again(&of, "other", &[(1, b"{}")]).await.unwrap();
+            assert_eq!(held, 1, "{to:?}");
+            let job = InPlace {
+                number: 1,
+                epoch: 0,
+                list: "list",
+                raw: b"{}",
+                pieces: &[(0..1, "x}".to_owned())],
+                delay: 1.0,
+            };
+            assert_eq!(base.store.settle_in_place(&of, to, &job).await.unwrap(), Some(Moved::Yes), "{to:?}");
+            assert!(base.has(key).await && !base.has("list").await, "{to:?}");
+            assert_eq!(base.store.settle_in_place(&of, to, &job).await.unwrap(), Some(Moved::Yes), "{to:?}: once");
+            assert_eq!(base.store.hold_again(&of, "lost", &[(1, b"{}")]).await.unwrap(), 0, "{to:?}: it left");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_settlement_whose_score_may_not_be_chosen_moves_nothing() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    base.run(&["LPUSH list {}"]).await;
+    for to in [To::Retry, To::Dead(LIMITS)] {
+        base.forbid(&["zcount"]).await;
+        let refused = base.store.settle(&of, to, 0, &[JOB]).await;
+        base.allow_all().await;
+        assert!(!refusal(refused).contains("is no sorted set"), "{to:?}");
+        assert!(!base.has("retry").await && !base.has("dead").await, "{to:?}");
+        assert_eq!(base.list("list").await, ["{}"], "{to:?}");
+    }
+}
+
+#[tokio::test]
 async fn answered_settlements_are_forgotten() {
     let base = Base::start().await;
     let of = base.registered().await;
     base.run(&["HSET ferrokiq:settlements:me 7 1 8 1 9 1 10 1", "LPUSH list {}"]).await;
-    of.answered([7, 8, 9].into_iter());
+    of.answered([7, 8, 9].into_iter().chain(100..113));
     base.store.settle(&of, To::Retry, 0, &[JOB]).await.unwrap();
     let mut left: Vec<String> = base.get("HKEYS ferrokiq:settlements:me").await;
     left.sort_unstable();
@@ -246,7 +293,7 @@ async fn settlements_of_another_type_are_replaced_where_they_stand_in_the_way() 
     assert_eq!(base.get::<String>("HGET ferrokiq:settlements:me epoch").await, "0");
     // They do not where another key does.
     base.run(&["HSET ferrokiq:settlements:me 7 1", "DEL retry", "SET retry text", "LPUSH list {}"]).await;
-    assert!(base.store.settle(&of, To::Retry, 0, &[JOB]).await.is_err());
+    assert!(base.store.settle(&of, To::Retry, 0, &[Leaving { number: 2, ..JOB }]).await.is_err());
     assert!(base.get::<bool>("HEXISTS ferrokiq:settlements:me 7").await);
     // Of a process that is not registered none are written.
     base.run(&["DEL retry list ferrokiq:settlements:me ferrokiq:processes", "SET ferrokiq:settlements:me text"]).await;

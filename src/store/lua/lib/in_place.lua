@@ -20,7 +20,7 @@ do
   end
   if not fetched then
     local known = redis.call('HMGET', KEYS[2], 'epoch', number)
-    if known[2] then return { 1 } end
+    if known[2] == '1' then return { 1 } end
     if known[1] ~= epoch then return { known[1] and 0 or -1 } end
     return { -2 }
   end
