@@ -1,5 +1,6 @@
 //! What the Data API says of a Redis, as JSON, for the suite to compare with Ruby's answer; and its operations, one a time:
-//! `inspect`, `inspect retry JID`, `inspect kill SET JID`, ...
+//! `inspect`, `inspect retry JID`, `inspect kill SET JID`, ... `inspect arguments` has nothing to do with Redis: it reads arguments of ActiveJob, one
+//! array in each line of its input, and writes each as it would enqueue it, or `!` and why it cannot read or write it.
 
 #![expect(clippy::print_stdout, reason = "its answer is its purpose")]
 
@@ -12,9 +13,13 @@ use serde_json::{Value, json};
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let api = Api::new(&Client::from_env()?);
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    #[cfg(feature = "active-job")]
+    if words == ["arguments"] {
+        return again();
+    }
+    let api = Api::new(&Client::from_env()?);
     match words.as_slice() {
         [] => println!("{}", all(&api).await?),
         ["queue", "delete", name, jid] => {
@@ -82,6 +87,18 @@ async fn main() -> Result<(), Box<dyn Error>> {
             println!("{done}");
         }
         other => return Err(format!("what is {other:?}?").into()),
+    }
+    Ok(())
+}
+
+#[cfg(feature = "active-job")]
+fn again() -> Result<(), Box<dyn Error>> {
+    use ferrokiq::active_job::Argument;
+    for line in std::io::stdin().lines() {
+        let line = line?;
+        let written = Argument::parse_all(&line).map_err(|error| error.to_string());
+        let written = written.and_then(|read| Argument::write_all(&read).map_err(|error| error.to_string()));
+        println!("{}", written.unwrap_or_else(|why| format!("!{why}")));
     }
     Ok(())
 }

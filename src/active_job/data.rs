@@ -30,10 +30,8 @@ impl JobData {
         let raw = first_argument(payload.args())?;
         let raw = Payload::parse(raw).map_err(|_| deserialization("the job's data is no object"))?;
         let text = |key: &str| raw.decode::<String>(key);
-        let time = |key: &str| match raw.get(key) {
-            None | Some("null") => Ok(None),
-            Some(_) => Time::parse(&text(key).ok_or_else(|| wrong(key))?).map(Some),
-        };
+        // They only inform, so a job runs whatever they hold.
+        let time = |key: &str| Time::parse(&text(key)?).ok();
         Ok(Self {
             job_class: text("job_class").ok_or_else(|| wrong("job_class"))?,
             job_id: text("job_id").unwrap_or_default(),
@@ -45,8 +43,8 @@ impl JobData {
             },
             locale: text("locale"),
             timezone: text("timezone"),
-            enqueued_at: time("enqueued_at")?,
-            scheduled_at: time("scheduled_at")?,
+            enqueued_at: time("enqueued_at"),
+            scheduled_at: time("scheduled_at"),
             raw,
         })
     }

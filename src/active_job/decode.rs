@@ -10,7 +10,7 @@ use super::json::Json;
 use super::marks::{GLOBAL_ID, INDIFFERENT, KEYWORDS, SERIALIZER, SYMBOL_KEYS};
 use super::moment::{Date, DateTime, Time, TimeWithZone};
 use super::number::{BigDecimal, Number};
-use super::values::{Custom, Duration, Module, Range, Symbol};
+use super::values::{Amount, Custom, Duration, Module, Range, Symbol};
 use crate::job::ArgsError;
 
 type Decoded<T> = Result<T, ArgsError>;
@@ -40,34 +40,43 @@ fn text<'a>(json: Json<'a>, what: &str) -> Decoded<Cow<'a, str>> {
     }
 }
 
-fn hash(entries: Entries<'_>) -> Decoded<Hash> {
-    // As Rails looks for them.
-    let mark = [INDIFFERENT, SYMBOL_KEYS, KEYWORDS]
-        .into_iter()
-        .find_map(|mark| entries.iter().position(|(key, _)| key == mark).map(|at| (mark, at)));
-    let mut hash = Hash { entries: Vec::with_capacity(entries.len()), keys: Keys::Unmarked, mark: 0 };
-    for (at, (key, value)) in entries.into_iter().enumerate() {
-        match mark {
-            Some((mark, place)) if place == at => {
-                hash.mark = at;
-                hash.keys = match (mark, value) {
-                    (INDIFFERENT, Json::Bool(true)) => Keys::Indifferent,
-                    (SYMBOL_KEYS, names) => Keys::Symbols(names_of(names)?),
-                    (KEYWORDS, names) => Keys::Keywords(names_of(names)?),
-                    (mark, other) => return Err(deserialization(format!("{mark} is {}", other.kind()))),
-                };
-            }
-            _ => hash.entries.push((key.into_owned(), decode(value)?)),
+fn hash(mut entries: Entries<'_>) -> Decoded<Hash> {
+    let mut marked = None;
+    // As Rails looks for them: one that is `nil` or `false` is none, and those behind the first are entries like any other.
+    for mark in [INDIFFERENT, SYMBOL_KEYS, KEYWORDS] {
+        let Some(place) = entries.iter().position(|(key, _)| key == mark) else { continue };
+        let (_, value) = entries.remove(place);
+        if !matches!(value, Json::Null | Json::Bool(false)) {
+            marked = Some((mark, place, value));
+            break;
         }
     }
-    Ok(hash)
+    let entries = entries.into_iter().map(|(key, value)| Ok((key.into_owned(), decode(value)?)));
+    let entries = entries.collect::<Decoded<Vec<_>>>()?;
+    let (keys, mark) = match marked {
+        None => (Keys::Unmarked, 0),
+        // Whatever it holds is true in Ruby.
+        Some((INDIFFERENT, place, _)) => (Keys::Indifferent, place),
+        Some((SYMBOL_KEYS, place, names)) => (Keys::Symbols(names_of(names, &entries)?), place),
+        Some((_, place, names)) => (Keys::Keywords(names_of(names, &entries)?), place),
+    };
+    Ok(Hash { entries, keys, mark })
 }
 
-fn names_of(json: Json<'_>) -> Decoded<Vec<String>> {
-    match json {
-        Json::Array(names) => names.into_iter().map(|name| Ok(text(name, "the name of a key")?.into_owned())).collect(),
-        other => Err(deserialization(format!("the names of symbol keys are {}, no array", other.kind()))),
-    }
+/// The keys that are symbols: Ruby calls `include?` on whatever the payload holds.
+fn names_of(json: Json<'_>, entries: &[(String, Argument)]) -> Decoded<Vec<String>> {
+    Ok(match json {
+        Json::Array(names) => {
+            let texts =
+                names.into_iter().filter_map(|name| if let Json::String(name) = name { Some(name) } else { None });
+            texts.map(Cow::into_owned).collect()
+        }
+        Json::Object(names) => names.into_iter().map(|(name, _)| name.into_owned()).collect(),
+        Json::String(text) => {
+            entries.iter().map(|(key, _)| key).filter(|key| text.contains(key.as_str())).cloned().collect()
+        }
+        other => return Err(deserialization(format!("the names of symbol keys are {}, no array", other.kind()))),
+    })
 }
 
 /// What a serializer wrote.
@@ -77,35 +86,35 @@ fn serialized(mark: usize, mut entries: Entries<'_>) -> Decoded<Argument> {
         _ => return Err(deserialization("Serializer name is not present in the argument")),
     };
     let mut fields = Fields { serializer: &serializer, entries };
-    Ok(match serializer.strip_prefix("ActiveJob::Serializers::").unwrap_or("") {
+    let name = serializer.strip_prefix("::").unwrap_or(&serializer);
+    Ok(match name.strip_prefix("ActiveJob::Serializers::").unwrap_or("") {
         "SymbolSerializer" => Argument::Symbol(Symbol::new(fields.text("value")?)),
         "DateSerializer" => Argument::Date(Date::parse(&fields.text("value")?)?),
         "TimeSerializer" => Argument::Time(Time::parse(&fields.text("value")?)?),
-        "DateTimeSerializer" => Argument::DateTime(DateTime(Time::parse(&fields.text("value")?)?)),
+        "DateTimeSerializer" => Argument::DateTime(DateTime::parse(&fields.text("value")?)?),
         "TimeWithZoneSerializer" => Argument::TimeWithZone(TimeWithZone {
             time: Time::parse(&fields.text("value")?)?,
             zone: match fields.take("time_zone") {
-                None => None,
+                None | Some(Json::Null | Json::Bool(false)) => None,
                 Some(zone) => Some(text(zone, "the time zone")?.into_owned()),
             },
         }),
         "DurationSerializer" => Argument::Duration(Duration {
-            value: number(fields.required("value")?)?,
+            value: seconds(fields.required("value")?)?,
             parts: match fields.required("parts")? {
                 Json::Array(parts) => parts.into_iter().map(part).collect::<Decoded<_>>()?,
                 other => return Err(deserialization(format!("the parts of a duration are {}", other.kind()))),
             },
         }),
-        "BigDecimalSerializer" => Argument::BigDecimal(BigDecimal::parse(&fields.text("value")?)?),
+        "BigDecimalSerializer" => Argument::BigDecimal(match fields.required("value")? {
+            Json::Number(digits) if !Number(digits.into()).is_float() => BigDecimal::parse(digits)?,
+            other => BigDecimal::parse(&text(other, "a decimal")?)?,
+        }),
         "ModuleSerializer" => Argument::Module(Module::new(fields.text("value")?)),
         "RangeSerializer" => Argument::Range(Box::new(Range {
             begin: decode(fields.take("begin").unwrap_or(Json::Null))?,
             end: decode(fields.take("end").unwrap_or(Json::Null))?,
-            exclude_end: match fields.take("exclude_end") {
-                Some(Json::Bool(exclude)) => exclude,
-                None | Some(Json::Null) => false,
-                Some(other) => return Err(deserialization(format!("exclude_end of a range is {}", other.kind()))),
-            },
+            exclude_end: !matches!(fields.take("exclude_end"), None | Some(Json::Null | Json::Bool(false))),
         })),
         _ => {
             let fields = fields
@@ -140,22 +149,29 @@ impl<'a> Fields<'_, 'a> {
     }
 }
 
-fn number(json: Json<'_>) -> Decoded<Number> {
+/// The seconds of a duration: a number, or the text that JSON makes of a decimal.
+fn seconds(json: Json<'_>) -> Decoded<Amount> {
     match json {
-        Json::Number(digits) => Ok(Number(digits.into())),
-        other => Err(deserialization(format!("a number of a duration is {}", other.kind()))),
+        Json::Number(digits) => Ok(Amount::Number(Number(digits.into()))),
+        Json::String(text) => BigDecimal::parse(&text).map(Amount::Decimal),
+        other => Err(deserialization(format!("the seconds of a duration are {}", other.kind()))),
     }
 }
 
 /// `[:days, 2]`.
-fn part(json: Json<'_>) -> Decoded<(Symbol, Number)> {
+fn part(json: Json<'_>) -> Decoded<(Symbol, Amount)> {
     if let Json::Array(mut pair) = json
         && pair.len() == 2
         && let Some(amount) = pair.pop()
         && let Some(unit) = pair.pop()
         && let Argument::Symbol(unit) = decode(unit)?
     {
-        return Ok((unit, number(amount)?));
+        let amount = match decode(amount)? {
+            Argument::Number(number) => Amount::Number(number),
+            Argument::BigDecimal(decimal) => Amount::Decimal(decimal),
+            other => return Err(deserialization(format!("a number of a duration is {}", other.kind()))),
+        };
+        return Ok((unit, amount));
     }
     Err(deserialization("a part of a duration is no pair of a unit and a number"))
 }

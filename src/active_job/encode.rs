@@ -5,6 +5,7 @@ use super::hash::{Hash, Keys};
 use super::marks::{GLOBAL_ID, INDIFFERENT, KEYWORDS, SERIALIZER, SYMBOL_KEYS};
 use super::moment::{DateTime, TimeWithZone};
 use super::number::Number;
+use super::values::Amount;
 use crate::error::{Error, Result};
 
 pub(super) fn encode(argument: &Argument, out: &mut String) -> Result<()> {
@@ -28,11 +29,20 @@ pub(super) fn encode(argument: &Argument, out: &mut String) -> Result<()> {
             fields.close();
         }
         Argument::Duration(duration) => {
+            // Rails gives the seconds to JSON as they are, which makes text of a decimal; the parts go through its serializers.
+            let secs = match &duration.value {
+                Amount::Number(number) => Argument::Number(number.clone()),
+                Amount::Decimal(decimal) => Argument::String(decimal.as_str().to_owned()),
+            };
             let parts = duration.parts.iter().map(|(unit, amount)| {
-                Argument::Array(vec![Argument::Symbol(unit.clone()), Argument::Number(amount.clone())])
+                let amount = match amount {
+                    Amount::Number(number) => Argument::Number(number.clone()),
+                    Amount::Decimal(decimal) => Argument::BigDecimal(decimal.clone()),
+                };
+                Argument::Array(vec![Argument::Symbol(unit.clone()), amount])
             });
             Fielded::of("Duration", out)?
-                .argument("value", &Argument::Number(duration.value.clone()))?
+                .argument("value", &secs)?
                 .argument("parts", &Argument::Array(parts.collect()))?
                 .close();
         }

@@ -94,7 +94,7 @@ pub use mail::MailDelivery;
 pub use moment::{Date, DateTime, Time, TimeWithZone};
 pub use number::{BigDecimal, Number};
 pub use rules::{RetryOn, Rules};
-pub use values::{Custom, Duration, Module, Range, Symbol};
+pub use values::{Amount, Custom, Duration, Module, Range, Symbol};
 
 #[cfg(test)]
 mod tests;

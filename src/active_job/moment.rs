@@ -35,17 +35,20 @@ impl Date {
         Self::parse(&format!("{}-{month:02}-{day:02}", Year(year)))
     }
 
-    /// Reads `2026-02-28`.
+    /// Reads `2026-02-28`, and the day of what [`Time::parse`] reads; with white space around it or none.
     ///
     /// # Errors
     ///
     /// `ActiveJob::DeserializationError` for anything else.
     pub fn parse(text: &str) -> Result<Self, ArgsError> {
-        let (year, month, day, rest) = date(text).ok_or_else(|| deserialization("invalid date"))?;
-        if !rest.is_empty() {
-            return Err(deserialization("invalid date"));
+        match date(trimmed(text), 4) {
+            Some((year, month, day, rest))
+                if day <= days_of(year, month) && (rest.is_empty() || Time::read(text).is_some()) =>
+            {
+                Ok(Self { text: text.into(), year, month, day })
+            }
+            _ => Err(deserialization("invalid date")),
         }
-        Ok(Self { text: text.into(), year, month, day })
     }
 
     /// The year.
@@ -112,7 +115,8 @@ impl Time {
         Self::utc(SystemTime::now())
     }
 
-    /// Reads `2026-01-02T03:04:05.500000000Z`, with any number of digits behind the point and any offset.
+    /// Reads `2026-01-02T03:04:05.500000000Z` as Ruby's `Time.iso8601` does: any number of digits behind the point, any offset, `t` and `z` in
+    /// either case, white space around it. A time without an offset is one of UTC here; Ruby takes the zone of its own process.
     ///
     /// # Errors
     ///
@@ -122,8 +126,8 @@ impl Time {
     }
 
     fn read(text: &str) -> Option<Self> {
-        let (year, month, day, rest) = date(text)?;
-        let rest = rest.strip_prefix('T')?;
+        let (year, month, day, rest) = date(trimmed(text), 1).filter(|_| !trimmed(text).starts_with('+'))?;
+        let rest = rest.strip_prefix(['T', 't'])?;
         let (hour, rest) = two_digits(rest)?;
         let (minute, rest) = two_digits(rest.strip_prefix(':')?)?;
         let (second, rest) = two_digits(rest.strip_prefix(':')?)?;
@@ -132,7 +136,7 @@ impl Time {
             return None;
         }
         let (fraction, zone) = match rest.strip_prefix('.') {
-            Some(rest) => rest.split_at(rest.find(|digit: char| !digit.is_ascii_digit())?),
+            Some(rest) => rest.split_at(rest.find(|digit: char| !digit.is_ascii_digit()).unwrap_or(rest.len())),
             None => ("0", rest),
         };
         if fraction.is_empty() {
@@ -141,6 +145,7 @@ impl Time {
         let nanos = fraction.bytes().chain(std::iter::repeat(b'0')).take(9);
         let nanos = nanos.fold(0, |nanos, digit| nanos * 10 + u32::from(digit - b'0'));
         let offset = offset(zone)?;
+        // A day that its month does not have is one of the next month, as in Ruby.
         let days = days_since_1970(year, month, day);
         let secs = days * 86_400 + i64::from(hour * 3_600 + minute * 60 + second) - i64::from(offset);
         Some(Self { text: text.into(), secs, nanos, offset })
@@ -202,6 +207,29 @@ impl fmt::Display for Time {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct DateTime(pub Time);
 
+impl DateTime {
+    /// Reads what [`Time::parse`] reads if the day exists, and a day alone, as of midnight.
+    ///
+    /// # Errors
+    ///
+    /// `ActiveJob::DeserializationError` for anything else.
+    pub fn parse(text: &str) -> Result<Self, ArgsError> {
+        Self::read(text).ok_or_else(|| deserialization("invalid date"))
+    }
+
+    fn read(text: &str) -> Option<Self> {
+        let (year, month, day, rest) = date(trimmed(text), 4)?;
+        if day > days_of(year, month) {
+            return None;
+        }
+        if rest.is_empty() {
+            let secs = days_since_1970(year, month, day) * 86_400;
+            return Some(Self(Time { text: text.into(), secs, nanos: 0, offset: 0 }));
+        }
+        Time::read(text).map(Self)
+    }
+}
+
 /// An `ActiveSupport::TimeWithZone`.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct TimeWithZone {
@@ -211,8 +239,14 @@ pub struct TimeWithZone {
     pub zone: Option<String>,
 }
 
-/// Year, month and day in front, and what is behind them.
-fn date(text: &str) -> Option<(i64, u32, u32, &str)> {
+/// Without the white space that Ruby ignores around dates and times.
+fn trimmed(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}'])
+}
+
+/// Year of so many digits at least, month and day in front, and what is behind them. The day is 1 to 31, whatever the month. Ruby takes a year of
+/// fewer than four digits for itself in a `Time`, and for one of this century in a `Date`.
+fn date(text: &str, least: usize) -> Option<(i64, u32, u32, &str)> {
     let (sign, digits) = match text.as_bytes().first()? {
         b'-' => (-1, &text[1..]),
         b'+' => (1, &text[1..]),
@@ -221,13 +255,13 @@ fn date(text: &str) -> Option<(i64, u32, u32, &str)> {
     let end = digits.find(|digit: char| !digit.is_ascii_digit())?;
     let (year, rest) = digits.split_at(end);
     // Beyond nine digits the seconds would not fit.
-    if !(4..=9).contains(&year.len()) {
+    if !(least..=9).contains(&year.len()) {
         return None;
     }
     let year = sign * year.parse::<i64>().ok()?;
     let (month, rest) = two_digits(rest.strip_prefix('-')?)?;
     let (day, rest) = two_digits(rest.strip_prefix('-')?)?;
-    (day >= 1 && day <= days_of(year, month)).then_some((year, month, day, rest))
+    ((1..=12).contains(&month) && (1..=31).contains(&day)).then_some((year, month, day, rest))
 }
 
 fn days_of(year: i64, month: u32) -> u32 {
@@ -247,9 +281,9 @@ fn two_digits(text: &str) -> Option<(u32, &str)> {
     Some((digits.parse().ok()?, &text[2..]))
 }
 
-/// `Z`, `+01:00`, `+0100` or `+01`, in seconds.
+/// Nothing, `Z`, `+01:00`, `+0100` or `+01`, in seconds.
 fn offset(zone: &str) -> Option<i32> {
-    if zone == "Z" {
+    if matches!(zone, "" | "Z" | "z") {
         return Some(0);
     }
     let sign = match zone.as_bytes().first()? {
@@ -301,6 +335,11 @@ mod tests {
             ("-0001-01-01T00:00:00Z", -62_198_755_200, 0, 0),
             ("2016-12-31T23:59:60Z", 1_483_228_800, 0, 0),
             ("2026-01-01T24:00:00Z", 1_767_312_000, 0, 0),
+            ("2026-01-02T03:04:05", 1_767_323_045, 0, 0),
+            ("2026-01-02T03:04:05.5", 1_767_323_045, 500_000_000, 0),
+            ("2026-01-02t03:04:05z", 1_767_323_045, 0, 0),
+            (" 2026-01-02T03:04:05Z\n", 1_767_323_045, 0, 0),
+            ("2026-02-30T00:00:00Z", 1_772_409_600, 0, 0),
         ] {
             let time = Time::parse(text).unwrap_or_else(|error| panic!("{text}: {error}"));
             assert_eq!((time.secs(), time.nanos(), time.offset(), time.as_str()), (secs, nanos, offset, text));
@@ -313,16 +352,17 @@ mod tests {
             "",
             "x",
             "2026-01-02",
-            "2026-01-02T03:04:05",
             "2026-01-02T03:04:05.Z",
             "2026-13-02T03:04:05Z",
-            "2026-02-29T00:00:00Z",
+            "2026-02-32T00:00:00Z",
+            "2026-01-00T00:00:00Z",
+            "+2026-01-02T03:04:05Z",
+            "2026-01-02T03:04:05 Z",
             "2026-01-02T24:00:01Z",
             "2026-01-02T03:60:05Z",
             "2026-01-02 03:04:05Z",
             "2026-01-02T03:04:05Zx",
             "2026-01-02T03:04:05+1:00",
-            "26-01-02T03:04:05Z",
             "99999999999999999999-01-02T03:04:05Z",
             "2026-01-02T03:04:05é",
             "2026-01-0é",

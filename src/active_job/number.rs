@@ -68,13 +68,14 @@ from_integers!(i8 i16 i32 i64 i128 isize u8 u16 u32 u64 u128 usize);
 pub struct BigDecimal(Box<str>);
 
 impl BigDecimal {
-    /// Reads `"12.50"`, `"0.125e2"`, `"NaN"`, `"Infinity"` or `"-Infinity"`.
+    /// Reads `"12.50"`, `"0.125e2"`, `"NaN"`, `"Infinity"` or `"-Infinity"`, and what else Ruby's `BigDecimal()` takes: `" .5 "`, `"1_000"`, `"1d5"`.
     ///
     /// # Errors
     ///
     /// `ActiveJob::DeserializationError` for anything else.
     pub fn parse(text: &str) -> Result<Self, ArgsError> {
-        if !matches!(text, "NaN" | "Infinity" | "-Infinity") && !is_decimal(text) {
+        let bare = bare(text);
+        if !matches!(bare, "NaN" | "Infinity" | "+Infinity" | "-Infinity") && !is_decimal(bare) {
             return Err(deserialization("invalid value for BigDecimal()"));
         }
         Ok(Self(text.into()))
@@ -87,7 +88,7 @@ impl BigDecimal {
 
     /// The nearest float.
     pub fn to_f64(&self) -> f64 {
-        self.0.replace('_', "").parse().unwrap_or(f64::NAN)
+        bare(&self.0).replace('_', "").replace(['d', 'D'], "e").parse().unwrap_or(f64::NAN)
     }
 }
 
@@ -97,19 +98,27 @@ impl fmt::Display for BigDecimal {
     }
 }
 
+/// Without the white space that Ruby ignores around a decimal.
+fn bare(text: &str) -> &str {
+    text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}'])
+}
+
 /// Digits, perhaps a point and an exponent.
 fn is_decimal(text: &str) -> bool {
-    let digits = |text: &str| {
-        let bytes = text.as_bytes();
-        bytes.first().is_some_and(u8::is_ascii_digit) && bytes.iter().all(|byte| byte.is_ascii_digit() || *byte == b'_')
-    };
+    // One underscore between two digits.
+    let digits =
+        |text: &str| text.split('_').all(|group| !group.is_empty() && group.bytes().all(|byte| byte.is_ascii_digit()));
     let unsigned = |text: &str| text.strip_prefix(['+', '-']).unwrap_or(text).to_owned();
     let text = unsigned(text);
-    let (mantissa, exponent) = match text.split_once(['e', 'E']) {
+    let (mantissa, exponent) = match text.split_once(['e', 'E', 'd', 'D']) {
         Some((mantissa, exponent)) => (mantissa, Some(unsigned(exponent))),
         None => (text.as_str(), None),
     };
-    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, "0"));
+    let (whole, fraction) = match mantissa.split_once('.') {
+        Some(("", fraction)) => ("0", fraction),
+        Some(parts) => parts,
+        None => (mantissa, "0"),
+    };
     digits(whole) && digits(fraction) && exponent.is_none_or(|exponent| digits(&exponent))
 }
 
@@ -130,10 +139,13 @@ mod tests {
 
     #[test]
     fn knows_decimals() {
-        for text in ["1.1", "-0.0", "0.125e2", "1_000.5", "NaN", "-Infinity", "5", "+5.5E-3"] {
+        for text in
+            ["1.1", "-0.0", "0.125e2", "1_000.5", "NaN", "-Infinity", "5", "+5.5E-3", ".5", "-.5", " 1\n", "1d5"]
+        {
             assert!(BigDecimal::parse(text).is_ok(), "{text}");
         }
-        for text in ["", "x", "1.", ".5", "1e", "1,5", "0x10", "Inf", "- 1"] {
+        assert_eq!(BigDecimal::parse(" 1_0.5D1 ").unwrap().to_f64(), 105.0);
+        for text in ["", "x", "1.", "1__0", "_1", ".", "1e", "1,5", "0x10", "Inf", "- 1"] {
             assert_eq!(BigDecimal::parse(text).unwrap_err().class(), "ActiveJob::DeserializationError", "{text}");
         }
     }

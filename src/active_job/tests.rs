@@ -1,7 +1,7 @@
 //! The corpus of `ruby-fixtures/sidekiq-*/active_job`, recorded from real Rails: every payload decodes, means here what it means in Ruby, and
 //! encodes to the same bytes.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -47,9 +47,13 @@ fn describe(argument: &Argument) -> Value {
         Argument::DateTime(DateTime(time)) => json!(["date_time", time.secs(), time.nanos(), time.offset()]),
         Argument::TimeWithZone(TimeWithZone { time, zone }) => json!(["zoned", time.secs(), time.nanos(), zone]),
         Argument::Duration(duration) => {
-            let number = |number: &Number| describe(&Argument::Number(number.clone()));
-            let parts: Vec<_> = duration.parts().map(|(unit, amount)| json!([unit, number(amount)])).collect();
-            json!(["duration", number(duration.value()), parts])
+            let amount = |amount: &Amount, decimal| match amount {
+                Amount::Number(number) => describe(&Argument::Number(number.clone())),
+                Amount::Decimal(text) => json!([decimal, text.as_str()]),
+            };
+            let parts: Vec<_> = duration.parts().map(|(unit, part)| json!([unit, amount(part, "decimal")])).collect();
+            // Ruby reads back the text that JSON made of a decimal.
+            json!(["duration", amount(duration.value(), "string"), parts])
         }
         Argument::BigDecimal(decimal) => json!(["decimal", decimal.as_str()]),
         Argument::Range(range) => json!(["range", describe(&range.begin), describe(&range.end), range.exclude_end]),
@@ -92,7 +96,7 @@ fn arguments_mean_what_they_mean_in_ruby_and_come_back_byte_for_byte() {
 
 fn give_zones(described: &mut Value) {
     let Value::Array(items) = described else { return };
-    if items.first().is_some_and(|kind| kind == "zoned") {
+    if items.first().is_some_and(|kind| kind == "zoned") && items[3].is_null() {
         items[3] = json!("America/New_York");
     }
     items.iter_mut().for_each(give_zones);
@@ -271,9 +275,6 @@ fn refuses_what_rails_could_not_read_either() {
         r#"[{"_aj_serialized":null}]"#,
         r#"[{"_aj_serialized":{}}]"#,
         r#"[{"a":1,"_aj_symbol_keys":5}]"#,
-        r#"[{"a":1,"_aj_symbol_keys":[1]}]"#,
-        r#"[{"a":1,"_aj_ruby2_keywords":{"a":1}}]"#,
-        r#"[{"_aj_hash_with_indifferent_access":"yes"}]"#,
         r#"[{"a":{"_aj_globalid":"gid://"}}]"#,
         r#"["\ud800"]"#,
     ] {
@@ -288,7 +289,7 @@ fn refuses_what_rails_could_not_read_either() {
         ("Time", r#","value":1795408404"#),
         ("DateTime", r#","value":null"#),
         ("TimeWithZone", r#","value":"2026-01-02T03:04:05Z","time_zone":5"#),
-        ("Duration", r#","value":"5","parts":[]"#),
+        ("Duration", r#","value":"s3cr3t","parts":[]"#),
         ("Duration", r#","value":5"#),
         ("Duration", r#","value":5,"parts":{"days":1}"#),
         ("Duration", r#","value":5,"parts":[["days",1]]"#),
@@ -297,7 +298,6 @@ fn refuses_what_rails_could_not_read_either() {
         ("BigDecimal", r#","value":1.5"#),
         ("Module", r#","value":[]"#),
         ("Range", r#","begin":1,"end":{"_aj_globalid":1},"exclude_end":false"#),
-        ("Range", r#","begin":1,"end":2,"exclude_end":"no""#),
     ] {
         refused(&format!(r#"[{{"_aj_serialized":"ActiveJob::Serializers::{serializer}Serializer"{rest}}}]"#));
     }
@@ -387,8 +387,6 @@ fn refuses_data_that_is_none() {
         (r#"[{"job_class":7}]"#, "ActiveJob::DeserializationError"),
         (r#"[{"job_class":"A","executions":"many"}]"#, "ActiveJob::DeserializationError"),
         (r#"[{"job_class":"A","executions":-1}]"#, "ActiveJob::DeserializationError"),
-        (r#"[{"job_class":"A","enqueued_at":"yesterday"}]"#, "ActiveJob::DeserializationError"),
-        (r#"[{"job_class":"A","scheduled_at":5}]"#, "ActiveJob::DeserializationError"),
     ] {
         let payload = Payload::parse(format!(r#"{{"class":"W","args":{args}}}"#)).unwrap();
         assert_eq!(JobData::of(&payload).expect_err(args).class(), class, "{args}");
@@ -415,4 +413,55 @@ fn a_hash_keeps_the_last_value_of_a_key_in_the_place_of_the_first() {
     let hash = Hash::of_strings(entries);
     assert_eq!(hash.iter().map(|(key, _)| key).collect::<Vec<_>>(), ["a", "b"]);
     assert_eq!(hash.get("a"), Some(&Argument::Number(3.into())));
+}
+
+#[derive(Deserialize)]
+struct Odd {
+    raw: String,
+    reads: bool,
+    #[serde(default)]
+    means: Value,
+}
+
+/// What Rails reads of things that no Rails writes, we read, and as the same; what it refuses, we refuse. What we read, we write so that we
+/// read the same again. `ruby-fixtures/odd_active_job_differences.json` has what differs, by the reason.
+#[test]
+fn odd_arguments_are_read_as_rails_reads_them() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ruby-fixtures/odd_active_job_differences.json");
+    let reasons: BTreeMap<String, Vec<String>> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let accepted: BTreeSet<String> = reasons.into_values().flatten().collect();
+    let (mut differing, mut read) = (BTreeSet::new(), 0);
+    let corpus: Vec<Odd> = corpus(8, "odd");
+    assert!(corpus.len() > 450, "{}", corpus.len());
+    for Odd { raw, reads, means } in corpus {
+        let ours = Argument::parse_all(&raw).ok();
+        let described = ours.as_ref().map(|ours| {
+            let mut ours = json!(ours.iter().map(describe).collect::<Vec<_>>());
+            give_zones(&mut ours);
+            by_value(ours)
+        });
+        if described != reads.then(|| by_value(means)) {
+            differing.insert(raw.clone());
+        }
+        // Rails cannot write a hash with its own keys either.
+        let written =
+            ours.filter(|_| !raw.contains(r#"_aj_ruby2_keywords":"#)).map(|ours| (Argument::write_all(&ours), ours));
+        if let Some((Ok(written), ours)) = written {
+            assert_eq!(Argument::parse_all(&written).unwrap(), ours, "{raw}");
+            read += 1;
+        }
+    }
+    assert_eq!(differing, accepted);
+    assert!(read >= 150, "{read}");
+}
+
+/// Decimals by their value, which has many spellings.
+fn by_value(described: Value) -> Value {
+    match described {
+        Value::Array(items) if items.first().is_some_and(|kind| kind == "decimal") => {
+            json!(["decimal", BigDecimal::parse(items[1].as_str().unwrap()).unwrap().to_f64().to_string()])
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(by_value).collect()),
+        other => other,
+    }
 }

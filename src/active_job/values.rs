@@ -1,7 +1,7 @@
 use std::fmt;
 
 use super::argument::Argument;
-use super::number::Number;
+use super::number::{BigDecimal, Number};
 
 /// A Ruby `Symbol`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -55,8 +55,49 @@ pub struct Range {
 /// An `ActiveSupport::Duration`: so many seconds, and the parts it was made of.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Duration {
-    pub(super) value: Number,
-    pub(super) parts: Vec<(Symbol, Number)>,
+    pub(super) value: Amount,
+    pub(super) parts: Vec<(Symbol, Amount)>,
+}
+
+/// A number of a [`Duration`]: of its seconds, or of one of its units.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Amount {
+    /// An `Integer` or a `Float`.
+    Number(Number),
+    /// A `BigDecimal`, as of `BigDecimal("1.5").hours`. Rails writes it as text where it is the seconds.
+    Decimal(BigDecimal),
+}
+
+impl Amount {
+    /// The nearest float.
+    pub fn to_f64(&self) -> f64 {
+        match self {
+            Self::Number(number) => number.to_f64(),
+            Self::Decimal(decimal) => decimal.to_f64(),
+        }
+    }
+}
+
+impl fmt::Display for Amount {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Number(number) => number.fmt(f),
+            Self::Decimal(decimal) => decimal.fmt(f),
+        }
+    }
+}
+
+impl<T: Into<Number>> From<T> for Amount {
+    fn from(number: T) -> Self {
+        Self::Number(number.into())
+    }
+}
+
+impl From<BigDecimal> for Amount {
+    fn from(decimal: BigDecimal) -> Self {
+        Self::Decimal(decimal)
+    }
 }
 
 impl Duration {
@@ -66,18 +107,21 @@ impl Duration {
     }
 
     /// A duration of so many seconds made of these parts: `years`, `months`, `weeks`, `days`, `hours`, `minutes`, `seconds`.
-    pub fn of_parts<'a>(secs: impl Into<Number>, parts: impl IntoIterator<Item = (&'a str, Number)>) -> Self {
-        let parts = parts.into_iter().map(|(unit, amount)| (Symbol::new(unit), amount)).collect();
+    pub fn of_parts<'a, A: Into<Amount>>(
+        secs: impl Into<Amount>,
+        parts: impl IntoIterator<Item = (&'a str, A)>,
+    ) -> Self {
+        let parts = parts.into_iter().map(|(unit, amount)| (Symbol::new(unit), amount.into())).collect();
         Self { value: secs.into(), parts }
     }
 
     /// The seconds, as Ruby counts them: a month is 30.436875 days.
-    pub fn value(&self) -> &Number {
+    pub fn value(&self) -> &Amount {
         &self.value
     }
 
     /// The parts in order, `("days", 2)` say.
-    pub fn parts(&self) -> impl Iterator<Item = (&str, &Number)> {
+    pub fn parts(&self) -> impl Iterator<Item = (&str, &Amount)> {
         self.parts.iter().map(|(unit, amount)| (unit.as_str(), amount))
     }
 
@@ -90,8 +134,7 @@ impl Duration {
 impl From<std::time::Duration> for Duration {
     /// Of whole seconds where there are no others, else of seconds with a fraction.
     fn from(span: std::time::Duration) -> Self {
-        let value =
-            if span.subsec_nanos() == 0 { Number::from(span.as_secs()) } else { Number::from(span.as_secs_f64()) };
+        let value: Amount = if span.subsec_nanos() == 0 { span.as_secs().into() } else { span.as_secs_f64().into() };
         Self { parts: vec![(Symbol::new("seconds"), value.clone())], value }
     }
 }
