@@ -54,6 +54,29 @@ describe "ActiveJob" do
     assert_equal [3, 30, 60], left["rust"][1].sort
   end
 
+  it "names the class of a job whose payload has no `wrapped`, in the log and in the metrics" do
+    job = greet
+    raw = redis("RPOP", "queue:default")
+    redis("LPUSH", "queue:default", raw.sub('"wrapped":"GreetActiveJob",', ""))
+    worker = start_worker
+    assert_ran "rust", job.provider_job_id, ["User", "7", "hello", 1_795_408_404.25, "en", 1, nil]
+    worker.stop
+    assert_match(/class=GreetActiveJob/, worker.said)
+    refute_match(/Wrapper/, worker.said)
+    counted = redis("KEYS", "j|*").select { |key| redis("TYPE", key) == "hash" }.flat_map { |key| redis("HKEYS", key) }
+    assert_includes counted, "GreetActiveJob|p"
+    refute_includes counted.join, "Wrapper"
+  end
+
+  it "runs a job whatever its informative times are" do
+    job = greet
+    raw = redis("RPOP", "queue:default")
+    redis("LPUSH", "queue:default", raw.gsub(/"(enqueued_at|scheduled_at)":("[^"]*"|null)/, '"\1":{"at":["noon"]}'))
+    assert_match(/noon/, redis("LINDEX", "queue:default", 0))
+    with_worker { assert_ran "rust", job.provider_job_id, ["User", "7", "hello", 1_795_408_404.25, "en", 1, nil] }
+    assert_equal [0, 0], [Sidekiq::RetrySet.new.size, Sidekiq::Stats.new.failed]
+  end
+
   it "fails with Rails's error for what it cannot read, and keeps the payload" do
     before = {
       "Serializer Money::Serializer is not known" => '{"_aj_serialized":"Money::Serializer","value":1}',

@@ -25,12 +25,22 @@ pub trait FromArgument: Sized + Send + 'static {
     fn absent() -> Option<Result<Self, ArgsError>> {
         None
     }
+
+    /// What `nil` is inside an [`Option`] of this type: by default nothing, so that the option is `None`. [`Nilable`] is one that holds `nil`.
+    fn of_nil() -> Option<Self> {
+        None
+    }
 }
 
 /// A type that can be written as an argument.
 pub trait IntoArgument {
     /// As an argument.
     fn into_argument(self) -> Argument;
+
+    /// Whether a [keyword](crate::keywords) of this value is left out of the call: an [`Option`] that is `None`.
+    fn is_left_out(&self) -> bool {
+        false
+    }
 }
 
 /// Says that an argument is something else than expected.
@@ -153,7 +163,7 @@ impl IntoArgument for &str {
 impl<T: FromArgument> FromArgument for Option<T> {
     fn from_argument(argument: Argument) -> Result<Self, ArgsError> {
         match argument {
-            Argument::Nil => Ok(None),
+            Argument::Nil => Ok(T::of_nil()),
             other => T::from_argument(other).map(Some),
         }
     }
@@ -166,6 +176,64 @@ impl<T: FromArgument> FromArgument for Option<T> {
 impl<T: IntoArgument> IntoArgument for Option<T> {
     fn into_argument(self) -> Argument {
         self.map_or(Argument::Nil, T::into_argument)
+    }
+
+    fn is_left_out(&self) -> bool {
+        self.is_none()
+    }
+}
+
+/// A keyword argument that must be there and may be `nil`: Ruby's `note:`, called with `note: nil`. A plain [`Option`] is for one with a default,
+/// and is left out of the call when it is `None`.
+///
+/// `Option<Nilable<T>>` is for a keyword with a default that is not `nil`, to which `nil` means something else: `None` leaves it out,
+/// `Some(Nilable(None))` passes `nil`.
+///
+/// ```
+/// use ferrokiq::active_job::{Arguments, Nilable};
+///
+/// ferrokiq::keywords! {
+///     /// `perform(note:, limit: 100)`
+///     #[derive(Debug, PartialEq)]
+///     struct Report { note: Nilable<String>, limit: Option<Nilable<u32>> }
+/// }
+///
+/// let raw = r#"[{"note":null,"_aj_ruby2_keywords":["note"]}]"#;
+/// let (report,) = <(Report,)>::from_json(raw)?;
+/// assert_eq!(report, Report { note: Nilable(None), limit: None });
+/// assert_eq!((report,).into_json()?, raw);
+///
+/// let raw = r#"[{"note":"x","limit":null,"_aj_ruby2_keywords":["note","limit"]}]"#;
+/// assert_eq!(<(Report,)>::from_json(raw)?.into_json()?, raw);
+///
+/// assert_eq!(<(Report,)>::from_json("[]").unwrap_err().to_string(), "missing keyword: :note");
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub struct Nilable<T>(pub Option<T>);
+
+impl<T> From<Option<T>> for Nilable<T> {
+    fn from(value: Option<T>) -> Self {
+        Self(value)
+    }
+}
+
+impl<T: FromArgument> FromArgument for Nilable<T> {
+    fn from_argument(argument: Argument) -> Result<Self, ArgsError> {
+        match argument {
+            Argument::Nil => Ok(Self(None)),
+            other => T::from_argument(other).map(|value| Self(Some(value))),
+        }
+    }
+
+    fn of_nil() -> Option<Self> {
+        Some(Self(None))
+    }
+}
+
+impl<T: IntoArgument> IntoArgument for Nilable<T> {
+    fn into_argument(self) -> Argument {
+        self.0.map_or(Argument::Nil, T::into_argument)
     }
 }
 

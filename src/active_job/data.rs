@@ -3,10 +3,6 @@ use super::moment::Time;
 use crate::job::ArgsError;
 use crate::payload::Payload;
 
-/// Classes of the payloads that hold a job of ActiveJob: that of Sidekiq 8, and that of Rails before.
-pub(super) const WRAPPERS: [&str; 2] =
-    ["Sidekiq::ActiveJob::Wrapper", "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"];
-
 /// What ActiveJob knows about a job: the only argument of the payload around it.
 #[derive(Clone, Debug)]
 pub(super) struct JobData {

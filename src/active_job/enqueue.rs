@@ -7,12 +7,11 @@ use serde_json::value::RawValue;
 
 use super::arguments::Arguments;
 use super::context::ActiveJobContext;
-use super::data::WRAPPERS;
 use super::moment::Time;
 use crate::client::Client;
 use crate::error::{Error, Result};
 use crate::job::JobOptions;
-use crate::payload::{Jid, Payload};
+use crate::payload::{Jid, Payload, WRAPPERS};
 use crate::time::StampForm;
 
 /// A job of ActiveJob about to be enqueued: what [`ActiveJob::later`](super::ActiveJob::later) returns. [`of`](Self::of) is for a class that only

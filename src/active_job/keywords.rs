@@ -5,8 +5,8 @@ use crate::job::ArgsError;
 
 /// Keyword arguments of a Ruby `perform`, as a struct.
 ///
-/// A field that is an [`Option`] may be left out, and is left out when it is `None`: Ruby's default applies. One that is missing and one that is
-/// unknown is an `ArgumentError`, as in Ruby.
+/// A field that is an [`Option`] may be left out, and is left out when it is `None`: Ruby's default applies. One that Ruby requires and that may be
+/// `nil` is a [`Nilable`](crate::active_job::Nilable). One that is missing and one that is unknown is an `ArgumentError`, as in Ruby.
 ///
 /// ```
 /// use ferrokiq::active_job::{Arguments, Symbol};
@@ -59,7 +59,9 @@ macro_rules! keywords {
             fn into_argument(self) -> $crate::active_job::Argument {
                 #[allow(unused_mut, reason = "there may be no field")]
                 let mut given = $crate::active_job::Keywords::default();
-                $(given.put(::std::stringify!($field), $crate::active_job::IntoArgument::into_argument(self.$field));)*
+                $(if !$crate::active_job::IntoArgument::is_left_out(&self.$field) {
+                    given.put(::std::stringify!($field), $crate::active_job::IntoArgument::into_argument(self.$field));
+                })*
                 $crate::active_job::IntoArgument::into_argument(given)
             }
         }
@@ -99,11 +101,9 @@ impl Keywords {
         }
     }
 
-    /// Adds one, unless it is `nil`.
+    /// Adds one, `nil` too: Ruby misses a required keyword that is left out.
     pub fn put(&mut self, name: &str, argument: Argument) {
-        if argument != Argument::Nil {
-            self.0.push((plain(name).to_owned(), argument));
-        }
+        self.0.push((plain(name).to_owned(), argument));
     }
 
     /// Reads a type from them.

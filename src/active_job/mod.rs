@@ -18,7 +18,7 @@
 //! | `Float` | `f64` (an `Integer` too); [`Number`] |
 //! | `String` | [`String`] |
 //! | `true`, `false` | [`bool`] |
-//! | `nil` | [`Option`] |
+//! | `nil` | [`Option`]; [`Nilable`] for a required keyword |
 //! | `Array` | [`Vec`] |
 //! | `Hash`, with indifferent access or not | `BTreeMap` or `HashMap` by [`String`] or [`Symbol`]; [`Hash`](struct@Hash) |
 //! | keyword arguments | a struct made by [`keywords!`](crate::keywords), in the last place |
@@ -83,7 +83,7 @@ mod values;
 pub use argument::Argument;
 pub use arguments::Arguments;
 pub use context::ActiveJobContext;
-pub use convert::{FromArgument, IntoArgument};
+pub use convert::{FromArgument, IntoArgument, Nilable};
 pub use current::CurrentAttributes;
 pub use enqueue::Later;
 pub use global_id::{GlobalId, Loader};

@@ -1,11 +1,11 @@
 //! How a server finds the job that a payload of ActiveJob is for.
 
 use super::ActiveJob;
-use super::data::{JobData, WRAPPERS};
+use super::data::JobData;
 use super::mail::Waiting;
 use super::running::Running;
 use crate::job::JobError;
-use crate::payload::Payload;
+use crate::payload::{Payload, WRAPPERS};
 use crate::server::{ServerBuilder, Wrapping};
 
 static WRAPPING: Wrapping = Wrapping { wrappers: &WRAPPERS, inner, unknown };

@@ -465,3 +465,25 @@ fn by_value(described: Value) -> Value {
         other => other,
     }
 }
+
+#[test]
+fn a_keyword_that_is_nil_is_passed_and_one_that_is_left_out_is_not() {
+    crate::keywords! {
+        #[derive(Debug, PartialEq)]
+        struct Report { note: Argument, to: Nilable<String>, style: Option<Symbol>, limit: Option<Nilable<u8>> }
+    }
+    for raw in [
+        r#"[{"note":null,"to":null,"_aj_ruby2_keywords":["note","to"]}]"#,
+        r#"[{"note":null,"to":"x","limit":null,"_aj_ruby2_keywords":["note","to","limit"]}]"#,
+        r#"[{"note":1,"to":"x","limit":5,"_aj_ruby2_keywords":["note","to","limit"]}]"#,
+    ] {
+        let (report,) = <(Report,)>::from_json(raw).unwrap();
+        assert_eq!((report,).into_json().unwrap(), raw);
+    }
+    let mut given = Keywords::default();
+    given.put("note", Argument::Nil);
+    assert_eq!(given.into_argument().write().unwrap(), r#"{"note":null,"_aj_ruby2_keywords":["note"]}"#);
+    for (raw, missing) in [("[]", "note"), (r#"[{"note":null,"_aj_ruby2_keywords":["note"]}]"#, "to")] {
+        assert_eq!(<(Report,)>::from_json(raw).unwrap_err().to_string(), format!("missing keyword: :{missing}"));
+    }
+}

@@ -3,7 +3,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::payload::{Malformed, Payload, unpack_backtrace};
+use crate::payload::{Malformed, Payload, WRAPPERS, unpack_backtrace};
 use crate::store::pages::Seen;
 use crate::time::EpochSecs;
 
@@ -140,7 +140,6 @@ impl fmt::Debug for JobRecord {
 }
 
 /// What ActiveJob's adapters call themselves, now and formerly.
-const WRAPPERS: [&str; 2] = ["Sidekiq::ActiveJob::Wrapper", "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"];
 const MAILERS: [&str; 2] = ["ActionMailer::DeliveryJob", "ActionMailer::MailDeliveryJob"];
 
 /// An argument of ActiveJob without its serializer's marks; a record is its `GlobalID`.

@@ -30,7 +30,7 @@ use std::borrow::Cow;
 use std::fmt;
 use std::ops::Range;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::time::{EpochSecs, StampForm};
@@ -55,6 +55,10 @@ pub(crate) use ruby::unreadable;
 pub(crate) use scan::MAX_DEPTH;
 #[cfg(feature = "server")]
 pub(crate) use text::{error_message, is_routable_queue};
+
+/// Classes of the payloads that hold a job of ActiveJob: that of Sidekiq 8, and that of Rails before.
+pub(crate) const WRAPPERS: [&str; 2] =
+    ["Sidekiq::ActiveJob::Wrapper", "ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper"];
 
 /// Bytes a payload may have where nothing else is configured: 16 MiB. A worker moves a larger one to the dead set unread.
 pub(crate) const MAX_PAYLOAD: usize = 16 << 20;
@@ -382,9 +386,22 @@ impl Payload {
         self.string("class").unwrap_or("")
     }
 
-    /// The class people know the job by: `wrapped` for one that ActiveJob wrapped, else `class`.
+    /// The class people know the job by: what ActiveJob wrapped, as `wrapped` has it or else the job's own data, or `class`.
     pub fn display_class(&self) -> &str {
-        self.string("wrapped").unwrap_or_else(|| self.class())
+        self.string("wrapped").or_else(|| self.job_class()).unwrap_or_else(|| self.class())
+    }
+
+    /// `job_class` of the data of an ActiveJob: for a payload whose writer left `wrapped` out.
+    fn job_class(&self) -> Option<&str> {
+        #[derive(Deserialize)]
+        struct Data<'a> {
+            job_class: &'a str,
+        }
+        if !WRAPPERS.contains(&self.class()) {
+            return None;
+        }
+        let (data,): (Data<'_>,) = serde_json::from_str(self.get("args")?).ok()?;
+        Some(data.job_class)
     }
 
     /// `queue`, without prefix. Empty if absent or not a string.

@@ -297,3 +297,18 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_job_of_active_job_without_wrapped_is_known_by_its_class() {
+    for (raw, class) in [
+        (r#"{"class":"Sidekiq::ActiveJob::Wrapper","args":[{"job_id":"1","job_class":"Report"}]}"#, "Report"),
+        (r#"{"class":"ActiveJob::QueueAdapters::SidekiqAdapter::JobWrapper","args":[{"job_class":"A::B"}]}"#, "A::B"),
+        (r#"{"class":"Sidekiq::ActiveJob::Wrapper","wrapped":"Said","args":[{"job_class":"Report"}]}"#, "Said"),
+        (r#"{"class":"Sidekiq::ActiveJob::Wrapper","args":[{"job_class":7}]}"#, "Sidekiq::ActiveJob::Wrapper"),
+        (r#"{"class":"Sidekiq::ActiveJob::Wrapper","args":["Report"]}"#, "Sidekiq::ActiveJob::Wrapper"),
+        (r#"{"class":"Sidekiq::ActiveJob::Wrapper"}"#, "Sidekiq::ActiveJob::Wrapper"),
+        (r#"{"class":"Other","args":[{"job_class":"Report"}]}"#, "Other"),
+    ] {
+        assert_eq!(Payload::parse(raw).unwrap().display_class(), class, "{raw}");
+    }
+}
