@@ -2,6 +2,7 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
+use super::continuation::Progress;
 use super::data::JobData;
 use super::moment::Time;
 use crate::job::Context;
@@ -11,15 +12,20 @@ use crate::job::Context;
 pub struct ActiveJobContext {
     cx: Context,
     data: Arc<JobData>,
+    progress: Arc<Progress>,
 }
 
 impl ActiveJobContext {
     pub(super) fn new(cx: Context, data: JobData) -> Self {
-        Self { cx, data: Arc::new(data) }
+        Self { cx, data: Arc::new(data), progress: Arc::default() }
     }
 
     pub(super) fn data(&self) -> &JobData {
         &self.data
+    }
+
+    pub(super) fn progress(&self) -> &Progress {
+        &self.progress
     }
 
     /// ActiveJob's own id, the same for all its attempts. Empty if the payload has none.

@@ -73,6 +73,12 @@ pub trait ActiveJob: Send + Sync + 'static {
     /// As [`Job::perform`](crate::Job::perform).
     fn perform(&self, cx: ActiveJobContext, args: Self::Args) -> impl Future<Output = JobResult> + Send;
 
+    /// How often a job with [steps](ActiveJobContext::step) is resumed; without limit unless said. After that it fails with
+    /// `ActiveJob::Continuation::ResumeLimitError`.
+    fn max_resumptions(&self) -> Option<u64> {
+        None
+    }
+
     /// Called when the job is given up by its rules, and when its error becomes Sidekiq's: the `after_discard` of Rails.
     fn after_discard(&self, cx: &ActiveJobContext, error: &JobError) {
         let _ = (cx, error);

@@ -6,6 +6,7 @@
 //! - [`Arguments`] and [`keywords!`](crate::keywords): what `perform` takes
 //! - [`GlobalId`] and [`Loader`]: models
 //! - [`MailDelivery`]: a mail for Ruby to deliver
+//! - [`step`](ActiveJobContext::step): a job that goes on where it was interrupted, as `ActiveJob::Continuable` of Rails 8.1
 //! - [`CurrentAttributes`]: what flows through a chain of jobs
 //! - [`Argument`]: an argument of any type, exactly as Rails wrote it
 //!
@@ -47,6 +48,11 @@ mod codec;
     allow(dead_code, reason = "only who runs a job reads what it says")
 )]
 mod context;
+#[cfg_attr(
+    not(any(feature = "server", feature = "testing")),
+    allow(dead_code, reason = "only who runs a job reads what it says")
+)]
+mod continuation;
 mod convert;
 mod current;
 #[cfg_attr(
@@ -83,6 +89,7 @@ mod values;
 pub use argument::Argument;
 pub use arguments::Arguments;
 pub use context::ActiveJobContext;
+pub use continuation::Step;
 pub use convert::{FromArgument, IntoArgument, Nilable};
 pub use current::CurrentAttributes;
 pub use enqueue::Later;

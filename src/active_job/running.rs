@@ -3,6 +3,7 @@
 use std::time::{Duration, SystemTime};
 
 use super::context::ActiveJobContext;
+use super::continuation::{INTERRUPT, RESUME_LIMIT, is_of_steps};
 use super::data::JobData;
 use super::error::deserialization;
 use super::moment::Time;
@@ -67,8 +68,33 @@ impl<J: ActiveJob> Running<J> {
         Err(deserialization(format!("the payload is said to be for {}, its data for another", J::CLASS)).into())
     }
 
-    async fn failed(&self, cx: &ActiveJobContext, error: JobError) -> JobResult {
-        let (job_id, class, mut data) = (cx.job_id(), error.class(), cx.data().clone());
+    /// Enqueues the job to go on from where it stands.
+    async fn resume(cx: &ActiveJobContext, data: JobData, error: &JobError) -> JobResult {
+        let (job_id, class, secs) = (cx.job_id(), error.class(), RESUME_AFTER.as_secs());
+        tracing::info!(job_id, class, reason = error.message(), "resuming {} in {secs} seconds", J::CLASS);
+        cx.client().push(again(cx.payload(), data, RESUME_AFTER, None, None, SystemTime::now())).await?;
+        Ok(())
+    }
+
+    async fn failed(&self, cx: &ActiveJobContext, mut error: JobError) -> JobResult {
+        let mut data = cx.data().clone();
+        cx.progress().write(&mut data)?;
+        if error.class() == INTERRUPT || (cx.progress().is_advanced() && !is_of_steps(&error)) {
+            // Rails 8.1 counts it under these names, which nobody reads.
+            let name = match error.class() {
+                INTERRUPT => error.message().to_owned(),
+                class => format!("{{:exception=>#<{class}: {}>}}", error.message()),
+            };
+            let count = data.exception_executions(&name).unwrap_or(0).saturating_add(1);
+            data.count_exception(&name, count);
+            match self.0.max_resumptions() {
+                Some(most) if cx.resumptions() >= most => {
+                    error = JobError::new(RESUME_LIMIT, format!("Job was resumed a maximum of {most} times"));
+                }
+                _ => return Self::resume(cx, data, &error).await,
+            }
+        }
+        let (job_id, class) = (cx.job_id(), error.class());
         let decision = self.0.rules().decide(&mut data, &error, &mut rand::rng());
         match decision {
             Decision::Retry { wait, queue, priority } => {
@@ -92,6 +118,9 @@ impl<J: ActiveJob> Running<J> {
         Ok(())
     }
 }
+
+/// As long as Rails waits with a job that was interrupted.
+const RESUME_AFTER: Duration = Duration::from_secs(5);
 
 /// Keys that belong to one run of a job, not to the next.
 const OF_ONE_RUN: [&str; 13] = [

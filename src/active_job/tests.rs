@@ -12,6 +12,9 @@ use super::data::JobData;
 use super::*;
 use crate::payload::Payload;
 
+#[cfg(feature = "testing")]
+mod continuable;
+
 const MAJORS: [u32; 3] = [6, 7, 8];
 
 fn corpus<T: for<'de> Deserialize<'de>>(major: u32, kind: &str) -> Vec<T> {
