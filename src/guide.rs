@@ -4,6 +4,9 @@
 pub mod getting_started {}
 #[doc = include_str!("../docs/guide/move-a-job.md")]
 pub mod move_a_job {}
+#[cfg(feature = "active-job")]
+#[doc = include_str!("../docs/guide/active-job.md")]
+pub mod active_job {}
 #[doc = include_str!("../docs/guide/cookbook.md")]
 pub mod cookbook {}
 #[cfg(feature = "testing")]

@@ -54,6 +54,16 @@ describe "ActiveJob" do
     assert_equal [3, 30, 60], left["rust"][1].sort
   end
 
+  it "runs in Rust what perform_all_later enqueues" do
+    skip "Rails 6.1 has no perform_all_later" unless ActiveJob.respond_to?(:perform_all_later)
+    jobs = Array.new(3) { GreetActiveJob.new(User.new("7"), greeting: :hello, at: Time.at(1_795_408_404.25)) }
+    ActiveJob.perform_all_later(jobs[0], jobs[1], jobs[2].set(wait: 1))
+    jids = (Sidekiq::Queue.new("default").to_a + Sidekiq::ScheduledSet.new.to_a).map(&:jid)
+    assert_equal 3, jids.uniq.size
+    with_worker { jids.each { |jid| assert_ran "rust", jid, ["User", "7", "hello", 1_795_408_404.25, "en", 1, nil] } }
+    assert_equal [0, 0], [Sidekiq::RetrySet.new.size, Sidekiq::Stats.new.failed]
+  end
+
   it "names the class of a job whose payload has no `wrapped`, in the log and in the metrics" do
     job = greet
     raw = redis("RPOP", "queue:default")

@@ -29,6 +29,8 @@ mod rights;
 mod runtimes;
 mod sentinel;
 mod slow_link;
+#[cfg(feature = "active-job")]
+mod steps;
 mod support;
 mod survival;
 mod suspects;

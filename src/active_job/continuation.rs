@@ -117,21 +117,19 @@ impl ActiveJobContext {
     /// # Cancel safety
     ///
     /// Not cancel safe: a step whose future is dropped stays begun, so that the next is an error.
-    pub fn step<F, Fut>(&self, name: &str, work: F) -> impl Future<Output = JobResult> + Send
+    pub async fn step<F, Fut>(&self, name: &str, work: F) -> JobResult
     where
         F: FnOnce(Step) -> Fut + Send,
         Fut: Future<Output = JobResult> + Send,
     {
-        async move {
-            self.progress().begin_using(self.data())?;
-            if self.progress().is_advanced() {
-                self.checkpoint()?;
-            }
-            let Some(is_resumed) = self.progress().lock().begin(name)? else { return Ok(()) };
-            let outcome = work(Step { cx: self.clone(), name: name.into(), is_resumed }).await;
-            self.progress().lock().end(outcome.is_ok());
-            outcome
+        self.progress().begin_using(self.data())?;
+        if self.progress().is_advanced() {
+            self.checkpoint()?;
         }
+        let Some(is_resumed) = self.progress().lock().begin(name)? else { return Ok(()) };
+        let outcome = work(Step { cx: self.clone(), name: name.into(), is_resumed }).await;
+        self.progress().lock().end(outcome.is_ok());
+        outcome
     }
 
     /// A place where the job may be interrupted, outside of any step.

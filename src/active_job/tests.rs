@@ -490,3 +490,20 @@ fn a_keyword_that_is_nil_is_passed_and_one_that_is_left_out_is_not() {
         assert_eq!(<(Report,)>::from_json(raw).unwrap_err().to_string(), format!("missing keyword: :{missing}"));
     }
 }
+
+/// What real ActiveStorage, ActionMailbox and Turbo enqueued, and `perform_all_later` and a transaction of Rails: see `active_job_gems.rb`.
+#[test]
+fn jobs_of_gems_come_back_byte_for_byte() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ruby-fixtures/active_job_gems.json");
+    let recorded: Vec<Recorded> = serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap();
+    let mut classes = BTreeSet::new();
+    for Recorded { name, payload, .. } in recorded {
+        let payload = Payload::parse(payload).unwrap();
+        let data = JobData::of(&payload).unwrap();
+        assert_eq!(data.job_class, payload.display_class(), "{name}");
+        let arguments = Argument::parse_all(data.arguments()).unwrap_or_else(|error| panic!("{name}: {error}"));
+        assert_eq!(Argument::write_all(&arguments).unwrap(), data.arguments(), "{name}");
+        classes.insert(data.job_class);
+    }
+    assert_eq!(classes.len(), 11, "{classes:?}");
+}
