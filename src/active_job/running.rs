@@ -71,7 +71,7 @@ impl<J: ActiveJob> Running<J> {
     /// Enqueues the job to go on from where it stands.
     async fn resume(cx: &ActiveJobContext, data: JobData, error: &JobError) -> JobResult {
         let (job_id, class, secs) = (cx.job_id(), error.class(), RESUME_AFTER.as_secs());
-        tracing::info!(job_id, class, reason = error.message(), "resuming {} in {secs} seconds", J::CLASS);
+        tracing::info!(job_id, class, "resuming {} in {secs} seconds", J::CLASS);
         cx.client().push(again(cx.payload(), data, RESUME_AFTER, None, None, SystemTime::now())).await?;
         Ok(())
     }
@@ -85,8 +85,11 @@ impl<J: ActiveJob> Running<J> {
                 INTERRUPT => error.message().to_owned(),
                 class => format!("{{:exception=>#<{class}: {}>}}", error.message()),
             };
-            let count = data.exception_executions(&name).unwrap_or(0).saturating_add(1);
-            data.count_exception(&name, count);
+            let counted = data.raw.get("exception_executions").map_or(0, str::len);
+            if counted + name.len() <= MOST_COUNTED {
+                let count = data.exception_executions(&name).unwrap_or(0).saturating_add(1);
+                data.count_exception(&name, count);
+            }
             match self.0.max_resumptions() {
                 Some(most) if cx.resumptions() >= most => {
                     error = JobError::new(RESUME_LIMIT, format!("Job was resumed a maximum of {most} times"));
@@ -118,6 +121,9 @@ impl<J: ActiveJob> Running<J> {
         Ok(())
     }
 }
+
+/// Bytes of counted interruptions beyond which a job that is resumed gets no more: each has a name of its own, and Rails sets no bound.
+const MOST_COUNTED: usize = 64 << 10;
 
 /// As long as Rails waits with a job that was interrupted.
 const RESUME_AFTER: Duration = Duration::from_secs(5);

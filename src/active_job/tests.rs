@@ -491,7 +491,7 @@ fn a_keyword_that_is_nil_is_passed_and_one_that_is_left_out_is_not() {
     }
 }
 
-/// What real ActiveStorage, ActionMailbox and Turbo enqueued, and `perform_all_later` and a transaction of Rails: see `active_job_gems.rb`.
+/// What the jobs of real gems hold, `perform_all_later` and a transaction of Rails: recorded by `active_job_gems.rb`.
 #[test]
 fn jobs_of_gems_come_back_byte_for_byte() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("ruby-fixtures/active_job_gems.json");

@@ -196,3 +196,20 @@ async fn steps_that_are_none_fail_the_job_and_keep_its_payload() {
         assert!(pushed.is_empty());
     }
 }
+
+#[tokio::test]
+async fn a_job_that_is_resumed_for_ever_does_not_grow_for_ever() {
+    let counts = |bytes| format!(r#"{{"Interrupted at 'records', cursor '{}' (stopping)":1}}"#, "9".repeat(bytes));
+    for (bytes, grows) in [(1_000, true), (64 << 10, false)] {
+        let data = format!(
+            r#"{{"job_class":"ContinuedActiveJob","arguments":["within"],"exception_executions":{}}}"#,
+            counts(bytes)
+        );
+        let payload = Payload::parse(format!(r#"{{"class":"W","wrapped":"ContinuedActiveJob","args":[{data}]}}"#));
+        let (outcome, pushed) = run_of_class(&payload.unwrap()).await;
+        outcome.unwrap();
+        let data = JobData::of(&pushed[0]).unwrap();
+        let grown = data.raw.get("exception_executions").unwrap() != counts(bytes);
+        assert_eq!(grown, grows, "{bytes}");
+    }
+}
