@@ -205,7 +205,9 @@ async fn a_job_that_is_resumed_for_ever_does_not_grow_for_ever() {
             r#"{{"job_class":"ContinuedActiveJob","arguments":["within"],"exception_executions":{}}}"#,
             counts(bytes)
         );
-        let payload = Payload::parse(format!(r#"{{"class":"W","wrapped":"ContinuedActiveJob","args":[{data}]}}"#));
+        let payload = Payload::parse(format!(
+            r#"{{"class":"W","queue":"q","jid":"j","wrapped":"ContinuedActiveJob","args":[{data}]}}"#
+        ));
         let (outcome, pushed) = run_of_class(&payload.unwrap()).await;
         outcome.unwrap();
         let data = JobData::of(&pushed[0]).unwrap();
