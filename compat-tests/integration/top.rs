@@ -125,6 +125,8 @@ async fn is_driven_by_keys_and_does_what_they_say() {
     top.shows(&["D"], &["Delete "]).await;
     top.shows(&["n"], &["Dead: page 1 of 1, 2 in all", "Nothing was done"]).await;
     top.shows(&["Right"], &["Jobs of the last hour", "FailJob", "DoomedJob"]).await;
+    top.shows(&["/", "zzz", "Enter"], &["Filter: zzz", "No job matches the filter"]).await;
+    top.shows(&["Escape"], &["FailJob", "DoomedJob"]).await;
     top.shows(&["?"], &["Help", "Move between tabs"]).await;
     top.shows(&["Escape"], &["Jobs of the last hour"]).await;
     top.shows(&["6"], &["Dead: page"]).await;

@@ -1,6 +1,8 @@
 # frozen_string_literal: true
 
+require "io/console"
 require "open3"
+require "pty"
 require_relative "../helper"
 require "sidekiq/deploy"
 require "sidekiq/metrics/query"
@@ -24,6 +26,22 @@ module Operator
   # One that must succeed.
   def tool(*arguments, **options)
     run_tool(*arguments, **options).tap { |said| assert_equal [0, ""], [said.code, said.err], [arguments, said.out].inspect }
+  end
+
+  # What a command says on a terminal of so many columns.
+  def on_terminal(columns, *command, env: {})
+    screen, terminal = PTY.open
+    terminal.winsize = [24, columns]
+    pid = spawn(WorkerProcess.rights([WorkerProcess::TOOL]).merge(env), WorkerProcess::TOOL, *command, out: terminal)
+    terminal.close
+    said = +"".b
+    begin
+      loop { said << screen.readpartial(4096).b }
+    rescue Errno::EIO, EOFError
+      nil
+    end
+    Process.wait(pid)
+    said.force_encoding("UTF-8")
   end
 
   # Every key, for RESTORE.

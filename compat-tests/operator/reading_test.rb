@@ -86,28 +86,37 @@ describe "what a command shows" do
     assert_match(/^all +0 +7 /, tool("metrics", "FailJob").out)
   end
 
-  it "fits the terminal, and has colours only there and only where they are wanted" do
-    require "pty"
-    require "io/console"
-    # What a command says on a terminal of so many columns.
-    on_terminal = ->(columns, *command, env) {
-      screen, terminal = PTY.open
-      terminal.winsize = [24, columns]
-      pid = spawn(WorkerProcess.rights([WorkerProcess::TOOL]).merge(env), WorkerProcess::TOOL, *command, out: terminal)
-      terminal.close
-      said = +"".b
-      begin
-        loop { said << screen.readpartial(4096).b }
-      rescue Errno::EIO, EOFError
-        nil
+  it "needs no verb to list" do
+    SETS.each_key do |name|
+      [[], ["--json"], ["-n", "2", "--json"], ["--where", "class=EchoJob", "--json"]].each do |options|
+        assert_equal tool(name, "list", *options).out.gsub(/\d+s\b/, ""), tool(name, *options).out.gsub(/\d+s\b/, ""), [name, *options].join(" ")
       end
-      Process.wait(pid)
-      said.force_encoding("UTF-8")
-    }
-    plain = on_terminal[60, "retries", "list", {"NO_COLOR" => "1", "TERM" => "xterm"}]
+    end
+    assert_equal Sidekiq::Queue.all.sort_by { |queue| [-queue.size, queue.name] }.flat_map { |queue| queue.map { |job| [queue.name, job.jid] } }, tool("jobs", "--json").json.map { |job| job.values_at("queue", "jid") }
+    {"queues" => "name", "processes" => "identity"}.each do |name, key|
+      assert_equal tool(name, "list", "--json").json.map { |line| line[key] }, tool(name, "--json").json.map { |line| line[key] }
+    end
+  end
+
+  it "of nothing is said on a terminal, and nowhere else" do
+    redis("FLUSHDB")
+    {
+      %w[retries] => "no jobs in the retry set", %w[scheduled list] => "no jobs in the scheduled set", %w[dead] => "no jobs in the dead set",
+      %w[retries list --where class=A] => "no job in the retry set matches the filter", %w[retries group] => "no jobs in the retry set",
+      %w[queues] => "no queues", %w[jobs] => "no jobs in any queue", %w[jobs list low] => "no jobs in the queue low",
+      %w[processes] => "no live processes", %w[busy] => "no job is running", %w[metrics --minutes 5] => "no job was counted in the last 5 minutes"
+    }.each do |command, words|
+      assert_equal "#{words}\r\n", on_terminal(80, *command, env: {"NO_COLOR" => "1"}), command.join(" ")
+      assert_equal "", on_terminal(80, *command, "--json", env: {"NO_COLOR" => "1"}), command.join(" ")
+      assert_equal "", tool(*command).out, command.join(" ")
+    end
+  end
+
+  it "fits the terminal, and has colours only there and only where they are wanted" do
+    plain = on_terminal(60, "retries", "list", env: {"NO_COLOR" => "1", "TERM" => "xterm"})
     refute_includes plain, "\e["
     assert_includes plain, "…"
-    assert_includes on_terminal[60, "retries", "list", {"NO_COLOR" => nil, "TERM" => "xterm"}], "\e[31m"
+    assert_includes on_terminal(60, "retries", "list", env: {"NO_COLOR" => nil, "TERM" => "xterm"}), "\e[31m"
     refute_includes tool("retries", "list").out, "…"
   end
 end

@@ -145,6 +145,7 @@ pub(super) async fn work(store: &Store) -> Result<Vec<Work>> {
 fn entry(identity: String, tid: String, json: &str) -> Option<Work> {
     #[derive(Deserialize)]
     struct Entry {
+        #[serde(default)]
         queue: String,
         payload: Value,
         run_at: f64,

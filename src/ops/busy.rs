@@ -20,7 +20,7 @@ impl Busy {
                 let payload = work.record.payload().map_or(Value::Null, Value::from);
                 tool.screen.json(&json!({
                     "identity": work.identity, "tid": work.tid, "queue": work.queue, "jid": work.record.jid(),
-                    "class": work.record.class(), "run_at": work.run_at.0, "payload": payload,
+                    "class": work.record.class(), "display_class": work.record.display_class(), "run_at": work.run_at.0, "payload": payload,
                 }))?;
                 continue;
             }
@@ -35,7 +35,7 @@ impl Busy {
             ];
             table.row(&mut tool.screen, cells)?;
         }
-        table.end(&mut tool.screen)?;
+        table.end_or(&mut tool.screen, "no job is running")?;
         Ok(Code::Fine)
     }
 }

@@ -14,7 +14,7 @@ use find::{Find, Hit, Wanted};
 #[derive(Debug, Args)]
 pub(crate) struct Jobs {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -25,19 +25,22 @@ enum Command {
     Find(Find),
 }
 
-/// The jobs of a queue, the newest first
+/// The jobs of a queue, the newest first; without a queue, of every queue; also without `list`
 #[derive(Debug, Args)]
 #[command(
-    after_help = "Examples:\n  ferrokiq jobs list default\n  ferrokiq jobs list default --limit 10000 --json | jq -r .jid"
+    after_help = "Examples:\n  ferrokiq jobs list\n  ferrokiq jobs list default\n  ferrokiq jobs list default --limit 10000 --json | jq -r .jid"
 )]
 struct List {
-    /// The queue
-    queue: String,
+    /// The queue; every queue unless said
+    queue: Option<String>,
 
     /// How many at most; 0 is all
-    #[arg(short = 'n', long, value_name = "N", default_value_t = 100)]
+    #[arg(short = 'n', long, value_name = "N", default_value_t = LIMIT)]
     limit: usize,
 }
+
+/// Jobs that are listed where nothing is said.
+const LIMIT: usize = 100;
 
 /// All about a job, whether it is in a queue, scheduled, to be retried or dead
 #[derive(Debug, Args)]
@@ -61,7 +64,7 @@ struct Delete {
 impl Jobs {
     pub(crate) async fn run(self, tool: &mut Tool) -> Done {
         let api = tool.api()?;
-        match self.command {
+        match self.command.unwrap_or(Command::List(List { queue: None, limit: LIMIT })) {
             Command::List(list) => list.run(tool, &api).await,
             Command::Show(show) => show.run(tool, &api).await,
             Command::Delete(delete) => delete.run(tool, &api).await,
@@ -72,26 +75,40 @@ impl Jobs {
 
 impl List {
     async fn run(self, tool: &mut Tool, api: &Api) -> Done {
-        let place = format!("queue:{}", self.queue);
+        let (queues, nothing) = match &self.queue {
+            Some(queue) => (vec![queue.clone()], format!("no jobs in the queue {queue}")),
+            None => {
+                let queues = api.queues().await?.into_iter().map(|queue| queue.name).collect();
+                (queues, "no jobs in any queue".to_owned())
+            }
+        };
         let mut left = if self.limit == 0 { usize::MAX } else { self.limit };
-        let mut pages = api.queue(&self.queue).pages().of(find::PAGE.min(left));
-        let mut table = Table::new(["jid", "~class", ">waits", "~arguments"]);
-        while left > 0
-            && let Some(page) = pages.next().await?
-        {
-            for record in page.iter().take(left) {
-                left -= 1;
-                let found = Found::queued(&place, record);
-                if tool.screen.is_json() {
-                    found.json(tool, false)?;
-                    continue;
+        let mut table = Table::new(["jid", "~queue", "~class", ">waits", "~arguments"]);
+        for queue in queues {
+            let place = format!("queue:{queue}");
+            let mut pages = api.queue(&queue).pages().of(find::PAGE.min(left));
+            while left > 0
+                && let Some(page) = pages.next().await?
+            {
+                for record in page.iter().take(left) {
+                    left -= 1;
+                    let found = Found::queued(&place, record);
+                    if tool.screen.is_json() {
+                        found.json(tool, false)?;
+                        continue;
+                    }
+                    let cells = [
+                        cell(record.jid()),
+                        cell(&queue),
+                        cell(record.display_class()),
+                        cell(span(record.latency().as_secs_f64())),
+                        cell(found.arguments()),
+                    ];
+                    table.row(&mut tool.screen, cells)?;
                 }
-                let waits = span(record.latency().as_secs_f64());
-                let cells = [cell(record.jid()), cell(record.display_class()), cell(waits), cell(found.arguments())];
-                table.row(&mut tool.screen, cells)?;
             }
         }
-        table.end(&mut tool.screen)?;
+        table.end_or(&mut tool.screen, &nothing)?;
         Ok(Code::Fine)
     }
 }

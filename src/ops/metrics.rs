@@ -32,7 +32,7 @@ impl Metrics {
             let metrics = api.top_jobs(span).await?;
             let mut jobs: Vec<_> = metrics.jobs.iter().collect();
             jobs.sort_by_key(|(_, job)| std::cmp::Reverse(job.totals.ms));
-            return all(tool, &jobs);
+            return all(tool, &jobs, span);
         };
         let metrics = api.job_metrics(class, span).await?;
         let Some(job) = metrics.jobs.get(class) else { return Ok(Code::Fine) };
@@ -45,7 +45,7 @@ impl Metrics {
     }
 }
 
-fn all(tool: &mut Tool, jobs: &[(&String, &JobMetrics)]) -> Done {
+fn all(tool: &mut Tool, jobs: &[(&String, &JobMetrics)], span: Span) -> Done {
     let mut table = Table::new(["~class", ">succeeded", ">failed", ">total s", ">average ms"]);
     for (class, job) in jobs {
         let totals = job.totals;
@@ -59,7 +59,11 @@ fn all(tool: &mut Tool, jobs: &[(&String, &JobMetrics)]) -> Done {
         let failed = if totals.failed > 0 { cell(failed).style(Style::Red) } else { cell(failed) };
         table.row(&mut tool.screen, [cell(class), cell(succeeded), failed, cell(seconds), cell(average)])?;
     }
-    table.end(&mut tool.screen)?;
+    let back = match span {
+        Span::Minutes(minutes) => format!("{minutes} minutes"),
+        Span::Hours(hours) => format!("{hours} hours"),
+    };
+    table.end_or(&mut tool.screen, &format!("no job was counted in the last {back}"))?;
     Ok(Code::Fine)
 }
 
@@ -100,7 +104,8 @@ fn cells(totals: Totals) -> [String; 4] {
     [
         succeeded.to_string(),
         totals.failed.to_string(),
-        format!("{:.1}", totals.ms as f64 / 1e3),
-        format!("{average:.1}"),
+        // To the millisecond that is counted, so that the sum of many quick jobs is their number times their average.
+        format!("{:.3}", totals.ms as f64 / 1e3),
+        format!("{average:.3}"),
     ]
 }

@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use clap::{Args, Subcommand};
 use ferrokiq::api::{Api, Process};
 use serde_json::json;
@@ -127,11 +129,12 @@ async fn list(tool: &mut Tool, api: &Api) -> Done {
             }))?;
             continue;
         }
-        let state = match (process.quiet, is_leader) {
-            (true, _) => cell("quiet").style(Style::Yellow),
-            (false, true) => cell("leader").style(Style::Green),
-            (false, false) => cell(""),
-        };
+        // The Web UI's labels.
+        let labels =
+            [(info["embedded"].as_bool() == Some(true), "embedded"), (process.quiet, "quiet"), (is_leader, "leader")];
+        let labels: Vec<&str> = labels.into_iter().filter_map(|(holds, label)| holds.then_some(label)).collect();
+        let style = if process.quiet { Style::Yellow } else { Style::Green };
+        let state = cell(labels.join(" ")).style(style);
         let rss = process.rss_kb / 1024;
         let cells = [
             cell(&process.identity),
@@ -146,14 +149,20 @@ async fn list(tool: &mut Tool, api: &Api) -> Done {
         ];
         table.row(&mut tool.screen, cells)?;
     }
-    table.end(&mut tool.screen)?;
+    table.end_or(&mut tool.screen, "no live processes")?;
     Ok(Code::Fine)
 }
 
-/// The queues it fetches from, by the capsules where it says them.
+/// Returns the queues it fetches from: `queues`, which is in their order, or those of its capsules, of a version that writes these alone.
 fn queues(process: &Process) -> Vec<String> {
-    let names = process.info["queues"].as_array().into_iter().flatten();
-    names.filter_map(|name| name.as_str().map(str::to_owned)).collect()
+    let info = &process.info;
+    if let Some(names) = info["queues"].as_array() {
+        return names.iter().filter_map(|name| name.as_str().map(str::to_owned)).collect();
+    }
+    let weights =
+        info["capsules"].as_object().into_iter().flatten().filter_map(|(_, capsule)| capsule["weights"].as_object());
+    let names: BTreeSet<&String> = weights.flat_map(|weights| weights.keys()).collect();
+    names.into_iter().cloned().collect()
 }
 
 fn told(tool: &mut Tool, process: &Process, signal: &str) -> std::io::Result<()> {

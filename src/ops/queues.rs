@@ -52,6 +52,9 @@ impl Queues {
 async fn list(tool: &mut Tool) -> Done {
     let queues = tool.api()?.queues().await?;
     if !tool.screen.is_json() {
+        if queues.is_empty() {
+            tool.screen.nothing("no queues")?;
+        }
         table(tool, &queues)?;
         return Ok(Code::Fine);
     }

@@ -22,17 +22,21 @@ struct Line<'a> {
     r#in: &'a str,
     jid: &'a str,
     class: &'a str,
+    display_class: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     wrapped: Option<String>,
     queue: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     at: Option<f64>,
+    /// Seconds since a job in a queue was enqueued.
     #[serde(skip_serializing_if = "Option::is_none")]
-    retry_count: Option<i64>,
+    latency: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_class: Option<String>,
+    retry_count: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error_message: Option<String>,
+    error_class: Option<Box<RawValue>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error_message: Option<Box<RawValue>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     args: Option<Box<RawValue>>,
     /// What is no payload, as text.
@@ -56,18 +60,23 @@ impl<'a> Found<'a> {
     /// One line of JSON, with all there is to know if `whole`.
     pub(super) fn json(&self, tool: &mut Tool, whole: bool) -> Result<(), Failure> {
         let payload = self.record.payload();
-        let text = |key: &str| payload.and_then(|payload| payload.decode(key));
         let raw = |json: &str| RawValue::from_string(compact(json)).ok();
+        // As the payload has it, also where it is no value of Sidekiq's own.
+        let value =
+            |key: &str| payload.and_then(|payload| payload.get(key)).filter(|json| *json != "null").and_then(raw);
+        let queue = self.place.strip_prefix("queue:");
         tool.screen.json(&Line {
             r#in: self.place,
             jid: self.record.jid(),
             class: self.record.class(),
-            wrapped: text("wrapped"),
-            queue: payload.map_or("", |payload| payload.queue()),
+            display_class: self.record.display_class(),
+            wrapped: payload.and_then(|payload| payload.decode("wrapped")),
+            queue: queue.or_else(|| Some(payload?.queue())).unwrap_or_default(),
             at: self.score.map(|score| score.0),
-            retry_count: payload.and_then(|payload| payload.retry_count()),
-            error_class: text("error_class"),
-            error_message: text("error_message"),
+            latency: queue.map(|_| self.record.latency().as_secs_f64()),
+            retry_count: value("retry_count"),
+            error_class: value("error_class"),
+            error_message: value("error_message"),
             args: payload.and_then(|payload| raw(payload.args())),
             malformed: payload.is_none().then(|| self.malformed()),
             payload: payload.filter(|_| whole).and_then(|payload| raw(&payload.as_str())),
@@ -118,12 +127,7 @@ impl<'a> Found<'a> {
 
     /// Class and message of its last failure.
     pub(super) fn error(&self) -> Option<String> {
-        let payload = self.record.payload()?;
-        let class: String = payload.decode("error_class")?;
-        Some(match payload.decode::<String>("error_message") {
-            Some(message) => format!("{class}: {message}"),
-            None => class,
-        })
+        error(self.record)
     }
 
     /// Its arguments on one line; what is no payload, itself.
@@ -135,6 +139,25 @@ impl<'a> Found<'a> {
     fn malformed(&self) -> String {
         String::from_utf8_lossy(self.record.bytes()).into_owned()
     }
+}
+
+/// Returns class and message of the last failure of a job, or the one of them that the payload has.
+pub(super) fn error(record: &JobRecord) -> Option<String> {
+    match (text(record, "error_class"), text(record, "error_message")) {
+        (Some(class), Some(message)) if !message.is_empty() => Some(format!("{class}: {message}")),
+        (class, message) => class.or(message),
+    }
+}
+
+/// Returns `retry_count` as the Web UI shows it: as the payload has it, 0 after the first failure. Empty if the payload has none.
+pub(super) fn retries(record: &JobRecord) -> String {
+    text(record, "retry_count").unwrap_or_default()
+}
+
+/// Returns a value of the payload as text; `None` if it is absent or `null`.
+pub(super) fn text(record: &JobRecord, key: &str) -> Option<String> {
+    let payload = record.payload()?;
+    payload.decode(key).or_else(|| payload.get(key).filter(|json| *json != "null").map(compact))
 }
 
 /// The payload without the packed lines, which are shown below it.

@@ -9,6 +9,7 @@ use super::{json_line, printable};
 pub(crate) struct Screen {
     out: BufWriter<Box<dyn Write>>,
     json: bool,
+    is_terminal: bool,
     colour: bool,
     /// Columns of the terminal; `None` if it is none: then nothing is cut.
     width: Option<usize>,
@@ -45,12 +46,12 @@ impl Screen {
         let wanted = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
             && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
         let width = terminal_size::terminal_size().map(|(width, _)| usize::from(width.0)).filter(|_| is_terminal);
-        Self { out: BufWriter::new(Box::new(io::stdout())), json, colour: is_terminal && wanted, width }
+        Self { out: BufWriter::new(Box::new(io::stdout())), json, is_terminal, colour: is_terminal && wanted, width }
     }
 
     #[cfg(test)]
     pub(crate) fn of(out: impl Write + 'static, colour: bool, width: Option<usize>) -> Self {
-        Self { out: BufWriter::new(Box::new(out)), json: false, colour, width }
+        Self { out: BufWriter::new(Box::new(out)), json: false, is_terminal: width.is_some(), colour, width }
     }
 
     /// Whether `--json` was asked for.
@@ -65,6 +66,11 @@ impl Screen {
     /// One line for people.
     pub(crate) fn line(&mut self, text: &str) -> io::Result<()> {
         self.styled(Style::Plain, text)
+    }
+
+    /// A line in the place of an empty list: on a terminal alone, since a program that reads text counts lines.
+    pub(crate) fn nothing(&mut self, text: &str) -> io::Result<()> {
+        if self.is_terminal && !self.json { self.styled(Style::Dim, text) } else { Ok(()) }
     }
 
     pub(crate) fn styled(&mut self, style: Style, text: &str) -> io::Result<()> {

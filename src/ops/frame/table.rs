@@ -65,6 +65,12 @@ impl Table {
         if self.widths.is_none() && !self.waiting.is_empty() { self.settle(screen) } else { Ok(()) }
     }
 
+    /// As [`end`](Self::end). On a terminal, prints `nothing` if there was no row.
+    pub(crate) fn end_or(self, screen: &mut Screen, nothing: &str) -> io::Result<()> {
+        let is_empty = self.widths.is_none() && self.waiting.is_empty();
+        if is_empty { screen.nothing(nothing) } else { self.end(screen) }
+    }
+
     fn settle(&mut self, screen: &mut Screen) -> io::Result<()> {
         let mut widths: Vec<usize> = self.columns.iter().map(|column| column.title.len()).collect();
         for row in &self.waiting {

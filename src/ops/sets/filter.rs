@@ -6,11 +6,13 @@ use ferrokiq::api::SortedEntry;
 use ferrokiq::time::EpochSecs;
 
 use crate::ops::frame::parse_span;
+use crate::ops::record::{retries, text};
 
 /// What the help says of it.
 pub(super) const HELP: &str = "Filters: terms with commas between them, which all must hold; so must those of several --where.\n  \
     class, error, message, queue, jid, tag, args   = is, != is not, ~ holds, !~ does not hold; A|B is either\n  \
-    retries                                        = != > >= < <= a number: how often it was tried again\n  \
+    retries                                        = != > >= < <= a number: retry_count, as the Web UI shows it: 0 after the first\n  \
+    \x20                                               failure, and of a job that never failed\n  \
     age                                            > >= < <= a span such as 90s, 5m, 1.5h, 2d, 1w: since its last failure, or since it was\n  \
     \x20                                               created if it never failed; of the dead since they died\n  \
     due                                            > >= < <= a span: until it is due\n\
@@ -95,12 +97,13 @@ impl Term {
                 }) == *is
             }
             Self::Number { order, value } => {
-                let count = entry
-                    .record
-                    .payload()
-                    .and_then(|payload| payload.retry_count())
-                    .map_or(0, |count| count.saturating_add(1));
-                order.holds(count.cmp(value))
+                let count = retries(&entry.record);
+                let count: f64 = if count.is_empty() { 0.0 } else { count.parse().unwrap_or(f64::NAN) };
+                match count.partial_cmp(&(*value as f64)) {
+                    Some(found) => order.holds(found),
+                    // A value that is no number differs from every number.
+                    None => *order == Order::Other,
+                }
             }
             Self::Span { key, order, value } => {
                 let secs = match key {
@@ -173,11 +176,11 @@ impl Text {
     fn any(self, entry: &SortedEntry, right: &dyn Fn(&str) -> bool) -> bool {
         let record = &entry.record;
         let Some(payload) = record.payload() else { return false };
-        let decoded = |key: &str| payload.decode::<String>(key).is_some_and(|text| right(&text));
+        let shown = |key: &str| text(record, key).is_some_and(|text| right(&text));
         match self {
-            Self::Class => right(payload.class()) || decoded("wrapped") || decoded("display_class"),
-            Self::Error => decoded("error_class"),
-            Self::Message => decoded("error_message"),
+            Self::Class => right(payload.class()) || shown("wrapped") || right(&record.display_class()),
+            Self::Error => shown("error_class"),
+            Self::Message => shown("error_message"),
             Self::Queue => right(payload.queue()),
             Self::Jid => right(payload.jid()),
             Self::Tag => payload.tags().iter().any(|tag| right(tag)),

@@ -70,7 +70,7 @@ impl Group {
             let cells = [cell(jobs), cell(error).style(Style::Red), cell(class), cell(ago(oldest)), cell(ago(newest))];
             table.row(&mut tool.screen, cells)?;
         }
-        table.end(&mut tool.screen)?;
+        table.end_or(&mut tool.screen, &kind.nothing(self.filter.is_empty()))?;
         Ok(Code::Fine)
     }
 }

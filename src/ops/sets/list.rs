@@ -5,12 +5,12 @@ use ferrokiq::time::EpochSecs;
 use super::Kind;
 use super::filter::Filter;
 use crate::ops::frame::{Code, Done, Failure, Style, Table, Tool, ago, cell};
-use crate::ops::record::Found;
+use crate::ops::record::{Found, retries};
 
 /// Entries of a page.
 const PAGE: usize = 500;
 
-/// The jobs, the highest score first: due last, or died last
+/// The jobs, the highest score first: due last, or died last; also without `list`
 #[derive(Debug, Args)]
 #[command(
     after_help = "Examples:\n  ferrokiq SET list\n  ferrokiq SET list --where 'class=ReportJob,error~Timeout' --limit 0\n  ferrokiq SET list --json | jq -r .jid"
@@ -51,8 +51,7 @@ impl List {
                 rows.row(tool, entry)?;
             }
         }
-        rows.end(tool)?;
-        Ok(Code::Fine)
+        Ok(rows.table.end_or(&mut tool.screen, &kind.nothing(self.filter.is_empty())).map(|()| Code::Fine)?)
     }
 }
 
@@ -89,13 +88,12 @@ impl Rows {
             return found.json(tool, false);
         }
         let payload = entry.record.payload();
-        let count = payload.and_then(|payload| payload.retry_count());
         let cells = [
             cell(entry.record.jid()),
             cell(payload.map_or("", |payload| payload.queue())),
             cell(entry.record.display_class()),
             cell(ago(entry.score)),
-            cell(count.map_or(String::new(), |count| count.saturating_add(1).to_string())),
+            cell(retries(&entry.record)),
             cell(found.error().unwrap_or_default()).style(Style::Red),
             cell(found.arguments()),
         ];

@@ -51,6 +51,16 @@ impl Kind {
         }
     }
 
+    /// Says that a list of its jobs is empty; all of them, or those that a filter takes.
+    fn nothing(self, is_all: bool) -> String {
+        let set = match self {
+            Self::Retries => "retry",
+            Self::Scheduled => "scheduled",
+            Self::Dead => "dead",
+        };
+        if is_all { format!("no jobs in the {set} set") } else { format!("no job in the {set} set matches the filter") }
+    }
+
     fn set(self, api: &Api) -> SortedSet {
         match self {
             Self::Retries => api.retries(),
@@ -61,9 +71,14 @@ impl Kind {
 }
 
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true)]
 pub(super) struct Sets {
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
+
+    /// Options of `list`, which is the command if none is named.
+    #[command(flatten)]
+    list: list::List,
 }
 
 #[derive(Debug, Subcommand)]
@@ -94,7 +109,7 @@ impl Sets {
     pub(super) async fn run(self, tool: &mut Tool, kind: Kind) -> Done {
         let api = tool.api()?;
         let set = kind.set(&api);
-        match self.command {
+        match self.command.unwrap_or(Command::List(self.list)) {
             Command::List(list) => list.run(tool, kind, &set).await,
             Command::Show(show) => show.run(tool, kind, &set).await,
             Command::Retry(act) => act.run(tool, kind, &set, act::Verb::Retry).await,
@@ -117,5 +132,6 @@ pub(super) fn named(mut command: clap::Command, kind: Kind) -> clap::Command {
         }
         *sub = std::mem::take(sub).after_help(help);
     }
+    command = command.after_help(filter::HELP);
     if kind == Kind::Dead { command.mut_subcommand("kill", |kill| kill.hide(true)) } else { command }
 }

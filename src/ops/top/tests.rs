@@ -154,6 +154,31 @@ fn counts_jobs_a_second_however_far_apart_the_answers_are() {
 }
 
 #[test]
+fn an_idle_server_has_a_line_at_zero_and_empty_lists_say_so() {
+    let mut state = state();
+    let mut idle = snapshot(&state, Vec::new(), 0);
+    let began = idle.at;
+    idle.stats = Stats::of(0, 0);
+    for secs in [0, 2, 4, 6] {
+        idle.at = began + Duration::from_secs(secs);
+        state.on_loaded(Ok(idle.clone()));
+    }
+    let told = screen(&state, 80, 24);
+    let dots = told.chars().filter(|c| ('\u{2801}'..='\u{28ff}').contains(c)).count();
+    assert!(dots > 60, "{told}");
+    for (tab, words) in [
+        (Tab::Busy, "No processes"),
+        (Tab::Queues, "No queues"),
+        (Tab::Scheduled, "No jobs"),
+        (Tab::Retries, "No jobs"),
+        (Tab::Dead, "No jobs"),
+    ] {
+        let told = screen(&at(tab, 0, 0), 80, 24);
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+#[test]
 fn trouble_is_told_and_the_data_stays() {
     let mut state = at(Tab::Retries, 3, 3);
     state.on_loaded(Err("Redis does not answer".to_owned()));

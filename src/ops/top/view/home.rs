@@ -26,8 +26,14 @@ impl Canvas<'_> {
         let rates = &self.state.rates;
         let begin = rates.len().saturating_sub(most);
         let points = |of: fn(&Rate) -> f64| -> Vec<(f64, f64)> {
-            let offset = most - (rates.len() - begin);
-            rates.iter().skip(begin).enumerate().map(|(at, rate)| ((at + offset) as f64, of(rate))).collect()
+            // As Sidekiq's, the graph begins at zero: the line is there from the first moment on.
+            let before = vec![0.0; most - (rates.len() - begin)];
+            before
+                .into_iter()
+                .chain(rates.iter().skip(begin).map(of))
+                .enumerate()
+                .map(|(at, rate)| (at as f64, rate))
+                .collect()
         };
         let (processed, failed) = (points(|rate| rate.processed), points(|rate| rate.failed));
         let top = processed.iter().chain(&failed).fold(5.0_f64, |top, (_, rate)| top.max(*rate));

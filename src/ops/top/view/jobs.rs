@@ -6,6 +6,7 @@ use ratatui::layout::{Constraint, Rect};
 use super::Canvas;
 use super::parts::{Column, grouped};
 use crate::ops::frame::ago;
+use crate::ops::record;
 use crate::ops::top::model::{PAGE, Row, Tab};
 
 /// Characters of arguments that are worth drawing.
@@ -50,16 +51,16 @@ impl Canvas<'_> {
         .collect();
         self.table(frame, area, &title, &columns, |row| {
             let Row::Job(entry) = row else { return Vec::new() };
-            let record = &entry.record;
-            let queue = record.payload().map_or("", |payload| payload.queue());
+            let job = &entry.record;
+            let queue = job.payload().map_or("", |payload| payload.queue());
             columns
                 .iter()
                 .map(|(name, _)| match *name {
                     "When" => ago(entry.score),
                     "Queue" => queue.to_owned(),
-                    "Job" => record.display_class(),
-                    "Arguments" => arguments(record),
-                    _ => error(record),
+                    "Job" => job.display_class(),
+                    "Arguments" => arguments(job),
+                    _ => error(job),
                 })
                 .collect()
         });
@@ -72,10 +73,5 @@ fn arguments(record: &ferrokiq::api::JobRecord) -> String {
 }
 
 fn error(record: &ferrokiq::api::JobRecord) -> String {
-    let of = |key: &str| record.payload().and_then(|payload| payload.decode::<String>(key));
-    let text = match (of("error_class"), of("error_message")) {
-        (Some(class), Some(message)) => format!("{class}: {message}"),
-        (class, message) => class.or(message).unwrap_or_default(),
-    };
-    text.chars().take(ARGUMENTS).collect()
+    record::error(record).unwrap_or_default().chars().take(ARGUMENTS).collect()
 }

@@ -5,7 +5,7 @@ use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout, Rect};
 use ratatui::symbols::Marker;
 use ratatui::text::Line;
-use ratatui::widgets::{Axis, Chart, Dataset, GraphType, Row as Cells, Table};
+use ratatui::widgets::{Axis, Chart, Dataset, GraphType, Paragraph, Row as Cells, Table};
 
 use super::Canvas;
 use super::parts::grouped;
@@ -21,6 +21,14 @@ impl Canvas<'_> {
         let wanted = self.state.filter.as_deref().unwrap_or_default().to_lowercase();
         let mut jobs: Vec<(&String, &JobMetrics)> =
             metrics.jobs.iter().filter(|(class, _)| class.to_lowercase().contains(&wanted)).collect();
+        if jobs.is_empty() {
+            let text = if wanted.is_empty() { self.nothing() } else { "No job matches the filter" };
+            frame.render_widget(
+                Paragraph::new(text).style(self.theme.faint()).block(self.block("Jobs of the last hour")),
+                area,
+            );
+            return;
+        }
         jobs.sort_by_key(|(_, job)| std::cmp::Reverse(job.totals.ms));
         let rows = u16::try_from(jobs.len()).unwrap_or(u16::MAX).saturating_add(3);
         let [graph, table] =

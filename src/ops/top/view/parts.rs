@@ -9,7 +9,7 @@ use ratatui::widgets::{Paragraph, Row as Cells, Table, TableState};
 
 use super::Canvas;
 use crate::ops::frame::{printable, span};
-use crate::ops::top::model::Row;
+use crate::ops::top::model::{Row, Tab};
 
 /// A column: its name, and its place on the line.
 pub(super) type Column = (&'static str, Constraint);
@@ -54,6 +54,16 @@ impl Canvas<'_> {
         self.pairs(frame, area, "Statistics", &pairs.map(|(name, count)| (name, grouped(count))));
     }
 
+    /// What stands in the place of an empty list.
+    pub(super) fn nothing(&self) -> &'static str {
+        match self.state.tab {
+            Tab::Busy => "No processes",
+            Tab::Queues => "No queues",
+            Tab::Metrics => "No jobs in the last hour",
+            Tab::Home | Tab::Scheduled | Tab::Retries | Tab::Dead => "No jobs",
+        }
+    }
+
     /// The rows of this tab, with a cursor and marks at what is selected.
     pub(super) fn table(
         &self,
@@ -76,6 +86,7 @@ impl Canvas<'_> {
         } else {
             block.title_bottom(format!(" {} selected ", self.state.selected.len()))
         };
+        let [_header, inside] = Layout::vertical([Constraint::Length(1), Constraint::Fill(1)]).areas(block.inner(area));
         let table = Table::new(rows, widths)
             .header(header)
             .block(block)
@@ -83,6 +94,9 @@ impl Canvas<'_> {
             .row_highlight_style(self.theme.cursor());
         let mut at = TableState::new().with_selected(Some(self.state.cursor).filter(|_| !self.state.rows().is_empty()));
         frame.render_stateful_widget(table, area, &mut at);
+        if self.state.rows().is_empty() {
+            frame.render_widget(Paragraph::new(self.nothing()).style(self.theme.faint()), inside);
+        }
     }
 }
 
