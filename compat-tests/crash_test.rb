@@ -21,6 +21,8 @@ describe "kill -9" do
     assert_operator Process.clock_gettime(Process::CLOCK_MONOTONIC) - killed_at, :<, 60
     assert_equal jids.sort, Sidekiq::Queue.new.map(&:jid).sort
     eventually { assert_match(/put back the jobs of a process that died/, survivor.said) }
+    named = survivor.said.scan(/jid=(\w+) class=SlowJob queue=default: recovered from a process that died/).flatten
+    assert_equal [held, []], [named.size, named - jids]
     survivor.stop
   end
 

@@ -41,6 +41,8 @@ pub mod cli;
 pub mod client;
 #[cfg(feature = "server")]
 mod contain;
+#[cfg(feature = "server")]
+mod distance;
 pub mod error;
 #[cfg(all(any(test, fuzzing), feature = "cli"))]
 #[doc(hidden)]

@@ -2,6 +2,7 @@
 
 use super::settings::KEYS;
 use super::yaml::Value;
+use crate::distance::distance;
 
 /// Keys Sidekiq knows that mean nothing to a Rust worker.
 const RUBYS_OWN: [&str; 6] =
@@ -86,32 +87,13 @@ fn is_known(key: &str) -> bool {
 
 /// The setting that this key differs from by a letter or two, by case or by punctuation.
 fn near_miss(key: &str) -> Option<&'static str> {
-    const LONGEST: usize = 64;
-    if key.len() > LONGEST {
-        return None;
-    }
     let plain = key.trim_matches(':').to_lowercase().replace(['-', ' '], "_");
     let edits = |known: &str| if known.len() < 6 { 1 } else { 2 };
     KEYS.into_iter()
-        .map(|known| (distance(&plain, known), known))
+        .filter_map(|known| Some((distance(&plain, known)?, known)))
         .filter(|(distance, known)| *distance <= edits(known))
         .min()
         .map(|(_, known)| known)
-}
-
-/// Letters to insert, remove or replace to get from one text to the other.
-fn distance(one: &str, two: &str) -> usize {
-    let mut row: Vec<usize> = (0..=two.len()).collect();
-    for (at, left) in one.bytes().enumerate() {
-        let mut diagonal = at;
-        row[0] = at + 1;
-        for (below, right) in two.bytes().enumerate() {
-            let replaced = diagonal + usize::from(left != right);
-            diagonal = row[below + 1];
-            row[below + 1] = replaced.min(row[below] + 1).min(diagonal + 1);
-        }
-    }
-    row[two.len()]
 }
 
 #[cfg(test)]

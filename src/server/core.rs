@@ -100,10 +100,8 @@ impl Core {
         }
     }
 
-    /// Tells the log, and whoever asked to be told.
+    /// Calls the error handlers.
     pub(crate) fn report(&self, context: &str, error: &JobError, payload: Option<&Payload>) {
-        let (jid, class) = payload.map_or(("", ""), |payload| (payload.jid(), payload.display_class()));
-        tracing::warn!(jid, class, error = %error, "{context}");
         let report = ErrorReport { context, error, payload };
         for handler in &self.error_handlers {
             guarded("error handler", || handler(&report));

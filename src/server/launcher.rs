@@ -17,6 +17,7 @@ use crate::server::fetcher::{Acknowledger, Batch, Settler, UnitOfWork};
 use crate::server::handle::Stopped;
 use crate::server::heartbeat::Heartbeat;
 use crate::server::manager::Manager;
+use crate::server::named::Named;
 use crate::server::poller::Poller;
 use crate::server::reconcile::{self, Reconciliation};
 use crate::server::recovery::Recovery;
@@ -192,6 +193,11 @@ async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {
 pub(crate) async fn put_back(core: &Core, settler: &Settler) {
     let running = core.work.running();
     tracing::warn!(jobs = running.len(), "Terminating busy jobs: they go back to their queues");
+    let mut named = Named::new("cut off by the stop, goes back to its queue");
+    for (tid, work) in &running {
+        named.job(Some(tid), work.unit.bytes(), work.unit.queue());
+    }
+    named.end();
     let moved = requeue(settler, running.into_iter().map(|(_, work)| work.unit).collect()).await;
     core.telemetry.requeued.add(moved);
     // Counted as Sidekiq counts jobs it interrupts.

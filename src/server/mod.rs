@@ -15,6 +15,7 @@ mod dialect;
 mod events;
 #[cfg(feature = "metrics")]
 mod facade;
+mod failure_log;
 mod fetcher;
 mod foreign;
 mod handle;
@@ -34,6 +35,7 @@ mod liveness;
 mod manager;
 mod metrics;
 mod middleware;
+mod named;
 mod os;
 mod outage;
 mod pace;

@@ -1,12 +1,12 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
+use crate::error::{Error, RedisFault};
 use crate::server::counter::Counter;
 use crate::store::{backoff, is_denied};
 
-/// The times without Redis of one process. Its parts find out one after the other; the log is told once: one line when it
-/// begins, one with its length when it is over, as Sidekiq, one a minute in between, and one when it turns out that somebody must act.
+/// The times without Redis of one process. Its parts find out one after the other; the log has one line when an outage begins, one with its
+/// length when it is over, as Sidekiq, one a minute in between, and one when it turns out that somebody must act.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Outages(Arc<Shared>);
 
@@ -60,7 +60,8 @@ impl Outages {
 }
 
 impl Outage {
-    /// This part failed. What is logged names the command and what Redis said, never what was sent.
+    /// This part failed at `what`. The line says what is wrong with Redis, and then which part noticed it first; it names the command and what
+    /// Redis said, never what was sent.
     pub(crate) fn note(&mut self, what: &str, error: &Error) {
         self.failing = true;
         let (at, denied) = (Instant::now(), is_denied(error));
@@ -85,7 +86,10 @@ impl Outage {
         drop(now);
         if tell {
             let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-            tracing::error!(%error, why, "{what}");
+            match trouble(error) {
+                Some(trouble) => tracing::error!(noticed = what, %error, why, "{trouble}"),
+                None => tracing::error!(%error, why, "{what}"),
+            }
         }
     }
 
@@ -112,6 +116,16 @@ impl Outage {
     }
 }
 
+/// What is wrong with Redis for every part; `None` for a fault that may concern one part alone.
+fn trouble(error: &Error) -> Option<&'static str> {
+    match error.redis_fault()? {
+        RedisFault::Unreachable => Some("Redis is away"),
+        RedisFault::Denied => Some("Redis denies this worker access"),
+        RedisFault::Unwilling => Some("Redis does not take commands now"),
+        RedisFault::WrongType | RedisFault::Other => None,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -127,6 +141,22 @@ mod tests {
         assert!(longest > Duration::from_millis(400) && longest <= Duration::from_secs(1), "{longest:?}");
         outage.over();
         assert_eq!(outage.pause(), Duration::ZERO);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_redis() {
+        let error = |fault| Error::new(crate::ErrorKind::Redis, "x").with_fault(fault);
+        let said = [
+            RedisFault::Unreachable,
+            RedisFault::Denied,
+            RedisFault::Unwilling,
+            RedisFault::WrongType,
+            RedisFault::Other,
+        ]
+        .map(|fault| trouble(&error(fault)));
+        let expected = ["Redis is away", "Redis denies this worker access", "Redis does not take commands now"];
+        assert_eq!(said, [Some(expected[0]), Some(expected[1]), Some(expected[2]), None, None]);
+        assert_eq!(trouble(&Error::config("x")), None);
     }
 
     #[test]

@@ -15,6 +15,7 @@ use crate::payload::{Malformed, Payload, is_routable_queue, names};
 use crate::server::admission::Admitted;
 use crate::server::config::{ForeignJobs, UnknownClasses};
 use crate::server::core::Core;
+use crate::server::failure_log::Failure;
 use crate::server::fetcher::{Destination, UnitOfWork};
 use crate::server::foreign::{self, Owner};
 use crate::server::intake::Intake;
@@ -199,7 +200,6 @@ impl Processor {
         self.core.counters.processed();
         // Judged by the original bytes: what middleware did to its copy is not stored.
         let Ok(payload) = unit.payload() else { return };
-        self.core.report("Job raised exception", &error, Some(&payload));
         let bench = Bench {
             queue: unit.queue(),
             max_retries: self.core.config.max_retries,
@@ -214,9 +214,21 @@ impl Processor {
         let judged = contained(|| judge(payload.clone(), &error, hooks, &bench, &mut rand::rng()));
         let verdict = judged.unwrap_or_else(|panic| {
             // Ruby reports a hook that raises and goes on with the default.
-            tracing::error!(class = payload.class(), panic, "a retry hook panicked; the default applies");
-            judge(payload, &error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut rand::rng())
+            tracing::error!(
+                tid = self.slot.tid(),
+                jid = payload.jid(),
+                class = payload.class(),
+                panic,
+                "a retry hook panicked; the default applies"
+            );
+            judge(payload.clone(), &error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut rand::rng())
         });
+        if tracing::enabled!(tracing::Level::WARN) {
+            let hint = if registered.is_none() { self.core.registry.hint(&payload, &error) } else { None };
+            let (tid, payload, error, verdict, bench) = (self.slot.tid(), &payload, &error, &verdict, &bench);
+            Failure { tid, payload, error, verdict, bench, hint }.log();
+        }
+        self.core.report("Job raised exception", &error, Some(&payload));
         let counters = counters.as_deref().unwrap_or(&self.core.telemetry.unknown);
         match &verdict {
             Verdict::Retry { .. } => counters.retried.add(1),
@@ -235,7 +247,12 @@ impl Processor {
                 (Destination::Retry { payload, delay }, None)
             }
             Verdict::Bury { payload } => {
-                tracing::info!(jid = payload.jid(), class = payload.display_class(), "Adding dead job");
+                tracing::info!(
+                    tid = self.slot.tid(),
+                    jid = payload.jid(),
+                    class = payload.display_class(),
+                    "Adding dead job"
+                );
                 (Destination::Dead { payload: Some(payload), limits }, Some(error))
             }
             Verdict::Discard { payload } => {
@@ -245,7 +262,13 @@ impl Processor {
             }
             Verdict::Choke { key } => {
                 let (jid, class) = names(unit.bytes());
-                tracing::error!(jid, class, key, "invalid value in a failed job; moved to the dead set unchanged");
+                tracing::error!(
+                    tid = self.slot.tid(),
+                    jid,
+                    class,
+                    key,
+                    "invalid value in a failed job; moved to the dead set unchanged"
+                );
                 (Destination::Dead { payload: None, limits }, Some(error))
             }
         };
@@ -256,8 +279,9 @@ impl Processor {
         let error = JobError::new("JSON::ParserError", &malformed.reason);
         self.core.telemetry.unreadable.add(1);
         let (jid, class) = names(unit.bytes());
+        let (tid, queue) = (self.slot.tid(), &**unit.queue());
         let (bytes, reason) = (unit.bytes().len(), &malformed.reason);
-        tracing::error!(jid, class, bytes, reason, "job cannot be read; moved to the dead set");
+        tracing::error!(tid, jid, class, queue, bytes, reason, "job cannot be read; moved to the dead set");
         let to = Destination::Dead { payload: None, limits: self.core.dead_limits() };
         self.core.insist(unit, to, None).await;
         self.core.report("Invalid JSON for job", &error, None);

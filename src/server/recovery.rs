@@ -5,8 +5,9 @@ use std::sync::Arc;
 use rand::seq::SliceRandom;
 
 use crate::error::Result;
-use crate::payload::{Fetched, Jid, Payload};
+use crate::payload::{Fetched, Jid, Payload, names};
 use crate::server::core::Core;
+use crate::server::named::Named;
 use crate::server::stuck::Stuck;
 use crate::server::supervisor::Part;
 use crate::store::Store;
@@ -52,10 +53,21 @@ async fn run(core: &Core) {
 }
 
 /// Jobs that were put back, and jobs that were buried.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Sum {
     recovered: usize,
     convicted: usize,
+    named: Named,
+}
+
+impl Sum {
+    fn new() -> Self {
+        Self {
+            recovered: 0,
+            convicted: 0,
+            named: Named::new("recovered from a process that died, goes back to its queue"),
+        }
+    }
 }
 
 async fn recover(core: &Core, stuck: &mut Stuck) -> Result<()> {
@@ -66,9 +78,10 @@ async fn recover(core: &Core, stuck: &mut Stuck) -> Result<()> {
     // Whatever keeps this pass from its end, every process and every list comes first some time.
     dead.shuffle(&mut rand::rng());
     for identity in dead {
-        let mut sum = Sum::default();
+        let mut sum = Sum::new();
         let outcome = recover_process(core, &identity, stuck, &mut sum).await;
-        let Sum { recovered, convicted } = sum;
+        let Sum { recovered, convicted, named } = sum;
+        named.end();
         core.telemetry.recovered.add(recovered);
         if recovered + convicted > 0 {
             tracing::warn!(identity, recovered, convicted, "put back the jobs of a process that died");
@@ -100,13 +113,28 @@ async fn recover_process(core: &Core, identity: &str, stuck: &mut Stuck, sum: &m
 async fn recover_list(core: &Core, identity: &str, (list, queue): (&str, &str), sum: &mut Sum) -> Result<()> {
     let convicts = Store::convicts(identity, queue);
     if list != convicts {
+        // The next to run, which are the most likely to have begun. The log alone needs them: a list that cannot be read is recovered all the same.
+        let jobs = match sum.named.room() {
+            0 => Vec::new(),
+            room => core.store.private_jobs(list, room).await.unwrap_or_default(),
+        };
+        let (mut back, mut convicted) = (0, 0);
         loop {
             let step = core.store.recover(identity, (list, queue), POISON).await?;
             sum.recovered += step.back;
+            back += step.back;
+            convicted += step.convicted;
             if step.left == 0 || step.back + step.convicted == 0 {
                 break;
             }
         }
+        let condemned = match convicted {
+            0 => Vec::new(),
+            convicted => core.store.private_jobs(&convicts, convicted).await.unwrap_or_default(),
+        };
+        let recovered: Vec<&Vec<u8>> = jobs.iter().filter(|job| !condemned.contains(job)).take(back).collect();
+        recovered.iter().for_each(|job| sum.named.job(None, job, queue));
+        sum.named.more(back - recovered.len());
     }
     sum.convicted += bury_convicts(core, &core.store, identity, &convicts).await?;
     Ok(())
@@ -124,6 +152,8 @@ pub(crate) async fn bury_convicts(core: &Core, store: &Store, identity: &str, co
             return Ok(buried);
         }
         buried += 1;
+        let (jid, class) = names(job.bytes());
+        tracing::warn!(jid, class, "{POISON} processes died while they had this job; moved to the dead set");
         core.telemetry.convicted.add(1);
     }
 }

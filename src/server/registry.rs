@@ -1,12 +1,13 @@
 //! Class names and the jobs behind them.
 
 use std::collections::{HashMap, HashSet};
-use std::fmt;
+use std::fmt::{self, Write};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::contain::{contained, discard};
+use crate::distance::distance;
 use crate::error::{Error, Result};
 #[cfg(feature = "contract")]
 use crate::job::ArgsSchema;
@@ -134,6 +135,33 @@ impl Registry {
         }
     }
 
+    /// Returns what to tell an operator about a job of a class that nobody registered: the name they may have meant, and the names there are.
+    /// `None` if the job failed for another reason.
+    pub(crate) fn hint(&self, payload: &Payload, error: &JobError) -> Option<String> {
+        if error.class() != "NameError" {
+            return None;
+        }
+        let (wanted, classes) = match self.wrapping(payload) {
+            Some((wrapping, classes)) => (contained(|| (wrapping.inner)(payload)).ok().flatten()?, classes),
+            None => (payload.class().to_owned(), &self.plain),
+        };
+        let mut names: Vec<&str> = classes.keys().map(|class| &**class).collect();
+        names.sort_unstable();
+        if names.is_empty() {
+            return Some("this worker registers no such class, and no other".to_owned());
+        }
+        let mut hint = "this worker registers no such class".to_owned();
+        if let Some(meant) = nearest(constant(&wanted), &names) {
+            let _ = write!(hint, "; did you mean {meant}?");
+        }
+        let listed = names.iter().take(LISTED).copied().collect::<Vec<_>>().join(", ");
+        let _ = write!(hint, "{} registered: {listed}", if hint.ends_with('?') { "" } else { ";" });
+        if names.len() > LISTED {
+            let _ = write!(hint, " and {} more", names.len() - LISTED);
+        }
+        Some(hint)
+    }
+
     /// Whether a payload is of one of these classes, which are written as [`constant`] writes them: by its own class, or the class inside.
     pub(crate) fn is_of(&self, payload: &Payload, classes: &HashSet<String>) -> bool {
         let known = |class: &str| classes.contains(constant(class));
@@ -168,6 +196,22 @@ impl Drop for Registry {
             discard("a job's class", registered);
         }
     }
+}
+
+/// Classes that a hint lists.
+const LISTED: usize = 10;
+
+/// Returns the name that differs from the wanted one by a few letters, or by its modules alone.
+fn nearest<'a>(wanted: &str, names: &[&'a str]) -> Option<&'a str> {
+    let last = |name: &str| name.rsplit("::").next().unwrap_or_default().to_lowercase();
+    let plain = wanted.to_lowercase();
+    let near = names.iter().filter_map(|name| {
+        let letters = distance(&plain, &name.to_lowercase())?;
+        let length = wanted.len().min(name.len());
+        let is_near = letters <= if length < 6 { 1 } else { 2.max(length / 4) } || last(wanted) == last(name);
+        is_near.then_some((letters, *name))
+    });
+    near.min().map(|(_, name)| name)
 }
 
 /// Ruby resolves `Foo`, `::Foo` and `Object::Foo` to the same constant.
@@ -341,5 +385,58 @@ where
     #[cfg(feature = "contract")]
     fn check(&self, payload: &Payload) -> std::result::Result<(), JobError> {
         decode::<A>(payload).map(drop)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn registry(classes: &[String]) -> Registry {
+        let mut registrations = Registrations::default();
+        for class in classes {
+            let job = Function::new(async |_: Context, (): ()| Ok(()), JobOptions::default());
+            registrations.add(class, Arc::new(job));
+        }
+        registrations.build(&Metrics::default()).unwrap()
+    }
+
+    fn hint(classes: &[String], class: &str) -> Option<String> {
+        let payload = Payload::new(class, []);
+        let registry = registry(classes);
+        registry.hint(&payload, &registry.unknown(&payload))
+    }
+
+    #[test]
+    fn a_class_that_nobody_registered_has_a_hint_with_the_nearest_one() {
+        let classes = ["HardJob", "Reports::Daily", "Zip"].map(str::to_owned);
+        let listed = "registered: HardJob, Reports::Daily, Zip";
+        for (class, meant) in [
+            ("HardJbo", Some("HardJob")),
+            ("hardjob", Some("HardJob")),
+            ("::HardJobs", Some("HardJob")),
+            ("Daily", Some("Reports::Daily")),
+            ("Billing::HardJob", Some("HardJob")),
+            ("Zap", Some("Zip")),
+            ("Unlike", None),
+            (&"x".repeat(1 << 20), None),
+        ] {
+            let expected = match meant {
+                Some(meant) => format!("this worker registers no such class; did you mean {meant}? {listed}"),
+                None => format!("this worker registers no such class; {listed}"),
+            };
+            let shown: String = class.chars().take(20).collect();
+            assert_eq!(hint(&classes, class), Some(expected), "{shown}");
+        }
+        assert_eq!(hint(&[], "A").as_deref(), Some("this worker registers no such class, and no other"));
+    }
+
+    #[test]
+    fn a_hint_lists_a_bounded_number_of_classes_and_belongs_to_unknown_classes_alone() {
+        let classes: Vec<String> = (0..100).map(|n| format!("Job{n:03}")).collect();
+        let hint_of_many = hint(&classes, "Other").unwrap();
+        assert!(hint_of_many.ends_with("Job008, Job009 and 90 more"), "{hint_of_many}");
+        let registry = registry(&classes);
+        assert_eq!(registry.hint(&Payload::new("Other", []), &JobError::new("ArgumentError", "x")), None);
     }
 }

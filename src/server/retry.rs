@@ -160,6 +160,12 @@ fn backtrace_frames(payload: &Payload) -> Option<usize> {
     }
 }
 
+/// Until when a payload with `retry_for` is retried, in seconds; `None` for any other.
+pub(crate) fn deadline(payload: &Payload) -> Option<f64> {
+    let secs: f64 = payload.get("retry_for")?.parse().ok()?;
+    Some(first_failure(payload)? + secs)
+}
+
 /// `failed_at` in seconds: a float is seconds, however large, and an integer milliseconds, as Sidekiq 8 reads it. An integer too small for
 /// milliseconds is seconds: old ports dropped the point.
 fn first_failure(payload: &Payload) -> Option<f64> {

@@ -22,6 +22,8 @@ pub(super) struct Line {
     message: String,
     /// The other fields as the line has them.
     context: String,
+    /// What is said after the message: see [`is_cause`].
+    causes: String,
     json: bool,
     /// A value on its way into the line.
     value: String,
@@ -35,6 +37,7 @@ impl Line {
         self.tid.clear();
         self.message.clear();
         self.context.clear();
+        self.causes.clear();
         self.json = form.format == LogFormat::Json;
         event.record(self);
         self.finish(form, *event.metadata().level());
@@ -43,7 +46,7 @@ impl Line {
 
     /// Writing to a string cannot fail.
     fn finish(&mut self, form: &Form, level: Level) {
-        let Self { tid, message, context, whole, clock, .. } = self;
+        let Self { tid, message, context, causes, whole, clock, .. } = self;
         whole.clear();
         if form.format == LogFormat::Json {
             let _ = write!(whole, r#"{{"ts":"{}","pid":{},"tid":"#, clock.now(), form.pid);
@@ -75,6 +78,7 @@ impl Line {
         whole.push_str(context);
         whole.push_str(": ");
         push_clean(whole, message);
+        whole.push_str(causes);
         whole.push('\n');
     }
 
@@ -104,6 +108,12 @@ impl Line {
                 }
                 Err(_) => self.put(name, text),
             },
+            name if !self.json && is_cause(name) => {
+                if !text.is_empty() {
+                    self.causes.push_str(": ");
+                    push_clean(&mut self.causes, text);
+                }
+            }
             _ => self.put(name, text),
         }
     }
@@ -162,6 +172,12 @@ impl Visit for Line {
     fn record_bool(&mut self, field: &Field, value: bool) {
         self.put_number(field.name(), value);
     }
+}
+
+/// Whether a field is long text that gives the reason for a message. In a line for people it comes after the message, or the message would be
+/// lost behind it; in JSON it is a field as any other.
+fn is_cause(field: &str) -> bool {
+    matches!(field, "error" | "why" | "panic" | "reason" | "hint")
 }
 
 /// Characters a field may have: a class name of a megabyte makes no line of a megabyte.
@@ -365,6 +381,23 @@ mod tests {
         let stopped =
             write!(Bounded { text: &mut text, room: 10 }, "{}{}{}", "x".repeat(30), "y".repeat(30), "z".repeat(30));
         assert!(stopped.is_err() && text.len() == 60);
+    }
+
+    #[test]
+    fn says_what_happened_before_it_says_why() {
+        let written = |format| {
+            let mut line = Line { json: format == LogFormat::Json, ..Line::default() };
+            for (name, text) in
+                [("message", "it failed"), ("error", "A: b\n\u{1b}"), ("jid", "j1"), ("why", ""), ("hint", "c")]
+            {
+                line.put_text(name, text);
+            }
+            line.finish(&Form { format, colour: false, pid: 7 }, Level::WARN);
+            line.whole
+        };
+        assert_eq!(written(LogFormat::Bare), "WARN  pid=7 jid=j1: it failed: A: b\n  \\u{1b}: c\n");
+        let json: serde_json::Value = serde_json::from_str(&written(LogFormat::Json)).unwrap();
+        assert_eq!((&json["msg"], &json["ctx"]["error"]), (&"it failed".into(), &"A: b\n\u{1b}".into()));
     }
 
     #[test]
