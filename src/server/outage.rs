@@ -22,6 +22,8 @@ struct Shared {
 /// An outage that is going on.
 #[derive(Debug)]
 struct Now {
+    /// Which outage this is; the first is 1.
+    number: u64,
     since: Instant,
     told: Instant,
     /// Somebody was told that it will not go over by itself.
@@ -33,7 +35,9 @@ struct Now {
 #[derive(Debug)]
 pub(crate) struct Outage {
     all: Outages,
-    failing: bool,
+    /// The outage this part failed in last, unless it has worked since. A part that comes to its next try only after that outage was over knows
+    /// nothing of the next one.
+    failed_in: Option<u64>,
 }
 
 /// Between two lines about an outage that lasts.
@@ -41,7 +45,7 @@ const TELL_AGAIN: Duration = Duration::from_secs(60);
 
 impl Outages {
     pub(crate) fn part(&self) -> Outage {
-        Outage { all: self.clone(), failing: false }
+        Outage { all: self.clone(), failed_in: None }
     }
 
     /// How many there were so far.
@@ -63,7 +67,6 @@ impl Outage {
     /// This part failed at `what`. The line says what is wrong with Redis, and then which part noticed it first; it names the command and what
     /// Redis said, never what was sent.
     pub(crate) fn note(&mut self, what: &str, error: &Error) {
-        self.failing = true;
         let (at, denied) = (Instant::now(), is_denied(error));
         let mut now = self.all.now();
         let tell = match &mut *now {
@@ -79,10 +82,12 @@ impl Outage {
             }
             None => {
                 self.all.0.count.add(1);
-                *now = Some(Now { since: at, told: at, told_denied: denied, failures: 1 });
+                let number = self.all.count();
+                *now = Some(Now { number, since: at, told: at, told_denied: denied, failures: 1 });
                 true
             }
         };
+        self.failed_in = now.as_ref().map(|now| now.number);
         drop(now);
         if tell {
             let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
@@ -105,12 +110,11 @@ impl Outage {
         tokio::time::sleep(self.pause()).await;
     }
 
-    /// It worked. For a part that had failed the outage is over; others may know better in a moment.
+    /// It worked. For a part that had failed in it, the outage is over; others may know better in a moment.
     pub(crate) fn over(&mut self) {
-        if !std::mem::take(&mut self.failing) {
-            return;
-        }
-        if let Some(Now { since, .. }) = self.all.now().take() {
+        let Some(failed_in) = self.failed_in.take() else { return };
+        let over = self.all.now().take_if(|now| now.number == failed_in);
+        if let Some(Now { since, .. }) = over {
             tracing::info!("Redis is online, {:.3} sec downtime", since.elapsed().as_secs_f64());
         }
     }
@@ -120,7 +124,7 @@ impl Outage {
 fn trouble(error: &Error) -> Option<&'static str> {
     match error.redis_fault()? {
         RedisFault::Unreachable => Some("Redis is away"),
-        RedisFault::Denied => Some("Redis denies this worker access"),
+        RedisFault::Denied => Some("Redis denies access"),
         RedisFault::Unwilling => Some("Redis does not take commands now"),
         RedisFault::WrongType | RedisFault::Other => None,
     }
@@ -144,6 +148,24 @@ mod tests {
     }
 
     #[test]
+    fn a_part_that_failed_in_an_earlier_outage_does_not_end_the_next_one() {
+        let outages = Outages::default();
+        let (mut one, mut other) = (outages.part(), outages.part());
+        let error = Error::config("x");
+        one.note("test", &error);
+        other.note("test", &error);
+        other.over();
+        assert!(outages.is_online());
+        other.note("test", &error);
+        one.over();
+        assert!(!outages.is_online(), "it failed in the first outage alone");
+        one.note("test", &error);
+        one.over();
+        assert!(outages.is_online());
+        assert_eq!(outages.count(), 2);
+    }
+
+    #[test]
     fn says_what_is_wrong_with_redis() {
         let error = |fault| Error::new(crate::ErrorKind::Redis, "x").with_fault(fault);
         let said = [
@@ -154,7 +176,7 @@ mod tests {
             RedisFault::Other,
         ]
         .map(|fault| trouble(&error(fault)));
-        let expected = ["Redis is away", "Redis denies this worker access", "Redis does not take commands now"];
+        let expected = ["Redis is away", "Redis denies access", "Redis does not take commands now"];
         assert_eq!(said, [Some(expected[0]), Some(expected[1]), Some(expected[2]), None, None]);
         assert_eq!(trouble(&Error::config("x")), None);
     }

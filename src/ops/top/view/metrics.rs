@@ -15,6 +15,11 @@ use crate::ops::frame::{printable, span};
 const LINES: usize = 6;
 const MINUTES: f64 = 60.0;
 
+/// A run time. Below a second in milliseconds: the total and the average of quick jobs both need them.
+fn time(secs: f64) -> String {
+    if secs < 1.0 { format!("{:.1} ms", secs * 1e3) } else { span(secs) }
+}
+
 impl Canvas<'_> {
     pub(super) fn metrics(&self, frame: &mut Frame<'_>, area: Rect) {
         let Some(metrics) = self.state.shown().and_then(|data| data.metrics.as_ref()) else { return };
@@ -36,13 +41,12 @@ impl Canvas<'_> {
         self.lines(frame, graph, &jobs, metrics.ends_at.0);
         let cells = jobs.iter().enumerate().map(|(at, (class, job))| {
             let mark = if at < LINES { Line::styled("●", self.theme.line(at)) } else { Line::default() };
-            let average = job.totals.average().as_secs_f64();
             let cells = [
                 printable(class),
                 grouped(job.totals.processed.saturating_sub(job.totals.failed)),
                 grouped(job.totals.failed),
-                span(job.totals.ms as f64 / 1e3),
-                if average < 1.0 { format!("{:.1} ms", average * 1e3) } else { span(average) },
+                time(job.totals.ms as f64 / 1e3),
+                time(job.totals.average().as_secs_f64()),
             ];
             Cells::new([mark].into_iter().chain(cells.map(Line::from)))
         });
@@ -93,5 +97,18 @@ impl Canvas<'_> {
             .y_axis(Axis::default().bounds([0.0, top]).labels(labels).style(self.theme.border()))
             .block(self.block("Seconds of work in each minute"));
         frame.render_widget(chart, area);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_total_of_quick_jobs_is_their_number_times_their_average() {
+        assert_eq!(
+            [0.0, 0.001, 0.03, 0.9999, 1.0, 300.0].map(time),
+            ["0.0 ms", "1.0 ms", "30.0 ms", "999.9 ms", "1.0s", "5m"]
+        );
     }
 }
