@@ -6,7 +6,7 @@ require "tmpdir"
 require_relative "helper"
 require_relative "../support/redis_server"
 
-# What the log of a worker says of jobs that fail, that a stop cuts off or that a dead process leaves, and of an outage.
+# What the log of a worker says of jobs that fail or that a stop cuts off, and of an outage; crash_test has the jobs of a process that died.
 describe "the log" do
   include Compat
 
@@ -58,7 +58,7 @@ describe "the log" do
     end
   end
 
-  it "names jobs that a stop cuts off, up to a bound, and jobs of a process that died" do
+  it "names jobs that a stop cuts off, up to a bound" do
     cut = SlowJob.perform_bulk(Array.new(60) { [60] })
     worker = start_worker("-c", "60", "-t", "1")
     eventually { assert_equal 60, redis("HGET", "proof:count", "rust").to_i }
@@ -67,20 +67,6 @@ describe "the log" do
     assert_equal [50, ["SlowJob"], ["default"], []], [named.size, named.map { |about| about["class"] }.uniq, named.map { |about| about["queue"] }.uniq, named.map { |about| about["jid"] } - cut]
     assert named.all? { |about| about["tid"] }
     assert_match(/jobs=10: more jobs, not named: cut off by the stop/, worker.said)
-
-    redis("FLUSHDB")
-    left = SlowJob.perform_bulk(Array.new(3) { [60] })
-    victim = start_worker("-c", "3")
-    eventually { assert_equal 3, redis("HGET", "proof:count", "rust").to_i }
-    victim.kill
-    redis("SMEMBERS", "ferrokiq:processes").each do |identity|
-      redis("ZADD", "ferrokiq:alive", 1, identity)
-      redis("SET", "ferrokiq:suspect:#{identity}", "1 1")
-    end
-    survivor = start_worker("-q", "elsewhere")
-    eventually(within: 30) { assert_match(/put back the jobs of a process that died/, survivor.said) }
-    named = lines(survivor, /: recovered from a process that died, goes back to its queue$/).map { |line| fields(line)[0].values_at("class", "jid", "queue") }
-    assert_equal left.map { |jid| ["SlowJob", jid, "default"] }.sort, named.sort
   end
 
   it "begins an outage with a line about Redis, and ends it with one" do
