@@ -10,6 +10,7 @@ mod causes;
 mod client;
 mod fleet;
 mod foreign;
+mod forgotten;
 mod health;
 mod hostile;
 mod large;

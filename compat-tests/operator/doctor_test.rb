@@ -162,6 +162,21 @@ describe "ferrokiq doctor" do
     restore(healthy || {}) if healthy
   end
 
+  it "finds and puts back the jobs of a private list that is on no index" do
+    redis("CONFIG", "SET", "save", "3600 1")
+    redis("LPUSH", "ferrokiq:batch:#{IDENTITY}|1.69|low", job("jid" => "orphan"))
+    before = dumps
+    assert_equal ["orphaned-jobs"], checks
+    assert_equal before, dumps
+    said, code = doctor("--fix", "--yes", as: nil)
+    assert_equal 0, code, said
+    assert_includes said, "done     1 job put back"
+    assert_equal ["orphan"], Sidekiq::Queue.new("low").map(&:jid)
+    assert_empty redis("KEYS", "ferrokiq:batch*")
+  ensure
+    redis("CONFIG", "SET", "save", "")
+  end
+
   it "sees at once that nothing is kept, where it may ask" do
     assert_equal ["persistence"], checks(as: nil)
   end

@@ -19,6 +19,18 @@ pub struct Holder {
     pub jobs: usize,
 }
 
+/// A private list that is not on the index of its worker.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unindexed {
+    /// The worker, `HOST:PID:NONCE`.
+    pub identity: String,
+    /// The key of the list.
+    pub list: String,
+    /// Jobs in it.
+    pub jobs: usize,
+}
+
 /// How long a process stays marked as missing before its jobs may be put back; as workers wait.
 const GRACE: Duration = Duration::from_secs(10);
 /// How long a fence may take.
@@ -43,6 +55,26 @@ impl Api {
             holders.push(Holder { is_known: known.contains(&identity), identity, is_alive, jobs });
         }
         Ok(holders)
+    }
+
+    /// Those of some private lists, keys that begin with `ferrokiq:batch:`, that hold jobs and are not on the index of their worker: no other
+    /// worker finds them. Keys of other names are passed over.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn unindexed(&self, lists: &[String]) -> Result<Vec<Unindexed>> {
+        let found = self.store.unindexed(lists).await?.into_iter();
+        Ok(found.map(|(identity, list, jobs)| Unindexed { identity, list, jobs }).collect())
+    }
+
+    /// Adds a private list to the index of its worker, so that its jobs can be [put back](Self::put_back). Needs the rights of a worker.
+    ///
+    /// # Errors
+    ///
+    /// As [`stats`](Self::stats).
+    pub async fn index(&self, unindexed: &Unindexed) -> Result<()> {
+        self.store.index_lists(&unindexed.identity, &[&unindexed.list]).await
     }
 
     /// Puts the jobs of a worker that is dead back to their queues, the oldest to run first; returns how many. One that is still

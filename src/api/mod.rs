@@ -36,7 +36,7 @@ mod stats;
 use std::fmt;
 
 pub use checkup::{KeyNames, ServerClock, ServerInfo};
-pub use holders::Holder;
+pub use holders::{Holder, Unindexed};
 pub use iteration::IterableState;
 pub use metrics::{JobMetrics, Mark, Metrics, Span, Totals};
 pub use moves::{Departure, Moved, Return};

@@ -152,6 +152,7 @@ impl Part for Beater {
                     }
                 }
                 () = self.store.connection_ended(), if well => alive.reset_immediately(),
+                () = self.core.liveness.doubted(), if well => alive.reset_immediately(),
                 _ = beats.tick() => match self.beat().await {
                     Ok(()) => {
                         self.core.pulse.beaten();
@@ -203,6 +204,10 @@ impl Beater {
     async fn sign(&mut self) -> Result<()> {
         let core = &self.core;
         let sign = self.store.stay_alive(&core.identity, core.liveness.span()).await?;
+        if !sign.registered && core.liveness.is_leaving() {
+            // It holds nothing any more.
+            return Ok(());
+        }
         // Redis goes back in time by a restart or a failover, which end the connection, or by a command; then it lacks the last sign.
         let connections = self.store.connections_made();
         let same = self.signed.is_some_and(|last| sign.previous == Some(last.alive_until));
@@ -221,6 +226,11 @@ impl Beater {
     async fn join_again(&self, long_silent: bool) -> Result<u64> {
         let core = &self.core;
         let joined = self.store.register(&core.registration, core.liveness.span(), long_silent).await?;
+        if core.liveness.is_leaving() {
+            // It left between the sign of life and the registration. Stays registered only while it holds jobs.
+            self.store.bye(&core.identity).await?;
+            return Ok(joined.alive_until);
+        }
         if joined.fenced {
             tracing::warn!(
                 "others took this process for dead and may have put its jobs back; it goes on with what is left to it"

@@ -76,6 +76,7 @@ async fn leave(core: &Core, store: &Store) -> Result<usize> {
         let done = Acknowledgement { lists: Vec::new(), trims: Vec::new(), jobs };
         store.acknowledge(&Private::of(&core.identity), &done).await?;
     }
+    core.liveness.set_leaving(true);
     let left = store.bye(&core.identity).await?;
     store.clear_heartbeat(&core.identity).await?;
     Ok(left)

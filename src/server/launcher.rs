@@ -225,6 +225,7 @@ pub(crate) async fn requeue(settler: &Settler, mut units: Vec<UnitOfWork>) -> us
 async fn leave(core: &Core) -> usize {
     let mut held = 0;
     let patience = Instant::now() + Duration::from_secs(5);
+    core.liveness.set_leaving(true);
     // What a command moved whose answer never came.
     if let Err(error) = reconcile::put_back_all_strangers(core, &core.store).await {
         tracing::error!(%error, "looking through the private lists failed");
@@ -241,6 +242,8 @@ async fn leave(core: &Core) -> usize {
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
+    // Others put back the jobs of a registered process alone.
+    core.liveness.set_leaving(false);
     tracing::error!(jobs = held, "jobs are left in private lists; another ferrokiq process puts them back");
     held
 }

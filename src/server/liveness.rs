@@ -1,7 +1,9 @@
 //! How long a process counts as alive without a sign of life, and what follows from it.
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
 
 /// Signs of life of this process, and the times that depend on how long one lasts.
 ///
@@ -16,11 +18,22 @@ pub(crate) struct Liveness {
     last: AtomicU64,
     /// The same to the first of an unbroken row of signs.
     row: AtomicU64,
+    /// Wakes the heartbeat for a sign of life out of its turn.
+    doubts: Notify,
+    /// Whether the process leaves the registry.
+    leaving: AtomicBool,
 }
 
 impl Liveness {
     pub(crate) fn new(span: Duration) -> Self {
-        Self { span, since: Instant::now(), last: AtomicU64::new(0), row: AtomicU64::new(0) }
+        Self {
+            span,
+            since: Instant::now(),
+            last: AtomicU64::new(0),
+            row: AtomicU64::new(0),
+            doubts: Notify::new(),
+            leaving: AtomicBool::new(false),
+        }
     }
 
     /// How long a sign lasts.
@@ -57,6 +70,26 @@ impl Liveness {
         let sent = self.millis(sent);
         self.last.store(sent, Ordering::Relaxed);
         let _ = self.row.compare_exchange(0, sent, Ordering::Relaxed, Ordering::Relaxed);
+    }
+
+    /// An answer of Redis shows that it may have forgotten this process: the heartbeat gives a sign of life at once, and registers if needed.
+    pub(crate) fn doubt(&self) {
+        self.doubts.notify_one();
+    }
+
+    /// Resolves once [`doubt`](Self::doubt) was called since the last call. Cancel safe.
+    pub(crate) async fn doubted(&self) {
+        self.doubts.notified().await;
+    }
+
+    /// Sets whether this process leaves the registry: meanwhile no sign of life registers it again.
+    pub(crate) fn set_leaving(&self, leaving: bool) {
+        self.leaving.store(leaving, Ordering::SeqCst);
+    }
+
+    /// Whether this process leaves the registry, or has left it.
+    pub(crate) fn is_leaving(&self) -> bool {
+        self.leaving.load(Ordering::SeqCst)
     }
 
     /// A sign of life did not get through.

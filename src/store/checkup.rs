@@ -121,6 +121,28 @@ impl Store {
         Ok(until.into_iter().map(|until| until.is_some_and(|until| until > now * 1e3)).collect())
     }
 
+    /// Private lists of these names that hold jobs and are not on the index of their process: the process, the list, and how many jobs.
+    pub(crate) async fn unindexed(&self, lists: &[String]) -> Result<Vec<(String, String, usize)>> {
+        let lists: Vec<(&str, &String)> =
+            lists.iter().filter_map(|list| keys::identity_of_batch(list).map(|identity| (identity, list))).collect();
+        if lists.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut pipeline = Pipeline::with_capacity(lists.len() * 2);
+        for (identity, list) in &lists {
+            // In this order: a list is indexed before it exists, and taken away before it leaves the index.
+            pipeline.cmd("SISMEMBER").arg(keys::batches(identity)).arg(list).cmd("LLEN").arg(list);
+        }
+        pipeline.ignore_errors();
+        let answers: Vec<RedisResult<usize>> = self.link.read("look for private lists", &pipeline).await?;
+        let found =
+            lists.into_iter().zip(answers.chunks_exact(2)).filter_map(|((identity, list), answers)| match answers {
+                [Ok(0), Ok(jobs)] if *jobs > 0 => Some((identity.to_owned(), list.clone(), *jobs)),
+                _ => None,
+            });
+        Ok(found.collect())
+    }
+
     /// Jobs in lists of any name.
     pub(crate) async fn lengths(&self, lists: &[String]) -> Result<Vec<usize>> {
         if lists.is_empty() {

@@ -232,6 +232,16 @@ impl Store {
     }
 }
 
+/// The outcome of waiting for a job.
+#[derive(Debug)]
+pub(crate) struct Waited {
+    pub(crate) job: Option<Vec<u8>>,
+    /// Whether there are suspects.
+    pub(crate) suspects: bool,
+    /// Whether Redis lost the index of private lists meanwhile, and so may have lost this process.
+    pub(crate) forgotten: bool,
+}
+
 /// A connection whose commands wait for a job.
 ///
 /// # Cancel safety
@@ -262,7 +272,10 @@ impl BlockingWire {
     }
 
     /// Waits for a job of `queue`, for `block` at most, and moves it into `list`, which must be on the index. Adds `list` and the `next` one to
-    /// the index before: without an error `next` is on it. Returns, too, whether there are suspects.
+    /// the index before: without an error `next` is on it.
+    ///
+    /// Adds `list` to the index once more behind the move: while Redis waited for a job it may have lost the index, by `FLUSHALL` or an older
+    /// snapshot that was loaded, and a recovery would not find the job.
     pub(crate) async fn move_one(
         &mut self,
         private: &Private,
@@ -270,13 +283,20 @@ impl BlockingWire {
         list: &str,
         next: &str,
         block: Duration,
-    ) -> Result<(Option<Vec<u8>>, bool)> {
+    ) -> Result<Waited> {
         self.wire.set_patience(block + ANSWER);
         let mut pipeline = Pipeline::with_capacity(3);
         pipeline.cmd("SADD").arg(&private.index).arg(list).arg(next).ignore();
         pipeline.cmd("BLMOVE").arg(queue_key).arg(list).arg("RIGHT").arg("LEFT").arg(block.as_secs_f64());
         pipeline.cmd("EXISTS").arg(keys::SUSPECTS);
-        self.wire.pipe("wait for a job", &pipeline).await
+        let (index_again, mut other) = (cmd("SADD").arg(&private.index).arg(list).take(), self.wire.clone());
+        // On the same connection, so behind the move. It is not part of the pipeline: a refusal must not hold back a job that was moved.
+        let (waited, added) = tokio::join!(
+            self.wire.pipe("wait for a job", &pipeline),
+            other.send::<bool>(Request::Command(&index_again)),
+        );
+        let (job, suspects) = waited?;
+        Ok(Waited { job, suspects, forgotten: added.unwrap_or(false) })
     }
 
     /// As [`Store::all_private_jobs`].

@@ -5,7 +5,7 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use super::beat::Beat;
-use super::claims::{Acknowledgement, BLOCK, Moved, Private};
+use super::claims::{Acknowledgement, BLOCK, Moved, Private, Waited};
 use super::in_place::InPlace;
 use super::iteration::Iteration;
 use super::metrics::{ClassMetrics, MetricsForm};
@@ -302,7 +302,7 @@ const EXCHANGES: &[Exchange] = &[
             let (mut wire, private) = (store.blocking().await?, Private::of("me"));
             wire.index(&private, LIST).await?;
             wire.move_one(&private, "queue:q", LIST, "ferrokiq:batch:me|2|q", BLOCK).await?
-        }, |(job, _): (Option<Vec<u8>>, bool)| if job.is_some() { "one" } else { "none" }),
+        }, |waited: Waited| if waited.job.is_some() { "one" } else { "none" }),
         state: &["LLEN queue:q", "LLEN ferrokiq:batch:me|1|q", "SISMEMBER ferrokiq:batches:me ferrokiq:batch:me|1|q"],
         table: "
             one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost
@@ -310,6 +310,7 @@ const EXCHANGES: &[Exchange] = &[
             SADD      | partial 1 1 1       | partial 1 1 1 | partial 1 1 1 | partial 1 1 1 | ambiguous 2 0 1
             BLMOVE    | partial 2 0 1       | partial 2 0 1 | partial 2 0 1 | partial 2 0 1 | ambiguous 1 1 1
             EXISTS    | partial 1 1 1       | partial 1 1 1 | partial 1 1 1 | partial 1 1 1 | ambiguous 1 1 1
+            SADD      | one 1 1 1           | one 1 1 1     | one 1 1 1     | one 1 1 1     | one 1 1 1
         ",
     },
     Exchange {

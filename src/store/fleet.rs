@@ -153,6 +153,14 @@ impl Store {
             .collect())
     }
 
+    /// Adds private lists of a process to its index.
+    pub(crate) async fn index_lists(&self, identity: &str, lists: &[&str]) -> Result<()> {
+        if lists.is_empty() {
+            return Ok(());
+        }
+        self.link.query("index private lists", cmd("SADD").arg(keys::batches(identity)).arg(lists)).await
+    }
+
     /// Writes a private list anew that Redis lost, with these jobs, oldest first, each with the number of its settlement: one that Redis has
     /// settled is left out. Returns how many were written; 0 if the list is there.
     pub(crate) async fn hold_again(&self, of: &Registration, list: &str, jobs: &[(u64, &[u8])]) -> Result<usize> {

@@ -123,6 +123,11 @@ mod server {
         format!("ferrokiq:batch:{identity}|")
     }
 
+    /// The process whose private list this is; `None` if the key is none.
+    pub(in crate::store) fn identity_of_batch(key: &str) -> Option<&str> {
+        key.strip_prefix("ferrokiq:batch:")?.split_once('|').map(|(identity, _)| identity)
+    }
+
     /// The queue whose jobs a private list holds: all behind the second `|`.
     pub(in crate::store) fn queue_of_batch(key: &str) -> Option<&str> {
         key.splitn(3, '|').nth(2)

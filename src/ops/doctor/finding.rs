@@ -1,5 +1,6 @@
 //! What a check found, how bad it is, and what would mend it.
 
+use ferrokiq::api::Unindexed;
 use serde_json::{Value, json};
 
 /// Every check, and what it looks for.
@@ -96,8 +97,8 @@ pub(super) enum Fix {
     ForgetGhosts(Vec<String>),
     /// Add queues to the list of queues.
     Announce(Vec<String>),
-    /// Put the jobs of dead workers back to their queues.
-    PutBack(Vec<String>),
+    /// Put the jobs of dead workers back to their queues, those in lists that are on no index, too.
+    PutBack { workers: Vec<String>, unindexed: Vec<Unindexed> },
     /// Write the times and arguments of damaged jobs as Sidekiq writes them.
     Rewrite(Place),
 }
@@ -108,7 +109,7 @@ impl Fix {
         match self {
             Self::ForgetGhosts(ghosts) => format!("take {} off the list of processes", some_of(ghosts)),
             Self::Announce(queues) => format!("add {} to the list of queues", some_of(queues)),
-            Self::PutBack(workers) => format!("put the jobs of {} back to their queues", some_of(workers)),
+            Self::PutBack { workers, .. } => format!("put the jobs of {} back to their queues", some_of(workers)),
             Self::Rewrite(place) => {
                 format!("write times in {} as seconds with a point, and arguments that are missing as []", place.key())
             }

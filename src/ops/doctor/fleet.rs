@@ -7,6 +7,7 @@ use ferrokiq::Result;
 use ferrokiq::api::{Api, Member, Process, QueueSummary};
 
 use super::finding::{Finding, Fix, many, some_of};
+use super::keyspace::Names;
 
 /// Seconds after which Sidekiq takes a process for dead.
 const SILENT: f64 = 60.0;
@@ -123,9 +124,20 @@ fn queues_of(process: &Process) -> Vec<String> {
 }
 
 /// Jobs in private lists of workers that are dead, and that nobody will put back.
-pub(super) async fn holders(api: &Api, named: &[String], found: &mut Vec<Finding>) -> Result<()> {
-    let holders = api.holders(named).await?;
+pub(super) async fn holders(api: &Api, names: &Names, found: &mut Vec<Finding>) -> Result<()> {
+    let mut unindexed = api.unindexed(&names.private.iter().cloned().collect::<Vec<_>>()).await?;
+    let of_unindexed = unindexed.iter().map(|list| &list.identity);
+    let named: Vec<String> = names.holders.iter().chain(of_unindexed).cloned().collect();
+    let mut holders = api.holders(&named).await?;
     let is_anybody_alive = holders.iter().any(|holder| holder.is_alive);
+    // A worker that is alive indexes its lists; of one that is dead nobody finds those that are not on the index.
+    unindexed.retain(|list| !holders.iter().any(|holder| holder.is_alive && holder.identity == list.identity));
+    for list in &unindexed {
+        for holder in holders.iter_mut().filter(|holder| holder.identity == list.identity) {
+            holder.jobs += list.jobs;
+            holder.is_known = false;
+        }
+    }
     let orphaned: Vec<_> = holders
         .into_iter()
         .filter(|holder| holder.jobs > 0 && !holder.is_alive && !(is_anybody_alive && holder.is_known))
@@ -141,6 +153,6 @@ pub(super) async fn holders(api: &Api, named: &[String], found: &mut Vec<Finding
         some_of(&workers)
     );
     let advice = "start a ferrokiq worker, or put them back";
-    found.push(Finding::error("orphaned-jobs", what, advice).times(jobs).fixed_by(Fix::PutBack(workers)));
+    found.push(Finding::error("orphaned-jobs", what, advice).times(jobs).fixed_by(Fix::PutBack { workers, unindexed }));
     Ok(())
 }

@@ -70,6 +70,8 @@ pub(super) struct Names {
     work: BTreeSet<String>,
     /// Workers of ours that have private lists.
     pub(super) holders: BTreeSet<String>,
+    /// Private lists of workers of ours.
+    pub(super) private: BTreeSet<String>,
     /// What other ports leave behind: the key, and whose.
     foreign: BTreeSet<(String, &'static str)>,
     /// Ruby gems in use whose jobs cannot be recognised by their payloads.
@@ -105,6 +107,8 @@ impl Names {
             keep(&mut self.queues, queue.to_owned());
         } else if let Some(identity) = name.strip_prefix("ferrokiq:batches:") {
             keep(&mut self.holders, identity.to_owned());
+        } else if name.starts_with("ferrokiq:batch:") {
+            keep(&mut self.private, name.to_owned());
         } else if let Some(identity) = name.strip_suffix(":work").or_else(|| name.strip_suffix(":workers"))
             && is_identity(identity)
         {

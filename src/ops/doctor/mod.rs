@@ -136,8 +136,7 @@ async fn examine(api: &Api, full: bool) -> ferrokiq::Result<Report> {
         only_rust = fleet::only_rust(&processes);
         found.extend(fleet::of_queues(&processes, &api.queues_named(&sound.queues).await?));
     }
-    let holders: Vec<String> = names.holders.iter().cloned().collect();
-    fleet::holders(api, &holders, &mut found).await?;
+    fleet::holders(api, &names, &mut found).await?;
     found.extend(gems::of_keys(&names.gems));
     let mut reading = Reading { most, only_rust, sampled: Vec::new() };
     for name in &sound.queues {
@@ -204,7 +203,10 @@ async fn mend(api: &Api, fix: &Fix) -> ferrokiq::Result<String> {
             }
             format!("{} named", many(named, "queue"))
         }
-        Fix::PutBack(workers) => {
+        Fix::PutBack { workers, unindexed } => {
+            for list in unindexed {
+                api.index(list).await?;
+            }
             let mut jobs = 0;
             for worker in workers {
                 jobs += api.put_back(worker).await?;

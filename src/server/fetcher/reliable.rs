@@ -150,6 +150,7 @@ impl Reliable {
         let claimed = self.source.store.claim(&self.source.private, (number, again), want, &queues).await?;
         let Some(claimed) = claimed else {
             self.unanswered = None;
+            self.source.liveness.doubt();
             return Err(Error::new(ErrorKind::Redis, "this process is no longer registered"));
         };
         let jobs = claimed.lists.iter().flat_map(|list| list.jobs.iter().map(Vec::as_slice));
@@ -349,9 +350,12 @@ impl Waiter {
         let (id, lookups) = (wire.id(), self.source.isolation.lookups());
         let block = std::mem::replace(&mut self.block, BLOCK);
         let waiting = wire.move_one(private, &self.key, list.name(), next.name(), block);
-        let (job, suspects) = self.source.until_quiet(id, std::slice::from_ref(&self.queue), waiting).await?;
-        match job {
-            Some(job) => self.deliver(epoch, vec![job], (suspects, lookups)).await,
+        let waited = self.source.until_quiet(id, std::slice::from_ref(&self.queue), waiting).await?;
+        if waited.forgotten {
+            liveness.doubt();
+        }
+        match waited.job {
+            Some(job) => self.deliver(epoch, vec![job], (waited.suspects, lookups)).await,
             None if id.is_some() => {
                 // It must end before others may take this process for dead.
                 self.block = (block * 2).min(LONG_BLOCK).min(liveness.span() / 2).max(BLOCK);
