@@ -98,6 +98,24 @@ async fn jobs_that_share_a_score_are_moved_apart_where_they_still_are() {
 }
 
 #[tokio::test]
+async fn jobs_are_moved_apart_where_a_microsecond_is_less_than_a_double_holds() {
+    let base = Base::start().await;
+    for score in ["1800000000000", "1e18", "1e300", "-1e16"] {
+        base.run(&["FLUSHALL"]).await;
+        let jobs: Vec<String> = (0..200).map(|job| job.to_string()).collect();
+        let mut apart = scripts::APART.key("schedule");
+        for job in &jobs {
+            base.run(&[&format!("ZADD schedule {score} {job}")]).await;
+            apart.arg(score).arg(job);
+        }
+        base.store.link.eval::<()>("test", &apart).await.unwrap();
+        let distinct: std::collections::HashSet<u64> =
+            base.scores("schedule").await.iter().map(|(_, score)| score.to_bits()).collect();
+        assert_eq!(distinct.len(), jobs.len(), "{score}");
+    }
+}
+
+#[tokio::test]
 async fn a_deploy_is_marked_once_a_minute_and_kept_for_ninety_days() {
     let base = Base::start().await;
     let mark = async |minute: &str, label: &str| base.store.mark_deploy("20261123", minute, label).await;
