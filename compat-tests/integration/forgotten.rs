@@ -7,6 +7,7 @@ use ferrokiq::server::Event;
 use ferrokiq::{Context, Payload, Server, ServerBuilder};
 use tokio::sync::Semaphore;
 
+use crate::reliable::{leave_a_dead_process, recoverer};
 use crate::support::{Redis, Running, eventually, nothing};
 
 /// A worker whose jobs run until a permit is added.
@@ -60,6 +61,17 @@ async fn the_first_job_after_a_loss_is_found_by_others_at_once() {
         eventually("the job is acknowledged", async || redis.private_jobs().await == 0).await;
         server.stop().await;
     }
+}
+
+#[tokio::test]
+async fn a_process_that_died_before_it_registered_again_is_found() {
+    let redis = Redis::start().await;
+    leave_a_dead_process(&redis, "host:1:dead", &["job"]).await;
+    // As Redis knows it once its waiter took a job.
+    redis.call::<()>("SREM", &["ferrokiq:processes", "host:1:dead"]).await;
+    let server = Running::start(&redis, recoverer());
+    eventually("the job is back", async || redis.size("queue:low").await == 1).await;
+    server.stop().await;
 }
 
 #[tokio::test]

@@ -238,7 +238,7 @@ pub(crate) struct Waited {
     pub(crate) job: Option<Vec<u8>>,
     /// Whether there are suspects.
     pub(crate) suspects: bool,
-    /// Whether Redis lost the index of private lists meanwhile, and so may have lost this process.
+    /// Whether Redis lost the index of private lists or the signs of life of this process, and so may have lost its registration.
     pub(crate) forgotten: bool,
 }
 
@@ -274,8 +274,8 @@ impl BlockingWire {
     /// Waits for a job of `queue`, for `block` at most, and moves it into `list`, which must be on the index. Adds `list` and the `next` one to
     /// the index before: without an error `next` is on it.
     ///
-    /// Adds `list` to the index once more behind the move: while Redis waited for a job it may have lost the index, by `FLUSHALL` or an older
-    /// snapshot that was loaded, and a recovery would not find the job.
+    /// Behind the move, adds `list` to the index once more, and the process to those that signs of life are expected of: by `FLUSHALL` or an
+    /// older snapshot Redis may have lost either, and a recovery would not find the job.
     pub(crate) async fn move_one(
         &mut self,
         private: &Private,
@@ -289,14 +289,17 @@ impl BlockingWire {
         pipeline.cmd("SADD").arg(&private.index).arg(list).arg(next).ignore();
         pipeline.cmd("BLMOVE").arg(queue_key).arg(list).arg("RIGHT").arg("LEFT").arg(block.as_secs_f64());
         pipeline.cmd("EXISTS").arg(keys::SUSPECTS);
-        let (index_again, mut other) = (cmd("SADD").arg(&private.index).arg(list).take(), self.wire.clone());
-        // On the same connection, so behind the move. It is not part of the pipeline: a refusal must not hold back a job that was moved.
+        let (mut again, mut other) = (Pipeline::with_capacity(2), self.wire.clone());
+        again.cmd("SADD").arg(&private.index).arg(list);
+        // Missing since long ago: unless the process registers meanwhile, its jobs are put back after the grace.
+        again.cmd("ZADD").arg(keys::ALIVE).arg("NX").arg(1).arg(&private.identity);
+        // On the same connection, so behind the move. Not part of the first pipeline: a refusal must not hold back a job that was moved.
         let (waited, added) = tokio::join!(
             self.wire.pipe("wait for a job", &pipeline),
-            other.send::<bool>(Request::Command(&index_again)),
+            other.send::<(bool, bool)>(Request::Pipeline(&again)),
         );
         let (job, suspects) = waited?;
-        Ok(Waited { job, suspects, forgotten: added.unwrap_or(false) })
+        Ok(Waited { job, suspects, forgotten: matches!(added, Ok((true, _) | (_, true))) })
     }
 
     /// As [`Store::all_private_jobs`].

@@ -311,6 +311,7 @@ const EXCHANGES: &[Exchange] = &[
             BLMOVE    | partial 2 0 1       | partial 2 0 1 | partial 2 0 1 | partial 2 0 1 | ambiguous 1 1 1
             EXISTS    | partial 1 1 1       | partial 1 1 1 | partial 1 1 1 | partial 1 1 1 | ambiguous 1 1 1
             SADD      | one 1 1 1           | one 1 1 1     | one 1 1 1     | one 1 1 1     | one 1 1 1
+            ZADD      | one 1 1 1           | one 1 1 1     | one 1 1 1     | one 1 1 1     | one 1 1 1
         ",
     },
     Exchange {

@@ -139,6 +139,7 @@ impl Store {
     pub(crate) async fn fence(&self, identity: &str, grace: Duration) -> Result<bool> {
         let mut fence = scripts::FENCE.key(keys::ALIVE);
         fence.key(keys::suspect(identity)).key(keys::REGISTRY).key(keys::FENCED).key(keys::settlements(identity));
+        fence.key(keys::batches(identity));
         fence.arg(identity).arg(millis(grace)).arg(millis(MARK.max(grace * 3))).arg(FENCED_FOR.as_secs());
         self.eval("fence", &fence).await
     }

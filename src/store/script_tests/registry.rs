@@ -143,6 +143,12 @@ async fn a_fenced_process_is_off_the_registry_and_remembered() {
     base.run(&["ZADD ferrokiq:alive 1 gone"]).await;
     assert!(!base.fence("gone").await);
     assert!(!base.has("ferrokiq:alive").await, "a sign of nobody goes");
+    // Redis forgot it, and it took a job before it registered again.
+    base.run(&["DEL ferrokiq:fenced", "SADD ferrokiq:batches:lost list", "ZADD ferrokiq:alive 1 lost"]).await;
+    assert!(!base.fence("lost").await, "marked: it may register within the grace");
+    base.mark("lost", 11_000, 1).await;
+    assert!(base.fence("lost").await);
+    assert_eq!((base.members("ferrokiq:fenced").await, base.has("ferrokiq:alive").await), (owned(&["lost"]), false));
     // Refused halfway: still registered and missing, so the next look ends it.
     for forbidden in ["zadd", "srem"] {
         let sign = base.missing("me").await;
