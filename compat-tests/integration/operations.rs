@@ -219,6 +219,21 @@ async fn a_queue_is_cleared_of_what_was_counted() {
 }
 
 #[tokio::test]
+async fn a_queue_is_cleared_of_no_job_that_was_put_back_after_the_count() {
+    let redis = Redis::start().await;
+    fill(&redis, 12_000).await;
+    let queue_q = Api::new(&redis.operator()).queue("q");
+    let counted = queue_q.count().await.unwrap();
+    redis.call::<()>("LPUSH", &["queue:q", &job(12_000, 0)]).await;
+    for back in 12_001..12_801 {
+        redis.call::<()>("RPUSH", &["queue:q", &job(back, 0)]).await;
+    }
+    let cleared = queue_q.clear_counted(&counted).await.unwrap();
+    assert_eq!((counted.size, cleared.deleted, cleared.left), (12_000, 12_000, 801));
+    assert_eq!(queue(&redis).await, (12_000..12_801).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn killing_a_job_deletes_no_dead_one() {
     let redis = Redis::start().await;
     let script = "for n = 1, 12000 do redis.call('ZADD', KEYS[1], n, n) end";

@@ -156,12 +156,15 @@ impl Queue {
     ///
     /// As [`size`](Self::size).
     pub async fn count(&self) -> Result<QueueCount> {
-        let (size, newest) = self.store.queue_page(&self.name, 0, 1).await?;
-        Ok(QueueCount { size, newest: newest.into_iter().next().map(|seen| seen.bytes) })
+        let (size, newest, oldest) = self.store.queue_ends(&self.name).await?;
+        Ok(QueueCount { size, newest, oldest })
     }
 
-    /// Deletes the jobs that were counted, ten thousand at a time, and none that came later; the name of the queue, too, once it is empty. If
-    /// ten thousand have come meanwhile, nothing is deleted.
+    /// Deletes the jobs that were counted, ten thousand at a time, and none that was pushed later; the name of the queue, too, once it is empty.
+    /// If ten thousand were pushed meanwhile, nothing is deleted.
+    ///
+    /// Jobs that were put back meanwhile to the end that is fetched next stay, too. If the oldest counted job was fetched, they cannot be told
+    /// from counted ones: then no more are deleted than were counted, the newest of them. If 50,000 were put back, nothing is deleted.
     ///
     /// # Errors
     ///
@@ -169,8 +172,9 @@ impl Queue {
     pub async fn clear_counted(&self, counted: &QueueCount) -> Result<Cleared> {
         let mut deleted = 0;
         loop {
-            let most = STEP.min(counted.size.saturating_sub(deleted));
-            let (gone, left) = self.store.clear_oldest(&self.name, most, counted.newest.as_deref()).await?;
+            let (rest, ends) =
+                (counted.size.saturating_sub(deleted), (counted.newest.as_deref(), counted.oldest.as_deref()));
+            let (gone, left) = self.store.clear_oldest(&self.name, STEP.min(rest), rest, ends).await?;
             deleted += gone;
             if left == 0 || gone == 0 || deleted >= counted.size {
                 return Ok(Cleared { deleted, left: self.size().await? });
@@ -194,12 +198,14 @@ pub struct QueueCount {
     pub size: usize,
     /// By which those that came later are told apart.
     newest: Option<Vec<u8>>,
+    /// By which those that were put back are told apart.
+    oldest: Option<Vec<u8>>,
 }
 
 impl QueueCount {
     /// So many jobs, the oldest, whatever came later.
     pub fn oldest(jobs: usize) -> Self {
-        Self { size: jobs, newest: None }
+        Self { size: jobs, newest: None, oldest: None }
     }
 }
 
@@ -209,7 +215,7 @@ impl QueueCount {
 pub struct Cleared {
     /// Jobs deleted.
     pub deleted: usize,
-    /// Jobs in the queue now: they came later.
+    /// Jobs in the queue now: they came later, or came back.
     pub left: usize,
 }
 

@@ -92,7 +92,7 @@ impl Names {
             let cleared = queue.clear_counted(&counted).await?;
             let words = match cleared.left {
                 0 => format!("is deleted, with {} jobs", cleared.deleted),
-                left => format!("keeps {left} jobs that came later; {} are deleted", cleared.deleted),
+                left => format!("keeps {left} jobs that came later or came back; {} are deleted", cleared.deleted),
             };
             told(tool, queue.name(), "cleared", &words)?;
         }

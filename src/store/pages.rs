@@ -152,11 +152,26 @@ impl Store {
         Ok(back)
     }
 
-    /// Deletes up to `most` of the oldest jobs of a queue, none that is newer than `newest`; its name, too, once it is empty. Returns how many
-    /// were deleted and how many are left that may go.
-    pub(crate) async fn clear_oldest(&self, name: &str, most: usize, newest: Option<&[u8]>) -> Result<(usize, usize)> {
+    /// The size of a queue, its newest job and its oldest one.
+    pub(crate) async fn queue_ends(&self, name: &str) -> Result<(usize, Option<Vec<u8>>, Option<Vec<u8>>)> {
+        let (key, mut pipeline) = (keys::queue(name), redis::Pipeline::with_capacity(3));
+        pipeline.atomic();
+        pipeline.cmd("LLEN").arg(&key).cmd("LINDEX").arg(&key).arg(0).cmd("LINDEX").arg(&key).arg(-1);
+        self.link.read("count a queue", &pipeline).await
+    }
+
+    /// Deletes up to `most` of the oldest `counted` jobs of a queue, none that is newer than the newest of `ends` or older than the oldest, where
+    /// these are there; the name of the queue, too, once it is empty. Returns how many were deleted and how many are left that may go.
+    pub(crate) async fn clear_oldest(
+        &self,
+        name: &str,
+        most: usize,
+        counted: usize,
+        (newest, oldest): (Option<&[u8]>, Option<&[u8]>),
+    ) -> Result<(usize, usize)> {
         let mut clear = scripts::CLEAR_QUEUE.key(keys::queue(name));
-        clear.key(keys::QUEUES).arg(name).arg(most).arg(newest.unwrap_or_default());
+        clear.key(keys::QUEUES).arg(name).arg(most).arg(newest.unwrap_or_default()).arg(oldest.unwrap_or_default());
+        clear.arg(counted);
         self.link.eval("clear a queue", &clear).await
     }
 }

@@ -87,8 +87,8 @@ mod server {
         NEXT_JOBS = "next_jobs";
         /// Deletes a job from a queue.
         DELETE_FROM_LIST = "lib/list" + "delete_from_list";
-        /// Deletes the oldest jobs of a queue.
-        CLEAR_QUEUE = "clear_queue";
+        /// Deletes the jobs of a queue that were counted.
+        CLEAR_QUEUE = "lib/list" + "clear_queue";
         /// Enters a process into the registry.
         REGISTER = "register";
         /// Writes a forgotten private list anew.

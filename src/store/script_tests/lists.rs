@@ -296,7 +296,9 @@ async fn a_window_ends_before_the_job_that_exceeds_its_bytes() {
 async fn a_queue_is_cleared_up_to_a_job_and_some_at_a_time() {
     let base = Base::start().await;
     let fill = async || base.run(&["FLUSHALL", "SADD queues q other", "LPUSH queue:q 1 2 3 4 5"]).await;
-    let clear = async |most, newest: Option<&str>| base.store.clear_oldest("q", most, newest.map(str::as_bytes)).await;
+    let clear = async |most, newest: Option<&str>| {
+        base.store.clear_oldest("q", most, 9, (newest.map(str::as_bytes), None)).await
+    };
     fill().await;
     assert_eq!(clear(2, None).await.unwrap(), (2, 3));
     assert_eq!(base.list("queue:q").await, ["5", "4", "3"]);
@@ -312,4 +314,26 @@ async fn a_queue_is_cleared_up_to_a_job_and_some_at_a_time() {
     base.forbid(&["srem"]).await;
     assert!(clear(9, None).await.is_err());
     assert_eq!(base.list("queue:q").await.len(), 5);
+}
+
+#[tokio::test]
+async fn a_queue_is_cleared_of_what_lies_between_two_jobs() {
+    let base = Base::start().await;
+    let fill = async |jobs: &str| base.run(&["FLUSHALL", "SADD queues q", &format!("LPUSH queue:q {jobs}")]).await;
+    let clear = async |most, counted| base.store.clear_oldest("q", most, counted, (Some(b"3"), Some(b"1"))).await;
+    fill("back2 back1 1 2 3 later").await;
+    assert_eq!(clear(1, 3).await.unwrap(), (1, 2));
+    assert_eq!(base.list("queue:q").await, ["later", "3", "2", "back1", "back2"]);
+    assert_eq!(clear(9, 2).await.unwrap(), (2, 0));
+    assert_eq!(base.list("queue:q").await, ["later", "back1", "back2"]);
+    assert_eq!(clear(9, 1).await.unwrap(), (0, 0), "all of them are gone");
+    fill("back1 2 3").await;
+    assert_eq!(clear(9, 3).await.unwrap(), (3, 0), "the oldest was fetched: it may be the one that came back");
+    fill("back3 back2 back1 2 3").await;
+    assert_eq!(clear(9, 3).await.unwrap(), (3, 0), "no more than were counted");
+    assert_eq!(base.list("queue:q").await, ["back2", "back3"]);
+    fill("back 1 2 3").await;
+    base.forbid(&["lrem"]).await;
+    assert!(clear(9, 3).await.is_err());
+    assert_eq!(base.list("queue:q").await, ["3", "2", "1", "back"], "a refusal changes nothing");
 }
