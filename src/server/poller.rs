@@ -1,14 +1,16 @@
 //! Moves due jobs of `retry` and `schedule` to their queues.
 
 mod beside_ruby;
+mod large;
 mod sweep;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::time::Duration;
 
 use crate::client::{fill_in, unmovable};
 use crate::contain::Contained;
-use crate::payload::{Payload, is_routable_queue, names, unreadable};
+use crate::payload::{Malformed, Payload, is_routable_queue, names, unreadable};
 use crate::server::config::Promote;
 use crate::server::core::Core;
 use crate::server::supervisor::Part;
@@ -103,16 +105,16 @@ fn spread(average: Duration, processes: usize, dice: f64) -> Duration {
     Duration::try_from_secs_f64(average.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
-/// Where one member goes.
+/// Where one member goes, as its new bytes or as the payload that has them.
 #[derive(Debug, PartialEq)]
-enum Plan {
+enum Plan<B = String> {
     Push {
         queue: String,
-        bytes: String,
+        bytes: B,
     },
     Later {
         score: f64,
-        bytes: String,
+        bytes: B,
     },
     Bury,
     /// What is no payload goes to the dead set as these bytes.
@@ -130,18 +132,34 @@ impl Plan {
     }
 }
 
-async fn plan(core: &Core, member: &[u8], now: EpochSecs) -> Plan {
-    match Payload::from_bytes(member.to_vec()) {
-        Ok(payload) => plan_payload(core, payload, now).await,
-        Err(malformed) => {
-            let ((jid, class), reason) = (names(member), malformed.reason);
-            tracing::warn!(jid, class, reason, "a due entry is no job payload; it goes to the dead set");
-            Plan::BuryAs(unreadable(member).into_owned())
+impl Plan<Payload> {
+    /// The same with the bytes of the payload.
+    fn written(self) -> Plan {
+        match self {
+            Self::Push { queue, bytes } => Plan::Push { queue, bytes: bytes.into_string() },
+            Self::Later { score, bytes } => Plan::Later { score, bytes: bytes.into_string() },
+            Self::Bury => Plan::Bury,
+            Self::BuryAs(bytes) => Plan::BuryAs(bytes),
         }
     }
 }
 
-async fn plan_payload(core: &Core, mut payload: Payload, now: EpochSecs) -> Plan {
+/// Plans for a member that was read as `payload`.
+async fn plan(core: &Core, member: &[u8], payload: Result<Payload, Malformed>, now: EpochSecs) -> Plan<Payload> {
+    match payload {
+        Ok(payload) => plan_payload(core, payload, now).await,
+        Err(malformed) => {
+            let ((jid, class), reason) = (names(member), malformed.reason);
+            tracing::warn!(jid, class, reason, "a due entry is no job payload; it goes to the dead set");
+            match unreadable(member) {
+                Cow::Borrowed(_) => Plan::Bury,
+                Cow::Owned(bytes) => Plan::BuryAs(bytes),
+            }
+        }
+    }
+}
+
+async fn plan_payload(core: &Core, mut payload: Payload, now: EpochSecs) -> Plan<Payload> {
     let stamps = core.dialect.stamps();
     let form = payload.stamp_form().unwrap_or(stamps);
     fill_in(&mut payload, || form.stamp(now));
@@ -169,7 +187,7 @@ async fn plan_payload(core: &Core, mut payload: Payload, now: EpochSecs) -> Plan
     plan_for(payload, now, stamps)
 }
 
-fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm) -> Plan {
+fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm) -> Plan<Payload> {
     // Ruby's push refuses these after it has taken the entry off the set: the job is gone. Here it stays readable.
     if !payload.get("class").is_some_and(|class| class.starts_with('"')) || !payload.args().starts_with('[') {
         tracing::warn!(
@@ -190,7 +208,7 @@ fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm
         return Plan::Bury;
     }
     if let Some(score) = at.and_then(|at| at.parse().ok()) {
-        return Plan::Later { score, bytes: payload.into_string() };
+        return Plan::Later { score, bytes: payload };
     }
     if !is_routable_queue(payload.queue()) {
         tracing::warn!(jid = payload.jid(), "a due entry names a queue that cannot be one; it goes to the dead set");
@@ -198,7 +216,7 @@ fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm
     }
     let form = payload.stamp_form().unwrap_or(stamps);
     payload.insert_raw("enqueued_at", form.stamp(now));
-    Plan::Push { queue: payload.queue().to_owned(), bytes: payload.into_string() }
+    Plan::Push { queue: payload.queue().to_owned(), bytes: payload }
 }
 
 #[cfg(test)]
@@ -211,7 +229,7 @@ mod tests {
     fn planned(raw: &str) -> Plan {
         let mut payload = Payload::parse(raw).unwrap();
         fill_in(&mut payload, || StampForm::Millis.stamp(NOW));
-        plan_for(payload, NOW, StampForm::Millis)
+        plan_for(payload, NOW, StampForm::Millis).written()
     }
 
     #[test]

@@ -11,7 +11,7 @@ use super::iteration::Iteration;
 use super::metrics::{ClassMetrics, MetricsForm};
 use super::pages::Returning;
 use super::registration::Registration;
-use super::sets::{DeadLimits, Promotion, WaitingSet};
+use super::sets::{DeadLimits, DueInPlace, Promotion, WaitingSet};
 use super::settle::{Leaving, To};
 use super::{RedisOptions, Replicas, Store};
 use crate::error::{ErrorKind, Result};
@@ -387,6 +387,20 @@ const EXCHANGES: &[Exchange] = &[
             let push = Promotion::Push { queue: "q", bytes: "{}" };
             store.promote(WaitingSet::Schedule, &[(b"a", push)], Some(LIMITS)).await?
         }, |(moved, _)| if moved == 1 { "one" } else { "none" }),
+        state: &["ZCARD schedule", "LLEN queue:q", "SCARD queues"],
+        table: "
+            one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost
+            EVALSHA   | one 1 1 1 +all      | refused 2 0 0 | refused 2 0 0 | refused 2 0 0 | none 1 1 1 +all
+        ",
+    },
+    Exchange {
+        name: "promotion in place",
+        before: &["ZADD schedule 1 a 2 b"],
+        run: run!(store => {
+            let (to, pieces) = (Promotion::Push { queue: "q", bytes: "" }, [(0..1, "b".to_owned())]);
+            let due = DueInPlace { score: "1", member: b"a", to, pieces: &pieces };
+            store.promote_in_place(WaitingSet::Schedule, &due, Some(LIMITS)).await?
+        }, |promoted: Option<(usize, usize)>| if promoted == Some((1, 0)) { "one" } else { "none" }),
         state: &["ZCARD schedule", "LLEN queue:q", "SCARD queues"],
         table: "
             one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost

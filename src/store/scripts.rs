@@ -59,6 +59,8 @@ mod server {
     });
 
     scripts! {
+        /// Moves one large due member, as [`PROMOTE`] does, as bytes that Redis makes from those it holds.
+        PROMOTE_IN_PLACE = "lib/allow_oom" + "lib/score" + "lib/dead" + "lib/due_in_place" + "promote";
         /// Moves jobs from queues into private lists.
         CLAIM = "claim";
         /// Moves jobs from private lists into a sorted set or a queue, as new bytes.

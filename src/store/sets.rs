@@ -1,7 +1,8 @@
 //! The sorted sets `schedule`, `retry` and `dead`.
 
-use std::ops::RangeInclusive;
+use std::ops::{Range, RangeInclusive};
 
+use super::suspects::fingerprint;
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
@@ -79,6 +80,8 @@ pub(crate) struct Due {
     pub(crate) more: bool,
     /// The time of the first member at or behind the rank where the look began, in epoch seconds.
     pub(crate) first: Option<f64>,
+    /// The score of the first of `members`, as Redis writes it; empty without members.
+    pub(crate) score: String,
 }
 
 /// A place in a sorted set that stays where it is while members before it leave: a score, and how many members of that score lie before it.
@@ -118,6 +121,8 @@ pub(crate) struct JustDue {
     pub(crate) more: bool,
     /// The time of the first member that is not left out, in epoch seconds.
     pub(crate) first: Option<f64>,
+    /// The score of the first of `members`, as Redis writes it; empty without members.
+    pub(crate) score: String,
 }
 
 /// What keeps the dead set small. Each burial trims it.
@@ -149,6 +154,18 @@ pub(crate) enum Promotion<'a> {
     BuryAs(&'a [u8]),
 }
 
+/// One large due member, for [`Store::promote_in_place`].
+#[derive(Debug)]
+pub(crate) struct DueInPlace<'a> {
+    /// Its score, as Redis writes it.
+    pub(crate) score: &'a str,
+    pub(crate) member: &'a [u8],
+    /// Where it goes; the bytes there do not count.
+    pub(crate) to: Promotion<'a>,
+    /// Its new bytes: ranges of the present ones, each with new text behind it. None for those of [`Promotion::Bury`].
+    pub(crate) pieces: &'a [(Range<usize>, String)],
+}
+
 impl Promotion<'_> {
     /// Bytes of its new payload.
     fn len(&self) -> usize {
@@ -166,10 +183,12 @@ impl Store {
         let mut due = scripts::DUE.key(set.key());
         due.arg(look.from).arg(BATCH).arg(READ).arg(*look.sizes.start()).arg(*look.sizes.end()).arg(look.max_payload);
         due.arg(look.overdue);
-        let (now, members, passed, oversized, more, first): (String, _, _, _, _, Option<String>) =
+        type Answer = (String, Vec<Vec<u8>>, usize, usize, bool, Option<String>, Option<String>);
+        let (now, members, passed, oversized, more, first, score): Answer =
             self.eval("look for due jobs", &due).await?;
-        let first = first.and_then(|score| score.parse().ok());
-        Ok(Due { now: now.parse().unwrap_or_default(), members, passed, oversized, more, first })
+        self.release_after(&members);
+        let (first, score) = (first.and_then(|score| score.parse().ok()), score.unwrap_or_default());
+        Ok(Due { now: now.parse().unwrap_or_default(), members, passed, oversized, more, first, score })
     }
 
     /// Reads members that became due a short time ago by Redis's clock: [`PAGE`] of any size and about [`READ`] bytes at most, at least
@@ -178,10 +197,12 @@ impl Store {
         let mut due = scripts::JUST_DUE.key(set.key());
         due.arg(look.overdue).arg(&look.from.score).arg(look.from.skip).arg(look.until.unwrap_or_default());
         due.arg(PAGE).arg(READ).arg(*look.sizes.start()).arg(*look.sizes.end());
-        let (now, members, score, skip, tied, larger, more, first): (_, _, _, _, _, _, _, Option<String>) =
+        type Answer = (String, Vec<Vec<u8>>, String, usize, usize, usize, bool, Option<String>, Option<String>);
+        let (now, members, score, skip, tied, larger, more, first, of_first): Answer =
             self.eval("look for due jobs", &due).await?;
-        let first = first.and_then(|score| score.parse().ok());
-        Ok(JustDue { now, members, next: Place { score, skip }, tied, larger, more, first })
+        self.release_after(&members);
+        let (first, next) = (first.and_then(|score| score.parse().ok()), Place { score, skip });
+        Ok(JustDue { now, members, next, tied, larger, more, first, score: of_first.unwrap_or_default() })
     }
 
     /// Moves those of the due members that a look covered to the dead set that are too large for a payload; how many.
@@ -230,6 +251,34 @@ impl Store {
             stuck += more_stuck;
         }
         Ok((moved, stuck))
+    }
+
+    /// As [`promote`](Self::promote) for one member, whose bytes are not sent. `None` if Redis cannot tell it from others of its score: then
+    /// promote it with its bytes.
+    pub(crate) async fn promote_in_place(
+        &self,
+        set: WaitingSet,
+        due: &DueInPlace<'_>,
+        limits: Option<DeadLimits>,
+    ) -> Result<Option<(usize, usize)>> {
+        let DueInPlace { score, member, to, pieces } = due;
+        let mut promote = scripts::PROMOTE_IN_PLACE.key(set.key());
+        promote.key(keys::QUEUES).key(keys::SCHEDULE).key(keys::DEAD);
+        match limits {
+            Some(limits) => promote.arg(limits.age).arg(limits.rank()),
+            None => promote.arg("").arg(""),
+        };
+        promote.arg(*score).arg(fingerprint(member)).arg(member.len());
+        match to {
+            Promotion::Push { queue, .. } => promote.arg("push").arg(*queue),
+            Promotion::Later { score, .. } => promote.arg("later").arg(score),
+            Promotion::Bury | Promotion::BuryAs(_) => promote.arg("bury").arg(""),
+        };
+        for (range, text) in *pieces {
+            promote.arg(range.start + 1).arg(range.end).arg(text);
+        }
+        let (moved, stuck): (isize, usize) = self.eval("promote", &promote).await?;
+        Ok(usize::try_from(moved).ok().map(|moved| (moved, stuck)))
     }
 }
 

@@ -100,10 +100,17 @@ impl Store {
     async fn read_list(&self, request: Request<'_>) -> Result<Vec<Vec<u8>>> {
         let jobs: Result<Vec<Vec<u8>>> = self.link.run("read a private list", request).await;
         self.window.learn(&jobs);
-        if jobs.as_ref().is_ok_and(|jobs| are_large(jobs)) {
-            self.release_buffers();
+        if let Ok(jobs) = &jobs {
+            self.release_after(jobs);
         }
         jobs
+    }
+
+    /// Releases the buffers of the connection if it carried large jobs.
+    pub(super) fn release_after(&self, jobs: &[Vec<u8>]) {
+        if are_large(jobs) {
+            self.release_buffers();
+        }
     }
 
     /// To be called after a large request or answer: the connection keeps as much memory while it lasts.

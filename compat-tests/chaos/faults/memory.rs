@@ -27,6 +27,24 @@ async fn fail(stage: &mut Stage, jobs: usize, class: &str, args: &str) -> Result
     Ok(stage.workers[0].peak_kb())
 }
 
+/// Makes the jobs due that failed, waits until all have failed again, and returns the most memory the worker used so far, in KB.
+async fn fail_again(stage: &mut Stage) -> Result<usize, Failure> {
+    const MAKE_DUE: &str = "redis.call('ZADD', 'retry', 'XX', ARGV[1], redis.call('ZRANGE', 'retry', -1, -1)[1])";
+    let jobs: usize = stage.redis.call("ZCARD", &["retry"]).await?;
+    for at in 1..=jobs {
+        let _: Option<usize> = stage.redis.call("EVAL", &[MAKE_DUE, "0", &at.to_string()]).await?;
+    }
+    stage.may_repeat(0, jobs);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while stage.redis.call::<usize>("ZCOUNT", &["retry", "1000000", "+inf"]).await? < jobs {
+        if Instant::now() > deadline {
+            return Err(format!("{jobs} due jobs did not fail again in 60 s").into());
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(stage.workers[0].peak_kb())
+}
+
 pub(crate) async fn large_failures(stage: &mut Stage) -> Result<(), Failure> {
     stage.push(500, 1.0, 0).await?;
     stage.push(50, 1.0, 1).await?;
@@ -40,6 +58,12 @@ pub(crate) async fn large_failures(stage: &mut Stage) -> Result<(), Failure> {
         ("a job that fails", 1, "Harm", r#"["fail",0]"#),
         ("ten jobs in ten slots", 10, "Harm", r#"["fail",2500]"#),
     ] {
+        if jobs > 1 {
+            // Those that failed so far.
+            let peak = fail_again(stage).await?;
+            peaks.push(format!("two due jobs {} MB", peak >> 10));
+            stage.expect(peak < bound(2), || format!("two due jobs: {peak} KB of memory, {idle} KB before"));
+        }
         let peak = fail(stage, jobs, class, args).await?;
         peaks.push(format!("{what} {} MB", peak >> 10));
         // Those that run at a time have their payload.

@@ -106,17 +106,17 @@ pub(crate) async fn forgotten(stage: &mut Stage) -> Result<(), Failure> {
         stage.settle_all(Duration::from_secs(30)).await?;
         // A list may have been written anew that was acknowledged a moment before.
         (0..2).for_each(|at| stage.is_broken_again(at));
-        // A job that was pushed after that to an idle worker, which dies with it, is not lost.
-        let _: String = stage.redis.call("FLUSHALL", &[]).await?;
-        let first = stage.accepted.len();
-        stage.push(1, 1_200.0, 0).await?;
-        stage.wait_runs_of(first, 1).await?;
-        for at in 0..2 {
-            stage.kill(at).await?;
-            stage.replace(at)?;
-        }
-        stage.settle(Duration::from_secs(30)).await?;
     }
+    // A job that was pushed after that to an idle worker, which dies with it, is not lost.
+    let _: String = stage.redis.call("FLUSHALL", &[]).await?;
+    let first = stage.accepted.len();
+    stage.push(1, 1_200.0, 0).await?;
+    stage.wait_runs_of(first, 1).await?;
+    for at in 0..2 {
+        stage.kill(at).await?;
+        stage.replace(at)?;
+    }
+    stage.settle(Duration::from_secs(30)).await?;
     stage.stop_all().await
 }
 

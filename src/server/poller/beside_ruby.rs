@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use super::plan_payload;
 use super::sweep::telemetry;
+use super::{large, plan_payload};
 use crate::error::{Error, Result};
-use crate::payload::Payload;
+use crate::payload::{Fetched, Payload};
 use crate::server::core::Core;
 use crate::store::census::Rubies;
 use crate::store::sets::{BUDGET, JustDue, JustLook, Place, Promotion, READ, WaitingSet};
@@ -56,8 +56,7 @@ impl Neighbours {
 }
 
 /// The payload of a member that is promoted here; `None` for one that Ruby's poller promotes.
-fn ours(core: &Core, polled: &BTreeSet<String>, member: &[u8]) -> Option<Payload> {
-    let payload = Payload::from_bytes(member.to_vec()).ok()?;
+fn ours(core: &Core, polled: &BTreeSet<String>, payload: Payload) -> Option<Payload> {
     if !payload.get("class").is_some_and(|class| class.starts_with('"')) {
         return None;
     }
@@ -144,10 +143,11 @@ impl Recent {
             let sizes = READ + 1..=core.config.max_payload;
             let look = JustLook { overdue: LEFT_FOR, from: &self.large, until: None, sizes };
             let page = core.store.just_due(set, &look).await?;
-            self.large = promote(core, set, &self.polled, &page, found).await?;
-            self.is_large_left = page.more;
             bytes += page.members.iter().map(Vec::len).sum::<usize>();
-            if !page.more || bytes >= LARGE_BYTES || core.handle.is_quiet() {
+            let more = page.more;
+            self.large = promote_large(core, set, &self.polled, page, found).await?;
+            self.is_large_left = more;
+            if !more || bytes >= LARGE_BYTES || core.handle.is_quiet() {
                 break;
             }
         }
@@ -163,15 +163,13 @@ async fn promote(
     page: &JustDue,
     found: &mut Found,
 ) -> Result<Place> {
-    let now: f64 = page.now.parse().unwrap_or_default();
-    found.now.clone_from(&page.now);
-    found.larger += page.larger;
-    found.first = page.first.map_or(0.0, |first| now - first).max(found.first);
+    let now = note(page, found);
     let first_tied = page.members.len().saturating_sub(page.tied);
     let (mut plans, mut tied) = (Vec::new(), 0);
     for (at, member) in page.members.iter().enumerate() {
-        if let Some(payload) = ours(core, polled, member) {
-            plans.push((member.as_slice(), plan_payload(core, payload, EpochSecs(now)).await));
+        let payload = Payload::from_bytes(member.clone()).ok();
+        if let Some(payload) = payload.and_then(|payload| ours(core, polled, payload)) {
+            plans.push((member.as_slice(), plan_payload(core, payload, EpochSecs(now)).await.written()));
             tied += usize::from(at >= first_tied);
         }
     }
@@ -181,12 +179,46 @@ async fn promote(
     tracing::debug!(jobs = moved, "enqueued due jobs");
     telemetry(core, set).promoted.add(moved);
     found.stuck += stuck;
-    let mut next = page.next.clone();
-    if stuck == 0 {
-        // These have left, so fewer of that score lie before the place.
-        next.skip = next.skip.saturating_sub(tied);
+    Ok(behind(page.next.clone(), if stuck == 0 { tied } else { 0 }))
+}
+
+/// The same for a page of large members, which has one.
+async fn promote_large(
+    core: &Core,
+    set: WaitingSet,
+    polled: &BTreeSet<String>,
+    page: JustDue,
+    found: &mut Found,
+) -> Result<Place> {
+    let now = note(&page, found);
+    let mut gone = 0;
+    for member in page.members {
+        let member = Fetched::new(member);
+        let payload = member.payload().ok();
+        let Some(payload) = payload.and_then(|payload| ours(core, polled, payload)) else { continue };
+        let plan = plan_payload(core, payload, EpochSecs(now)).await;
+        let (moved, stuck) = large::promote(core, set, &page.score, &member, plan).await?;
+        tracing::debug!(jobs = moved, "enqueued a large due job");
+        telemetry(core, set).promoted.add(moved);
+        found.stuck += stuck;
+        gone += usize::from(stuck == 0);
     }
-    Ok(next)
+    Ok(behind(page.next, gone.min(page.tied)))
+}
+
+/// Notes what a page shows of its set. Returns the time of Redis, in epoch seconds.
+fn note(page: &JustDue, found: &mut Found) -> f64 {
+    let now: f64 = page.now.parse().unwrap_or_default();
+    found.now.clone_from(&page.now);
+    found.larger += page.larger;
+    found.first = page.first.map_or(0.0, |first| now - first).max(found.first);
+    now
+}
+
+/// The place once so many members of its score have left, so fewer lie before it.
+fn behind(mut next: Place, left: usize) -> Place {
+    next.skip = next.skip.saturating_sub(left);
+    next
 }
 
 #[cfg(test)]
@@ -230,7 +262,9 @@ mod tests {
             ("no payload", true),
             ("\u{0}", true),
         ] {
-            assert_eq!(ours(&server.core, &polled, raw.as_bytes()).is_none(), expected, "{raw}");
+            let payload = Payload::from_bytes(raw.as_bytes().to_vec()).ok();
+            let ours = payload.and_then(|payload| ours(&server.core, &polled, payload));
+            assert_eq!(ours.is_none(), expected, "{raw}");
         }
     }
 }

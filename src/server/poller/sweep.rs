@@ -1,10 +1,11 @@
 //! Moves all due members of one sorted set. An error of a set or of a member concerns only that: the rest is moved.
 
 use super::beside_ruby::{LEFT_FOR, Recent};
-use super::{Plan, plan};
+use super::{Plan, large, plan};
 use std::collections::BTreeSet;
 
 use crate::error::{Error, RedisFault, Result};
+use crate::payload::{Fetched, Payload};
 use crate::server::core::Core;
 use crate::server::outage::Outage;
 use crate::server::telemetry::OfSet;
@@ -77,7 +78,7 @@ impl Sweeper {
             return Ok(stuck);
         }
         let mut large = Look { from: self.large_from, sizes: READ + 1..=max_payload, max_payload, overdue };
-        match sweep(core, self.set, &mut large).await {
+        match sweep_large(core, self.set, &mut large).await {
             Ok(swept) => {
                 self.large_from = 0;
                 Ok(stuck + swept.stuck)
@@ -145,7 +146,8 @@ async fn sweep(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
         let moment = EpochSecs(due.now);
         let mut plans = Vec::with_capacity(due.members.len());
         for member in &due.members {
-            plans.push(plan(core, member, moment).await);
+            let payload = Payload::from_bytes(member.clone());
+            plans.push(plan(core, member, payload, moment).await.written());
         }
         let promotions: Vec<(&[u8], Promotion<'_>)> =
             due.members.iter().zip(&plans).map(|(member, plan)| (member.as_slice(), Plan::promotion(plan))).collect();
@@ -167,6 +169,29 @@ async fn sweep(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
             Some(_) if stuck > 0 => read(core, set, look).await?,
             Some(next) => next?,
         };
+    }
+    Ok(swept)
+}
+
+/// The same for large members, one by one, so that a single one is held at a time.
+async fn sweep_large(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
+    let mut swept = Swept::default();
+    while !core.handle.is_quiet() {
+        let due = read(core, set, look).await?;
+        look.from += due.passed;
+        for member in due.members {
+            let member = Fetched::new(member);
+            let plan = plan(core, member.bytes(), member.payload(), EpochSecs(due.now)).await;
+            let (moved, stuck) = large::promote(core, set, &due.score, &member, plan).await?;
+            tracing::debug!(jobs = moved, "enqueued a large due job");
+            telemetry(core, set).promoted.add(moved);
+            swept.stuck += stuck;
+            // One that another poller moved counts as one that stays: the next sweep reads what is at its rank.
+            look.from += usize::from(moved == 0);
+        }
+        if !due.more {
+            break;
+        }
     }
     Ok(swept)
 }

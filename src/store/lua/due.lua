@@ -4,7 +4,7 @@
 --       4 and 5 size of the smallest and of the largest member to return, 6 size of the largest payload,
 --       7 seconds that the members are overdue at least
 -- Returns { epoch seconds, members, members passed over, of these those that are larger than a payload, 1 if there are more or 0,
---           score of the first member }
+--           score of the first member at or behind the rank to begin at, score of the first of the members }
 local now = redis.call('TIME')
 local secs = string.format('%d.%06d', now[1], now[2])
 local from, most, room = tonumber(ARGV[1]), tonumber(ARGV[2]), tonumber(ARGV[3])
@@ -37,4 +37,5 @@ while not is_full and rank < due and count < most and passed < 10 * most do
   is_full = is_full or room <= 0
   window = math.min(window * 4, 16)
 end
-return { secs, members, passed, oversized, rank < due and 1 or 0, first or false }
+return { secs, members, passed, oversized, rank < due and 1 or 0, first or false,
+  count > 0 and redis.call('ZSCORE', KEYS[1], members[1]) }

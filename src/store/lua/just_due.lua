@@ -5,7 +5,8 @@
 --       5 members to read at most, 6 bytes to read; the member that exceeds them is left out unless it is the first
 --       7 and 8 size of the smallest and of the largest member to return
 -- Returns { epoch seconds, members, place behind the last one read: score, members of that score, how many of the members have that score,
---           larger members passed over, 1 if there are more or 0, score of the first member that is not left out }
+--           larger members passed over, 1 if there are more or 0, score of the first member that is not left out,
+--           score of the first of the members }
 local set, now = KEYS[1], redis.call('TIME')
 local secs = string.format('%d.%06d', now[1], now[2])
 local overdue = string.format('%d.%06d', now[1] - ARGV[1], now[2])
@@ -22,7 +23,7 @@ if score ~= '' and tonumber(score) > tonumber(overdue) then
 else
   score, skip = '', 0
 end
-local members, count, tied, larger = {}, 0, 0, 0
+local members, count, tied, larger, of_first = {}, 0, 0, 0, false
 local last = math.min(due, rank + most)
 -- How large members are shows when they are read: a window is small, so that few are read in vain.
 local window, is_full = 1, false
@@ -42,6 +43,7 @@ while not is_full and rank < last do
     if fits then
       count, tied = count + 1, tied + 1
       members[count] = member
+      of_first = of_first or score
     elseif size > largest then
       larger = larger + 1
     end
@@ -49,4 +51,4 @@ while not is_full and rank < last do
   is_full = is_full or room <= 0
   window = math.min(window * 4, 16)
 end
-return { secs, members, score, skip, tied, larger, rank < due and 1 or 0, first or false }
+return { secs, members, score, skip, tied, larger, rank < due and 1 or 0, first or false, of_first }

@@ -1,7 +1,7 @@
 //! `due`, `promote`, `bury_larger` with `lib/dead`: jobs that wait in `retry`, `schedule` and `dead`.
 
-use super::Base;
-use crate::store::sets::{DeadLimits, Due, Look, Promotion, WaitingSet};
+use super::{Base, owned};
+use crate::store::sets::{DeadLimits, Due, DueInPlace, Look, Promotion, WaitingSet};
 
 pub(super) const LIMITS: DeadLimits = DeadLimits { age: 1_000.0, keep: 4 };
 
@@ -134,6 +134,33 @@ async fn a_member_whose_queue_takes_no_jobs_stays() {
     assert!(base.store.promote(WaitingSet::Retry, &promotions[..1], None).await.is_err());
     base.allow_all().await;
     assert!(!base.has("queue:q").await, "who may not take it out puts nothing in");
+}
+
+#[tokio::test]
+async fn redis_makes_the_bytes_of_a_promoted_job_from_those_it_holds() {
+    let base = Base::start().await;
+    let promote = async |member: &str, to| {
+        let pieces = [(0..1, "X".to_owned()), (2..3, "Y".to_owned())];
+        let pieces = if matches!(to, Promotion::Bury) { &[][..] } else { &pieces };
+        let due = DueInPlace { score: "1.5", member: member.as_bytes(), to, pieces };
+        base.store.promote_in_place(WaitingSet::Retry, &due, Some(LIMITS)).await
+    };
+    let later = || Promotion::Later { score: "9".to_owned(), bytes: "" };
+    base.run(&["ZADD retry 1.5 abc 1.5 later 1.5 dead 2 abd"]).await;
+    assert_eq!(base.due(0, 0..=9, 9).await.score, "1.5");
+    assert_eq!(promote("abd", push("")).await.unwrap(), Some((0, 0)), "another score: it was moved");
+    assert_eq!(promote("abc", push("")).await.unwrap(), Some((1, 0)));
+    assert_eq!(promote("abc", push("")).await.unwrap(), Some((0, 0)), "another poller was faster");
+    assert_eq!(promote("later", later()).await.unwrap(), Some((1, 0)));
+    assert_eq!(promote("dead", Promotion::Bury).await.unwrap(), Some((1, 0)));
+    assert_eq!((base.list("queue:q").await, base.members("retry").await), (owned(&["aXcY"]), owned(&["abd"])));
+    assert_eq!((base.members("schedule").await, base.members("dead").await), (owned(&["lXtY"]), owned(&["dead"])));
+    base.run(&["ZADD retry 1.5 abc", "SET queue:q text"]).await;
+    assert_eq!(promote("abc", push("")).await.unwrap(), Some((0, 1)), "its queue takes no jobs");
+    for tie in 0..16 {
+        base.run(&[&format!("ZADD retry 1.5 aa{tie:02}")]).await;
+    }
+    assert_eq!(promote("abc", push("")).await.unwrap(), None, "too many share its score");
 }
 
 #[tokio::test]
