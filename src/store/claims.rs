@@ -8,7 +8,7 @@ use super::error::failed;
 use super::windows::{Window, window_script};
 use super::wire::{Request, Wire};
 use super::{Store, keys, scripts};
-use crate::error::Result;
+use crate::error::{ErrorKind, Result};
 
 /// How long Redis may hold a blocking command that cannot be [ended](Store::unblock).
 pub(crate) const BLOCK: Duration = Duration::from_secs(3);
@@ -190,7 +190,14 @@ impl Store {
     /// Takes jobs that are done out of their private lists, in one round trip. Returns how many of the lists to take away
     /// were still there. Asking again changes nothing.
     pub(crate) async fn acknowledge(&self, private: &Private, done: &Acknowledgement<'_>) -> Result<usize> {
-        let there: Vec<usize> = self.link.pipe("acknowledge", &done.pipeline(private)).await?;
+        let there: Result<Vec<usize>> = self.link.pipe("acknowledge", &done.pipeline(private)).await;
+        if there.as_ref().is_err_and(|error| error.kind() == ErrorKind::Partial)
+            && let Err(error) = self.index_lists(&private.identity, &done.lists).await
+        {
+            // A list that was not taken away may be on no index until the caller has acknowledged it again.
+            tracing::debug!(%error, "private lists that stay are not on the index");
+        }
+        let there = there?;
         Ok(there.first().copied().unwrap_or_default())
     }
 

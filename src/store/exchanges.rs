@@ -328,11 +328,11 @@ const EXCHANGES: &[Exchange] = &[
         }, |there| if there == 1 { "one" } else { "none" }),
         state: &["SCARD ferrokiq:batches:me", "LLEN done", "LLEN trimmed", "LLEN single"],
         table: "
-            one 2 0 2 2 | READONLY MASTERDOWN | OOM LOADING     | NOPERM          | WRONGTYPE       | answer lost
-            UNLINK      | partial 2 1 2 2     | partial 2 1 2 2 | partial 2 1 2 2 | partial 2 1 2 2 | ambiguous 3 0 3 3
-            SREM        | partial 3 0 2 2     | partial 3 0 2 2 | partial 3 0 2 2 | partial 3 0 2 2 | ambiguous 2 0 3 3
-            LTRIM       | partial 2 0 3 2     | partial 2 0 3 2 | partial 2 0 3 2 | partial 2 0 3 2 | ambiguous 2 0 2 3
-            LREM        | partial 2 0 2 3     | partial 2 0 2 3 | partial 2 0 2 3 | partial 2 0 2 3 | ambiguous 2 0 2 2
+            one 2 0 2 2 | READONLY MASTERDOWN   | OOM LOADING           | NOPERM                | WRONGTYPE             | answer lost
+            UNLINK      | partial 3 1 2 2 +SADD | partial 3 1 2 2 +SADD | partial 3 1 2 2 +SADD | partial 3 1 2 2 +SADD | ambiguous 3 0 3 3
+            SREM        | partial 3 0 2 2 +SADD | partial 3 0 2 2 +SADD | partial 3 0 2 2 +SADD | partial 3 0 2 2 +SADD | ambiguous 2 0 3 3
+            LTRIM       | partial 3 0 3 2 +SADD | partial 3 0 3 2 +SADD | partial 3 0 3 2 +SADD | partial 3 0 3 2 +SADD | ambiguous 2 0 2 3
+            LREM        | partial 3 0 2 3 +SADD | partial 3 0 2 3 +SADD | partial 3 0 2 3 +SADD | partial 3 0 2 3 +SADD | ambiguous 2 0 2 2
         ",
     },
     Exchange {
