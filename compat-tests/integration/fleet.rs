@@ -157,7 +157,8 @@ async fn stay_alive(redis: &Redis) -> (bool, Option<u64>, u64) {
 
 async fn fence(redis: &Redis, grace_ms: &str) -> bool {
     let text = include_str!("../../src/store/lua/fence.lua");
-    script(redis, text, &[ALIVE, SUSPECT, REGISTRY, FENCED, SETTLEMENTS], &[ID, grace_ms, "30000", "86400"]).await
+    let keys = [ALIVE, SUSPECT, REGISTRY, FENCED, SETTLEMENTS, &format!("ferrokiq:batches:{ID}")];
+    script(redis, text, &keys, &[ID, grace_ms, "30000", "86400"]).await
 }
 
 async fn look(redis: &Redis) -> (Vec<String>, Vec<String>) {

@@ -95,7 +95,8 @@ async fn asks_seldom_while_redis_refuses() {
     let before = refused(&redis).await;
     tokio::time::sleep(Duration::from_secs(3)).await;
     let rate = (refused(&redis).await - before) as f64 / 3.0;
-    assert!(rate <= 15.0, "{rate:.0} commands a second were refused");
+    // A waiter sends four commands with each try.
+    assert!(rate <= 20.0, "{rate:.0} commands a second were refused");
     redis.call::<()>("CONFIG", &["SET", "min-replicas-to-write", "0"]).await;
     eventually("it settles all", async || redis.private_jobs().await == 0 && redis.size("retry").await == 10).await;
     server.stop().await;
