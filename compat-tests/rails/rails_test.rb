@@ -35,6 +35,34 @@ describe "a Rails app" do
     assert_equal ["Ruby", "rates, at attempt 3", "ann"], [report.ran_in, report.result, report.told_by]
   end
 
+  it "keeps the jobs that hold a lock or a batch of a gem, also where Rust knows their classes" do
+    payloads = %w[lock_digest bid].flat_map { |key|
+      render = {"class" => "Sidekiq::ActiveJob::Wrapper", "wrapped" => "RenderReportJob",
+                "args" => [{"job_class" => "RenderReportJob", "job_id" => "a job", "queue_name" => "gems", "arguments" => [], "executions" => 0}]}
+      [render, {"class" => "CountPrimesJob", "args" => [0, 10]}].map { |job| job.merge("queue" => "gems", key => "held") }
+    }
+    jids = 5.times.flat_map { payloads.map { |payload| Sidekiq::Client.push(payload) } }
+    port = RedisServer.free_port
+    rust = WorkerProcess.rust("-q", "gems", "--health", port.to_s)
+    counts = -> {
+      text = Net::HTTP.get("127.0.0.1", "/metrics", port)
+      text.scan(/^ferrokiq_jobs_foreign_total\{gem="(.*)"\} (\d+)$/).to_h.transform_values(&:to_i)
+    }
+    eventually { assert(counts.call.values_at("sidekiq-unique-jobs", "sidekiq-batch or Sidekiq Pro").all?(&:positive?)) }
+    assert_equal jids.size, Sidekiq::Queue.new("gems").size
+    ruby = WorkerProcess.new("sidekiq for the gems", ["ruby", "-S", "sidekiq", "-r", RailsApp::DIR, "-q", "gems"], APP.env)
+    # In Ruby these classes only raise.
+    raised = eventually(within: 40) {
+      entries = Sidekiq::RetrySet.new.select { |entry| jids.include?(entry.jid) }
+      entries.tap { assert_equal jids.size, entries.size }
+    }
+    assert_equal ["NotImplementedError"], raised.map { |entry| entry["error_class"] }.uniq - ["ArgumentError"]
+    assert_equal ["held"], raised.map { |entry| entry["lock_digest"] || entry["bid"] }.uniq
+  ensure
+    [rust, ruby].compact.each(&:kill)
+    raised&.each(&:delete)
+  end
+
   it "delivers mail for whoever is Current" do
     report = APP.press("mail", user: "zoe")
     eventually { assert_equal "zoe@shop.example", APP.report(report.id).mailed_to }
