@@ -75,24 +75,27 @@ impl Payload {
         // Backwards: of a key that stands twice, the last counts.
         let mut seen = [false; KEYS.len()];
         let held = self.entries.iter().rev().filter(|entry| !entry.removed).find_map(|entry| {
-            let key = entry.key.text(text);
-            match key.as_bytes().first() {
+            #[cfg(test)]
+            super::steps::count();
+            let key = entry.key.bytes(text);
+            match key.first() {
                 Some(b'l' | b'b' | b'u' | b'o') => {}
                 // One pass finds it, too.
-                Some(b'c') if class.is_none() && key == "class" => {
+                Some(b'c') if class.is_none() && key == b"class" => {
                     class = Some(self.raw_of(entry));
                     return None;
                 }
                 _ => return None,
             }
-            let at = KEYS.iter().position(|(known, _)| *known == key)?;
+            let at = KEYS.iter().position(|(known, _)| known.as_bytes() == key)?;
             let is_last = !std::mem::replace(&mut seen[at], true);
             (is_last && !matches!(self.raw_of(entry), "null" | "false")).then_some(KEYS[at].1)
         });
         held.or_else(|| {
-            let class = class?;
+            const PREFIX: &str = "Sidekiq::Batch::";
+            let class = class.filter(|class| class.len() > PREFIX.len())?;
             let class = if class.contains('\\') { self.class() } else { class.strip_prefix('"')? };
-            class.strip_prefix("::").unwrap_or(class).starts_with("Sidekiq::Batch::").then_some(Gem::Batch)
+            class.strip_prefix("::").unwrap_or(class).starts_with(PREFIX).then_some(Gem::Batch)
         })
     }
 }

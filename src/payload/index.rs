@@ -30,6 +30,23 @@ pub(super) struct Span {
 }
 
 impl Key {
+    /// Whether this is the key `name`. Most keys differ in length already.
+    pub(super) fn is(&self, raw: &str, name: &str) -> bool {
+        #[cfg(test)]
+        super::steps::count();
+        match self {
+            Self::At(span) => span.end - span.start == name.len() as u32 && self.bytes(raw) == name.as_bytes(),
+            Self::Own(key) => **key == *name,
+        }
+    }
+
+    pub(super) fn bytes<'a>(&'a self, raw: &'a str) -> &'a [u8] {
+        match self {
+            Self::At(span) => &raw.as_bytes()[span.start()..span.end()],
+            Self::Own(key) => key.as_bytes(),
+        }
+    }
+
     pub(super) fn text<'a>(&'a self, raw: &'a str) -> &'a str {
         #[cfg(test)]
         super::steps::count();

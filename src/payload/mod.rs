@@ -245,7 +245,7 @@ impl Payload {
 
     fn position(&self, key: &str) -> Option<usize> {
         let text: &str = &self.raw;
-        self.entries.iter().rposition(|entry| !entry.removed && entry.key.text(text) == key)
+        self.entries.iter().rposition(|entry| !entry.removed && entry.key.is(text, key))
     }
 
     fn raw_of<'a>(&'a self, entry: &'a Entry) -> &'a str {

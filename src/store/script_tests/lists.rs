@@ -332,8 +332,35 @@ async fn a_queue_is_cleared_of_what_lies_between_two_jobs() {
     fill("back3 back2 back1 2 3").await;
     assert_eq!(clear(9, 3).await.unwrap(), (3, 0), "no more than were counted");
     assert_eq!(base.list("queue:q").await, ["back2", "back3"]);
+    fill("back2 back1 1 1 2 3 later").await;
+    assert_eq!(clear(9, 9).await.unwrap(), (4, 0), "equal jobs were all counted");
+    assert_eq!(base.list("queue:q").await, ["later", "back1", "back2"]);
     fill("back 1 2 3").await;
     base.forbid(&["lrem"]).await;
     assert!(clear(9, 3).await.is_err());
     assert_eq!(base.list("queue:q").await, ["3", "2", "1", "back"], "a refusal changes nothing");
+}
+
+#[tokio::test]
+async fn a_queue_is_cleared_in_bounded_steps_where_jobs_were_put_back() {
+    let base = Base::start().await;
+    let put_back = async |count: usize, jobs: &str| {
+        base.run(&["FLUSHALL"]).await;
+        for some in vec!["back"; count].chunks(10_000) {
+            base.store.link.query::<()>("test", redis::cmd("LPUSH").arg("queue:q").arg(some)).await.unwrap();
+        }
+        base.run(&[&format!("LPUSH queue:q {jobs}")]).await;
+    };
+    let clear = async |counted: usize| {
+        let newest = counted.to_string();
+        base.store.clear_oldest("q", 9_000, counted, (Some(newest.as_bytes()), Some(b"1"))).await
+    };
+    put_back(50_000, "1 2").await;
+    assert_eq!(clear(2).await.unwrap(), (2, 0));
+    put_back(50_001, "1 2").await;
+    assert_eq!(clear(2).await.unwrap(), (0, 2), "too many were put back");
+    assert_eq!(base.get::<usize>("LLEN queue:q").await, 50_003);
+    let jobs: Vec<String> = (1..=5_000).map(|job| job.to_string()).collect();
+    put_back(1, &jobs.join(" ")).await;
+    assert_eq!(clear(5_000).await.unwrap(), (4_000, 1_000));
 }
