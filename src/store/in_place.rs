@@ -5,6 +5,8 @@
 
 use std::ops::Range;
 
+use redis::ScriptInvocation;
+
 use super::claims::Moved;
 use super::registration::{FOREIGN, Registration};
 use super::sets::DeadLimits;
@@ -30,6 +32,14 @@ pub(crate) struct InPlace<'a> {
     pub(crate) delay: f64,
 }
 
+/// Adds the bytes to store to a call: ranges of those that Redis holds, each with new text behind it, as `lib/pieces.lua` reads them.
+pub(super) fn add_pieces(call: &mut ScriptInvocation<'_>, pieces: &[(Range<usize>, String)]) {
+    for (range, text) in pieces {
+        // Lua counts bytes from 1, and its ranges include their last byte.
+        call.arg(range.start + 1).arg(range.end).arg(text);
+    }
+}
+
 impl Store {
     /// Moves a job to where it goes without sending its bytes. `None` if it is not in its list though it may be this process's: then
     /// [`settle`](Self::settle) it. Safe to repeat after silence, with the same number.
@@ -49,9 +59,7 @@ impl Store {
         let numbers = [number];
         let moved = self.run_settlement(&scripts::SETTLE_IN_PLACE, of, (to, epoch), &numbers, |settle| {
             settle.key(list).arg(fingerprint(raw)).arg(raw.len()).arg(delay.clamp(0.0, LATEST).to_string());
-            for (range, text) in pieces {
-                settle.arg(range.start + 1).arg(range.end).arg(text);
-            }
+            add_pieces(settle, pieces);
         });
         let moved = moved.await?.first().copied().unwrap_or(MISSING);
         Ok((moved != MISSING).then(|| Moved::of_answer(moved)))

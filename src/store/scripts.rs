@@ -51,20 +51,15 @@ scripts! {
 mod server {
     use super::*;
 
-    /// Moves one large job out of a private list, as [`SETTLE`] does, as bytes that Redis makes from those it holds.
-    pub(in crate::store) static SETTLE_IN_PLACE: Lazy<Script> = Lazy::new(|| {
-        let settle = text_of("settle", include_str!("lua/settle.lua"));
-        let body = settle.split_once('\n').map_or("", |(_flags, body)| body);
-        Script::new(&(text_of("lib/in_place", include_str!("lua/lib/in_place.lua")).into_owned() + body))
-    });
-
     scripts! {
         /// Moves one large due member, as [`PROMOTE`] does, as bytes that Redis makes from those it holds.
-        PROMOTE_IN_PLACE = "lib/allow_oom" + "lib/score" + "lib/dead" + "lib/due_in_place" + "promote";
+        PROMOTE_IN_PLACE = "lib/allow_oom" + "lib/score" + "lib/dead" + "lib/pieces" + "lib/due_in_place" + "promote";
         /// Moves jobs from queues into private lists.
         CLAIM = "claim";
         /// Moves jobs from private lists into a sorted set or a queue, as new bytes.
-        SETTLE = "settle";
+        SETTLE = "lib/allow_oom" + "settle";
+        /// Moves one large job out of a private list, as [`SETTLE`] does, as bytes that Redis makes from those it holds.
+        SETTLE_IN_PLACE = "lib/allow_oom" + "lib/pieces" + "lib/in_place" + "settle";
         /// Removes what is no hash in the place of a process's settlements.
         MEND_SETTLEMENTS = "mend_settlements";
         /// Moves jobs from a private list back to their queue.

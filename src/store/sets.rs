@@ -2,6 +2,9 @@
 
 use std::ops::{Range, RangeInclusive};
 
+use redis::{Script, ScriptInvocation};
+
+use super::in_place::add_pieces;
 use super::suspects::fingerprint;
 use super::{Store, keys, scripts};
 use crate::error::Result;
@@ -160,21 +163,41 @@ pub(crate) struct DueInPlace<'a> {
     /// Its score, as Redis writes it.
     pub(crate) score: &'a str,
     pub(crate) member: &'a [u8],
-    /// Where it goes; the bytes there do not count.
+    /// Its destination. The bytes of the promotion are not used.
     pub(crate) to: Promotion<'a>,
     /// Its new bytes: ranges of the present ones, each with new text behind it. None for those of [`Promotion::Bury`].
     pub(crate) pieces: &'a [(Range<usize>, String)],
 }
 
 impl Promotion<'_> {
-    /// Bytes of its new payload.
-    fn len(&self) -> usize {
+    /// Its new payload; empty for the present one.
+    fn bytes(&self) -> &[u8] {
         match self {
-            Self::Push { bytes, .. } | Self::Later { bytes, .. } => bytes.len(),
-            Self::Bury => 0,
-            Self::BuryAs(bytes) => bytes.len(),
+            Self::Push { bytes, .. } | Self::Later { bytes, .. } => bytes.as_bytes(),
+            Self::Bury => b"",
+            Self::BuryAs(bytes) => bytes,
         }
     }
+
+    /// What the script does with the member, and where.
+    fn destination(&self) -> (&'static str, &str) {
+        match self {
+            Self::Push { queue, .. } => ("push", queue),
+            Self::Later { score, .. } => ("later", score),
+            Self::Bury | Self::BuryAs(_) => ("bury", ""),
+        }
+    }
+}
+
+/// The beginning of a call that promotes members of a set.
+fn begin_promotion(script: &Script, set: WaitingSet, limits: Option<DeadLimits>) -> ScriptInvocation<'_> {
+    let mut promote = script.key(set.key());
+    promote.key(keys::QUEUES).key(keys::SCHEDULE).key(keys::DEAD);
+    match limits {
+        Some(limits) => promote.arg(limits.age).arg(limits.rank()),
+        None => promote.arg("").arg(""),
+    };
+    promote
 }
 
 impl Store {
@@ -230,21 +253,11 @@ impl Store {
         limits: Option<DeadLimits>,
     ) -> Result<(usize, usize)> {
         let (mut moved, mut stuck) = (0, 0);
-        for batch in batches(promotions, |(member, promotion)| member.len() + promotion.len()) {
-            let mut promote = scripts::PROMOTE.key(set.key());
-            promote.key(keys::QUEUES).key(keys::SCHEDULE).key(keys::DEAD);
-            match limits {
-                Some(limits) => promote.arg(limits.age).arg(limits.rank()),
-                None => promote.arg("").arg(""),
-            };
+        for batch in batches(promotions, |(member, promotion)| member.len() + promotion.bytes().len()) {
+            let mut promote = begin_promotion(&scripts::PROMOTE, set, limits);
             for (member, promotion) in batch {
-                promote.arg(*member);
-                match promotion {
-                    Promotion::Push { queue, bytes } => promote.arg("push").arg(*queue).arg(*bytes),
-                    Promotion::Later { score, bytes } => promote.arg("later").arg(score).arg(*bytes),
-                    Promotion::Bury => promote.arg("bury").arg("").arg(""),
-                    Promotion::BuryAs(bytes) => promote.arg("bury").arg("").arg(*bytes),
-                };
+                let (what, place) = promotion.destination();
+                promote.arg(*member).arg(what).arg(place).arg(promotion.bytes());
             }
             let (more_moved, more_stuck): (usize, usize) = self.eval("promote", &promote).await?;
             moved += more_moved;
@@ -253,8 +266,8 @@ impl Store {
         Ok((moved, stuck))
     }
 
-    /// As [`promote`](Self::promote) for one member, whose bytes are not sent. `None` if Redis cannot tell it from others of its score: then
-    /// promote it with its bytes.
+    /// As [`promote`](Self::promote) for one member, whose bytes are not sent. Returns `None` if too many members have its score to find it among
+    /// them: then promote it with its bytes.
     pub(crate) async fn promote_in_place(
         &self,
         set: WaitingSet,
@@ -262,21 +275,10 @@ impl Store {
         limits: Option<DeadLimits>,
     ) -> Result<Option<(usize, usize)>> {
         let DueInPlace { score, member, to, pieces } = due;
-        let mut promote = scripts::PROMOTE_IN_PLACE.key(set.key());
-        promote.key(keys::QUEUES).key(keys::SCHEDULE).key(keys::DEAD);
-        match limits {
-            Some(limits) => promote.arg(limits.age).arg(limits.rank()),
-            None => promote.arg("").arg(""),
-        };
-        promote.arg(*score).arg(fingerprint(member)).arg(member.len());
-        match to {
-            Promotion::Push { queue, .. } => promote.arg("push").arg(*queue),
-            Promotion::Later { score, .. } => promote.arg("later").arg(score),
-            Promotion::Bury | Promotion::BuryAs(_) => promote.arg("bury").arg(""),
-        };
-        for (range, text) in *pieces {
-            promote.arg(range.start + 1).arg(range.end).arg(text);
-        }
+        let (what, place) = to.destination();
+        let mut promote = begin_promotion(&scripts::PROMOTE_IN_PLACE, set, limits);
+        promote.arg(*score).arg(fingerprint(member)).arg(member.len()).arg(what).arg(place);
+        add_pieces(&mut promote, pieces);
         let (moved, stuck): (isize, usize) = self.eval("promote", &promote).await?;
         Ok(usize::try_from(moved).ok().map(|moved| (moved, stuck)))
     }

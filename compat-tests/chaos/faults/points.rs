@@ -47,7 +47,15 @@ fn points() -> Vec<Point> {
     vec![
         script("register", include_str!("../../../src/store/lua/register.lua"), Way::Work, 1),
         script("claim", include_str!("../../../src/store/lua/claim.lua"), Way::Work, 4),
-        script("settle", include_str!("../../../src/store/lua/settle.lua"), Way::Fail, 3),
+        script(
+            "settle",
+            concat!(
+                include_str!("../../../src/store/lua/lib/allow_oom.lua"),
+                include_str!("../../../src/store/lua/settle.lua")
+            ),
+            Way::Fail,
+            3,
+        ),
         point("put back", "first\r\n", Way::Stop, 1),
         // By what it does with a member: the script has several parts.
         point("promote", "\r\npush\r\n", Way::Due, 1),

@@ -1,4 +1,3 @@
-#!lua flags=allow-oom
 -- Moves jobs of one process out of private lists to where they go next: a sorted set or a queue. Running it again changes nothing: each
 -- move is recorded until the process has its answer.
 -- KEYS  1 destination, 2 settlements of the process, 3 set of queue names, 4.. private list of each job; the settlements stand for no list

@@ -18,11 +18,6 @@ do
       break
     end
   end
-  local pieces = {}
-  for piece = 8, #ARGV, 3 do
-    pieces[#pieces + 1] = string.sub(member, ARGV[piece], ARGV[piece + 1])
-    pieces[#pieces + 1] = ARGV[piece + 2]
-  end
-  ARGV = { ARGV[1], ARGV[2], member, ARGV[6], ARGV[7], table.concat(pieces) }
+  ARGV = { ARGV[1], ARGV[2], member, ARGV[6], ARGV[7], put_together(member, 8) }
 end
 

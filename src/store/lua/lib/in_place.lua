@@ -1,4 +1,3 @@
-#!lua flags=allow-oom
 -- The beginning of `settle` for one large job: Redis makes the bytes to store from those in the private list, so neither crosses the line.
 -- KEYS  as for `settle`; exactly one private list
 -- ARGV  as for `settle`, but the SHA-1 of the bytes as fetched in the place of these, and how many they are in the place of the bytes to
@@ -24,14 +23,9 @@ do
     if known[1] ~= epoch then return { known[1] and 0 or -1 } end
     return { -2 }
   end
-  local pieces = {}
-  for piece = at + 3, #ARGV, 3 do
-    pieces[#pieces + 1] = string.sub(fetched, ARGV[piece], ARGV[piece + 1])
-    pieces[#pieces + 1] = ARGV[piece + 2]
-  end
   local resolved = { unpack(ARGV, 1, at + 2) }
   resolved[at] = fetched
-  resolved[at + 1] = table.concat(pieces)
+  resolved[at + 1] = put_together(fetched, at + 3)
   ARGV = resolved
 end
 
