@@ -18,23 +18,12 @@ at_exit { server.stop }
 ENV["REDIS_URL"] = server.url
 require "sidekiq"
 require "sidekiq/api"
-# The adapter of Sidekiq's own, which asks RubyGems for ActiveJob first.
+# Sidekiq's own adapter, which calls `gem` for ActiveJob first.
 def gem(*) = nil
 load File.join($LOAD_PATH.find { |path| File.exist?(File.join(path, "sidekiq/api.rb")) }, "active_job/queue_adapters/sidekiq_adapter.rb")
 
-# The moment everything happens at.
-NOW = Time.at(1_795_408_404, 250, :millisecond)
-Time.singleton_class.prepend(Module.new { def now(**) = NOW.dup })
-Process.singleton_class.prepend(Module.new {
-  def clock_gettime(id, unit = :float_second)
-    return super unless id == Process::CLOCK_REALTIME
-    (unit == :millisecond) ? (NOW.to_r * 1000).to_i : super
-  end
-})
-SecureRandom.singleton_class.prepend(Module.new {
-  def hex(*) = "00112233445566778899aabb"
-  def uuid = "09899bde-380c-4610-81ee-95b04a06b5a5"
-})
+require_relative "frozen"
+Frozen.freeze!
 
 ActiveJob::Base.logger = Logger.new(IO::NULL)
 ActiveJob::Base.queue_adapter = :sidekiq

@@ -16,43 +16,13 @@ server = RedisServer.start
 at_exit { server.stop }
 ENV["REDIS_URL"] = server.url
 
+require_relative "frozen"
 require_relative "jobs"
 require_relative "cases"
 require "sidekiq/api"
 require "sidekiq/processor"
 require "sidekiq/scheduled"
 require "sidekiq/launcher"
-
-# The moment everything happens at.
-module Frozen
-  NOW = Time.at(1_795_408_404, 250, :millisecond)
-
-  module Clock
-    def clock_gettime(id, unit = :float_second)
-      return super unless id == Process::CLOCK_REALTIME
-      (unit == :millisecond) ? (NOW.to_r * 1000).to_i : super
-    end
-  end
-
-  module Now
-    def now(**) = NOW.dup
-  end
-
-  module Dice
-    def rand(*) = 0
-  end
-
-  def self.freeze!
-    Process.singleton_class.prepend(Clock)
-    Time.singleton_class.prepend(Now)
-    Sidekiq::JobRetry.prepend(Dice)
-    Sidekiq::Client.prepend(Module.new { def rand(*) = 0.5 })
-    SecureRandom.singleton_class.prepend(Module.new {
-      def hex(*) = "00112233445566778899aabb"
-      def uuid(**) = "09899bde-380c-4610-81ee-95b04a06b5a5"
-    })
-  end
-end
 
 MAJOR = Sidekiq::VERSION.to_i
 
@@ -197,6 +167,8 @@ def floats
 end
 
 Frozen.freeze!
+Sidekiq::JobRetry.prepend(Module.new { def rand(*) = 0 })
+Sidekiq::Client.prepend(Module.new { def rand(*) = 0.5 })
 root = File.join(__dir__, "sidekiq-#{MAJOR}")
 check = ARGV.delete("--check")
 differing = []

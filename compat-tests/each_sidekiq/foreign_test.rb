@@ -1,7 +1,6 @@
 # frozen_string_literal: true
 
 require_relative "../helper"
-require "net/http"
 require "socket"
 
 # Middleware in Ruby that imitates a lock of sidekiq-unique-jobs and a counter of sidekiq-batch, and a Rust worker on the same queue that knows
@@ -54,19 +53,13 @@ describe "jobs that hold something of a Ruby gem" do
     push(bid: BID)
   end
 
-  # How many jobs of each gem the Rust worker did not run.
-  def counts
-    text = Net::HTTP.get("127.0.0.1", "/metrics", @port)
-    text.scan(/^ferrokiq_jobs_foreign_total\{gem="(.*)"\} (\d+)$/).to_h.transform_values(&:to_i)
-  end
-
   it "are left to Ruby, which releases locks and completes batches" do
     with_worker("-q", "mixed", "-c", "10", "--health", @port.to_s) do |worker|
       held = (0...EACH).flat_map { |number| [push_locked(number), push_into_batch].tap { push } }
       assert_nil push_locked(0), "the lock is held"
       eventually do
-        assert_operator counts["sidekiq-unique-jobs"], :>, 0
-        assert_operator counts["sidekiq-batch or Sidekiq Pro"], :>, 0
+        assert_operator foreign_counts(@port)["sidekiq-unique-jobs"], :>, 0
+        assert_operator foreign_counts(@port)["sidekiq-batch or Sidekiq Pro"], :>, 0
       end
       assert_equal EACH.to_s, redis("HGET", "BID-#{BID}", "pending")
 

@@ -44,13 +44,7 @@ describe "a Rails app" do
     jids = 5.times.flat_map { payloads.map { |payload| Sidekiq::Client.push(payload) } }
     port = RedisServer.free_port
     rust = WorkerProcess.rust("-q", "gems", "--health", port.to_s)
-    counts = lambda do
-      text = Net::HTTP.get("127.0.0.1", "/metrics", port)
-      text.scan(/^ferrokiq_jobs_foreign_total\{gem="(.*)"\} (\d+)$/).to_h.transform_values(&:to_i)
-    rescue SystemCallError
-      {} # It does not listen yet.
-    end
-    eventually { assert(counts.call.values_at("sidekiq-unique-jobs", "sidekiq-batch or Sidekiq Pro").all? { |count| count.to_i.positive? }) }
+    eventually { assert(foreign_counts(port).values_at("sidekiq-unique-jobs", "sidekiq-batch or Sidekiq Pro").all? { |count| count.to_i.positive? }) }
     assert_equal jids.size, Sidekiq::Queue.new("gems").size
     ruby = WorkerProcess.new("sidekiq for the gems", ["ruby", "-S", "sidekiq", "-r", RailsApp::DIR, "-q", "gems"], APP.env)
     # In Ruby these classes only raise.

@@ -46,7 +46,7 @@ fn hash(mut entries: Entries<'_>) -> Decoded<Hash> {
     for mark in [INDIFFERENT, SYMBOL_KEYS, KEYWORDS] {
         let Some(place) = entries.iter().position(|(key, _)| key == mark) else { continue };
         let (_, value) = entries.remove(place);
-        if !matches!(value, Json::Null | Json::Bool(false)) {
+        if value.is_truthy() {
             marked = Some((mark, place, value));
             break;
         }
@@ -94,8 +94,8 @@ fn serialized(mark: usize, mut entries: Entries<'_>) -> Decoded<Argument> {
         "DateTimeSerializer" => Argument::DateTime(DateTime::parse(&fields.text("value")?)?),
         "TimeWithZoneSerializer" => Argument::TimeWithZone(TimeWithZone {
             time: Time::parse(&fields.text("value")?)?,
-            zone: match fields.take("time_zone") {
-                None | Some(Json::Null | Json::Bool(false)) => None,
+            zone: match fields.take("time_zone").filter(Json::is_truthy) {
+                None => None,
                 Some(zone) => Some(text(zone, "the time zone")?.into_owned()),
             },
         }),
@@ -114,7 +114,7 @@ fn serialized(mark: usize, mut entries: Entries<'_>) -> Decoded<Argument> {
         "RangeSerializer" => Argument::Range(Box::new(Range {
             begin: decode(fields.take("begin").unwrap_or(Json::Null))?,
             end: decode(fields.take("end").unwrap_or(Json::Null))?,
-            exclude_end: !matches!(fields.take("exclude_end"), None | Some(Json::Null | Json::Bool(false))),
+            exclude_end: fields.take("exclude_end").is_some_and(|value| value.is_truthy()),
         })),
         _ => {
             let fields = fields

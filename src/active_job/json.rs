@@ -31,6 +31,11 @@ impl<'a> Json<'a> {
         text.value()
     }
 
+    /// Whether a condition in Ruby holds for it: for all but `nil` and `false`.
+    pub(super) fn is_truthy(&self) -> bool {
+        !matches!(self, Self::Null | Self::Bool(false))
+    }
+
     /// What it is, for an error.
     pub(super) fn kind(&self) -> &'static str {
         match self {

@@ -6,7 +6,7 @@
 //! - [`Arguments`] and [`keywords!`](crate::keywords): what `perform` takes
 //! - [`GlobalId`] and [`Loader`]: models
 //! - [`MailDelivery`]: a mail for Ruby to deliver
-//! - [`step`](ActiveJobContext::step): a job that goes on where it was interrupted, as `ActiveJob::Continuable` of Rails 8.1
+//! - [`step`](ActiveJobContext::step): a job that continues where it was interrupted, as `ActiveJob::Continuable` of Rails 8.1
 //! - [`CurrentAttributes`]: what flows through a chain of jobs
 //! - [`Argument`]: an argument of any type, exactly as Rails wrote it
 //!
@@ -50,7 +50,7 @@ mod codec;
 mod context;
 #[cfg_attr(
     not(any(feature = "server", feature = "testing")),
-    allow(dead_code, reason = "only who runs a job reads what it says")
+    allow(dead_code, reason = "only a process that runs jobs reads it")
 )]
 mod continuation;
 mod convert;
@@ -85,6 +85,7 @@ mod running;
 #[cfg(feature = "testing")]
 mod testing;
 mod values;
+mod white_space;
 
 pub use argument::Argument;
 pub use arguments::Arguments;

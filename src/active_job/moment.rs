@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::error::deserialization;
+use super::white_space::trimmed;
 use crate::job::ArgsError;
 use crate::time::{EpochSecs, Utc, days_since_1970};
 
@@ -237,11 +238,6 @@ pub struct TimeWithZone {
     pub time: Time,
     /// The zone, `"America/New_York"`. Rails before 7.0 does not write it; Ruby takes the job's `timezone` then.
     pub zone: Option<String>,
-}
-
-/// Without the white space that Ruby ignores around dates and times.
-fn trimmed(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}'])
 }
 
 /// Year of so many digits at least, month and day in front, and what is behind them. The day is 1 to 31, whatever the month. Ruby takes a year of

@@ -1,6 +1,7 @@
 use std::fmt;
 
 use super::error::deserialization;
+use super::white_space::trimmed;
 use crate::job::ArgsError;
 use crate::time::EpochSecs;
 
@@ -74,7 +75,7 @@ impl BigDecimal {
     ///
     /// `ActiveJob::DeserializationError` for anything else.
     pub fn parse(text: &str) -> Result<Self, ArgsError> {
-        let bare = bare(text);
+        let bare = trimmed(text);
         if !matches!(bare, "NaN" | "Infinity" | "+Infinity" | "-Infinity") && !is_decimal(bare) {
             return Err(deserialization("invalid value for BigDecimal()"));
         }
@@ -88,7 +89,7 @@ impl BigDecimal {
 
     /// The nearest float.
     pub fn to_f64(&self) -> f64 {
-        bare(&self.0).replace('_', "").replace(['d', 'D'], "e").parse().unwrap_or(f64::NAN)
+        trimmed(&self.0).replace('_', "").replace(['d', 'D'], "e").parse().unwrap_or(f64::NAN)
     }
 }
 
@@ -96,11 +97,6 @@ impl fmt::Display for BigDecimal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
-}
-
-/// Without the white space that Ruby ignores around a decimal.
-fn bare(text: &str) -> &str {
-    text.trim_matches([' ', '\t', '\n', '\r', '\u{b}', '\u{c}'])
 }
 
 /// Digits, perhaps a point and an exponent.

@@ -139,7 +139,7 @@ impl fmt::Debug for JobRecord {
     }
 }
 
-/// What ActiveJob's adapters call themselves, now and formerly.
+/// Classes of the jobs that deliver mails, of Rails before 6 and since.
 const MAILERS: [&str; 2] = ["ActionMailer::DeliveryJob", "ActionMailer::MailDeliveryJob"];
 
 /// An argument of ActiveJob without its serializer's marks; a record is its `GlobalID`.

@@ -386,19 +386,19 @@ impl Payload {
         self.string("class").unwrap_or("")
     }
 
-    /// The class people know the job by: what ActiveJob wrapped, as `wrapped` has it or else the job's own data, or `class`.
+    /// The class that logs and metrics show: `wrapped`, else `job_class` of the data of an ActiveJob, else `class`.
     pub fn display_class(&self) -> &str {
-        self.string("wrapped").or_else(|| self.job_class()).unwrap_or_else(|| self.class())
+        self.string("wrapped").unwrap_or_else(|| {
+            let class = self.class();
+            if WRAPPERS.contains(&class) { self.job_class().unwrap_or(class) } else { class }
+        })
     }
 
-    /// `job_class` of the data of an ActiveJob: for a payload whose writer left `wrapped` out.
+    /// `job_class` of the data of an ActiveJob.
     fn job_class(&self) -> Option<&str> {
         #[derive(Deserialize)]
         struct Data<'a> {
             job_class: &'a str,
-        }
-        if !WRAPPERS.contains(&self.class()) {
-            return None;
         }
         let (data,): (Data<'_>,) = serde_json::from_str(self.get("args")?).ok()?;
         Some(data.job_class)

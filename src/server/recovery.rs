@@ -113,11 +113,8 @@ async fn recover_process(core: &Core, identity: &str, stuck: &mut Stuck, sum: &m
 async fn recover_list(core: &Core, identity: &str, (list, queue): (&str, &str), sum: &mut Sum) -> Result<()> {
     let convicts = Store::convicts(identity, queue);
     if list != convicts {
-        // The next to run, which are the most likely to have begun. The log alone needs them: a list that cannot be read is recovered all the same.
-        let jobs = match sum.named.room() {
-            0 => Vec::new(),
-            room => core.store.private_jobs(list, room).await.unwrap_or_default(),
-        };
+        // The next to run, which are the most likely to have begun.
+        let jobs = jobs_to_name(core, list, sum.named.room()).await;
         let (mut back, mut convicted) = (0, 0);
         loop {
             let step = core.store.recover(identity, (list, queue), POISON).await?;
@@ -128,16 +125,18 @@ async fn recover_list(core: &Core, identity: &str, (list, queue): (&str, &str), 
                 break;
             }
         }
-        let condemned = match convicted {
-            0 => Vec::new(),
-            convicted => core.store.private_jobs(&convicts, convicted).await.unwrap_or_default(),
-        };
+        let condemned = jobs_to_name(core, &convicts, convicted).await;
         let recovered: Vec<&Vec<u8>> = jobs.iter().filter(|job| !condemned.contains(job)).take(back).collect();
         recovered.iter().for_each(|job| sum.named.job(None, job, queue));
         sum.named.more(back - recovered.len());
     }
     sum.convicted += bury_convicts(core, &core.store, identity, &convicts).await?;
     Ok(())
+}
+
+/// Up to `n` jobs of a list, for the log alone: a list that cannot be read is recovered all the same.
+async fn jobs_to_name(core: &Core, list: &str, n: usize) -> Vec<Vec<u8>> {
+    if n == 0 { Vec::new() } else { core.store.private_jobs(list, n).await.unwrap_or_default() }
 }
 
 /// Moves the convicted jobs of a process to the dead set.

@@ -80,12 +80,10 @@ pub(crate) fn judge(
             None => return Verdict::Choke { key: "retry_count" },
         },
     };
-    let retry_for = match payload.get("retry_for") {
-        None | Some("null" | "false") => None,
-        Some(raw) => match raw.parse::<f64>() {
-            Ok(secs) => Some(secs),
-            Err(_) => return Verdict::Choke { key: "retry_for" },
-        },
+    let has_deadline = match payload.get("retry_for") {
+        None | Some("null" | "false") => false,
+        Some(raw) if raw.parse::<f64>().is_ok() => true,
+        Some(_) => return Verdict::Choke { key: "retry_for" },
     };
     let form = payload.stamp_form().unwrap_or(bench.stamps);
     let stamp = form.stamp(bench.now);
@@ -111,13 +109,12 @@ pub(crate) fn judge(
         payload.insert("error_backtrace", pack_backtrace(frames));
     }
 
-    let exhausted = match retry_for {
-        Some(secs) => match first_failure(&payload) {
-            // Ruby reads the clock once more for this: a span of 0 is over.
-            Some(failed_at) => failed_at + secs <= bench.now.0,
-            None => return Verdict::Choke { key: "failed_at" },
-        },
-        None => count.reaches(limit),
+    let exhausted = if has_deadline {
+        // Ruby reads the clock once more for this: a span of 0 is over.
+        let Some(at) = deadline(&payload) else { return Verdict::Choke { key: "failed_at" } };
+        at <= bench.now.0
+    } else {
+        count.reaches(limit)
     };
     if exhausted {
         return exhaust(payload, error, hooks, bench.now);

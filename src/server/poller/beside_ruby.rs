@@ -197,9 +197,7 @@ async fn promote_large(
         let payload = member.payload().ok();
         let Some(payload) = payload.and_then(|payload| ours(core, polled, payload)) else { continue };
         let plan = plan_payload(core, payload, EpochSecs(now)).await;
-        let (moved, stuck) = large::promote(core, set, &page.score, &member, plan).await?;
-        tracing::debug!(jobs = moved, "enqueued a large due job");
-        telemetry(core, set).promoted.add(moved);
+        let (_moved, stuck) = large::promote(core, set, &page.score, &member, plan).await?;
         found.stuck += stuck;
         gone += usize::from(stuck == 0);
     }

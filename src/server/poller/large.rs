@@ -1,15 +1,29 @@
-//! Large members whose time has come. Redis makes their new bytes from those it holds: on the way to Redis they would take their size several
-//! times.
+//! Promotion of large members. Redis builds their new bytes from those it has: a command with these bytes would take several times their size in
+//! memory.
 
 use super::Plan;
+use super::sweep::telemetry;
 use crate::error::Result;
 use crate::payload::{Edits, Fetched, Payload};
 use crate::server::core::Core;
 use crate::store::sets::{DueInPlace, Promotion, WaitingSet};
 use crate::time::EpochSecs;
 
-/// Moves one member to where it goes. Returns as [`promote`](crate::store::Store::promote).
+/// Moves one member to its destination, and counts it. Returns the same as [`promote`](crate::store::Store::promote).
 pub(super) async fn promote(
+    core: &Core,
+    set: WaitingSet,
+    score: &str,
+    member: &Fetched,
+    plan: Plan<Payload>,
+) -> Result<(usize, usize)> {
+    let (moved, stuck) = send(core, set, score, member, plan).await?;
+    tracing::debug!(jobs = moved, "enqueued a large due job");
+    telemetry(core, set).promoted.add(moved);
+    Ok((moved, stuck))
+}
+
+async fn send(
     core: &Core,
     set: WaitingSet,
     score: &str,

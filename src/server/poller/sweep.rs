@@ -183,8 +183,6 @@ async fn sweep_large(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Sw
             let member = Fetched::new(member);
             let plan = plan(core, member.bytes(), member.payload(), EpochSecs(due.now)).await;
             let (moved, stuck) = large::promote(core, set, &due.score, &member, plan).await?;
-            tracing::debug!(jobs = moved, "enqueued a large due job");
-            telemetry(core, set).promoted.add(moved);
             swept.stuck += stuck;
             // One that another poller moved counts as one that stays: the next sweep reads what is at its rank.
             look.from += usize::from(moved == 0);
