@@ -1,7 +1,7 @@
 # frozen_string_literal: true
 
 # Arguments that Rails serializes go through Rust's reader and writer and back into Rails, which must read from them what it reads from its own.
-# All lists go through one process. ARGUMENT_LISTS says how many, ARGUMENT_SEED which.
+# One process converts all lists. ARGUMENT_LISTS is their number, ARGUMENT_SEED the seed they are drawn with.
 
 require "open3"
 require "minitest/autorun"
@@ -14,14 +14,14 @@ describe "ActiveJob's arguments" do
 
   # In through Rust's reader, out of its writer.
   def through_rust(raws)
-    said, status = Open3.capture2(INSPECT, "arguments", stdin_data: raws.map { |raw| "#{raw}\n" }.join)
+    written, status = Open3.capture2(INSPECT, "arguments", stdin_data: raws.map { |raw| "#{raw}\n" }.join)
     assert status.success?
-    said.split("\n").tap { |lines| assert_equal raws.size, lines.size }
+    written.split("\n").tap { |lines| assert_equal raws.size, lines.size }
   end
 
   def read(raw) = ActiveJob::Arguments.deserialize(JSON.parse(raw)).map { |value| ActiveJobs.describe(value) }
 
-  it "come back from Rust as they were, byte for byte" do
+  it "are written by Rust as it read them, byte for byte" do
     seed = Integer(ENV.fetch("ARGUMENT_SEED", "20261127"))
     drawn = DrawnArguments.new(seed)
     raws = Array.new(LISTS) { Sidekiq.dump_json(ActiveJob::Arguments.serialize(drawn.list)) }
@@ -35,7 +35,7 @@ describe "ActiveJob's arguments" do
     wanted.each { |kind| assert_operator kinds.fetch(kind, 0), :>=, LISTS / 50, kind }
   end
 
-  it "that no Rails writes come back from Rust as Rails reads them" do
+  it "that no Rails writes keep their meaning in Rust" do
     raws = ActiveJobs::Odd::ALL.select { |raw| ActiveJobs::Odd.read(raw).first }
     back = through_rust(raws)
     pairs = raws.zip(back).reject { |_, written| written.start_with?("!") }

@@ -46,7 +46,7 @@ async fn forget(redis: &Redis) {
 async fn the_first_job_after_a_loss_is_found_by_others_at_once() {
     for everything in [true, false] {
         let (redis, release) = (Redis::start().await, Arc::new(Semaphore::new(0)));
-        // The next sign of life in its turn is minutes away.
+        // The next scheduled sign of life is minutes later.
         let server = Running::start(&redis, holds(&release).liveness(Duration::from_secs(3_600)));
         eventually("it waits for a job", async || is_idle(&redis).await).await;
         if everything {
@@ -67,7 +67,7 @@ async fn the_first_job_after_a_loss_is_found_by_others_at_once() {
 async fn a_process_that_died_before_it_registered_again_is_found() {
     let redis = Redis::start().await;
     leave_a_dead_process(&redis, "host:1:dead", &["job"]).await;
-    // As Redis knows it once its waiter took a job.
+    // As Redis has it after FLUSHALL, once its waiter took a job.
     redis.call::<()>("SREM", &["ferrokiq:processes", "host:1:dead"]).await;
     let server = Running::start(&redis, recoverer());
     eventually("the job is back", async || redis.size("queue:low").await == 1).await;
@@ -99,7 +99,7 @@ async fn a_process_that_left_does_not_register_again_while_its_exit_hook_runs() 
     eventually("it is registered", async || redis.call::<usize>("EXISTS", &["ferrokiq:processes"]).await == 1).await;
     server.handle.stop();
     eventually("it leaves", async || redis.call::<usize>("EXISTS", &["ferrokiq:processes"]).await == 0).await;
-    // Each sign of life asks for this once.
+    // Each sign of life calls this once.
     let before = redis.calls("sismember").await;
     eventually("signs of life go on", async || redis.calls("sismember").await >= before + 3).await;
     release.add_permits(1);

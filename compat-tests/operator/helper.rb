@@ -28,20 +28,20 @@ module Operator
     run_tool(*arguments, **options).tap { |said| assert_equal [0, ""], [said.code, said.err], [arguments, said.out].inspect }
   end
 
-  # What a command says on a terminal of so many columns.
+  # Returns what a command prints on a terminal with this many columns.
   def on_terminal(columns, *command, env: {})
     screen, terminal = PTY.open
     terminal.winsize = [24, columns]
     pid = spawn(WorkerProcess.rights([WorkerProcess::TOOL]).merge(env), WorkerProcess::TOOL, *command, out: terminal)
     terminal.close
-    said = +"".b
+    printed = +"".b
     begin
-      loop { said << screen.readpartial(4096).b }
+      loop { printed << screen.readpartial(4096).b }
     rescue Errno::EIO, EOFError
       nil
     end
     Process.wait(pid)
-    said.force_encoding("UTF-8")
+    printed.force_encoding("UTF-8")
   end
 
   # Every key, for RESTORE.

@@ -6,7 +6,7 @@ require "tmpdir"
 require_relative "helper"
 require_relative "../support/redis_server"
 
-# What the log of a worker says of jobs that fail or that a stop cuts off, and of an outage; crash_test has the jobs of a process that died.
+# The log of a worker: lines for jobs that fail, for jobs that a stop interrupts, and for an outage. crash_test covers the jobs of a dead process.
 describe "the log" do
   include Compat
 
@@ -18,7 +18,7 @@ describe "the log" do
     [head.scan(/(\w+)=(\S*)/).to_h, message]
   end
 
-  it "has one line for a failure that says who, why, which attempt, when next and what becomes of it" do
+  it "has one line for a failure, with job, thread, cause, attempt, outcome and time of the retry" do
     jids = {
       retry: FailJob.set(queue: "low", retry: 3).perform_async("boom: a: b"), default: FailJob.perform_async("again"), dead: DoomedJob.perform_async("lost"),
       discarded: FailJob.set(retry: false).perform_async("gone")
@@ -28,25 +28,25 @@ describe "the log" do
       eventually { assert_equal [3, 1], [Sidekiq::RetrySet.new.size, Sidekiq::DeadSet.new.size] }
       eventually { assert_equal 5, lines(worker, /Job raised exception/).size }
       assert_equal 1, lines(worker, /^WARN.*jid=#{jids[:retry]}/).size
-      said = lines(worker, /Job raised exception/).to_h { |line| fields(line).then { |about, message| [about["jid"], [about, message]] } }
+      logged = lines(worker, /Job raised exception/).to_h { |line| fields(line).then { |about, message| [about["jid"], [about, message]] } }
       expected = {
         jids[:retry] => ["FailJob", "low", "1/4", "retry"], jids[:default] => ["FailJob", "default", "1/26", "retry"], "third" => ["FailJob", "default", "3/6", "retry"],
         jids[:discarded] => ["FailJob", "default", "1/1", "discarded"]
       }
       expected.each do |jid, about|
-        assert_equal about, said[jid][0].values_at("class", "queue", "attempt", "outcome"), jid
-        assert_match(/\A[0-9a-z]+\z/, said[jid][0]["tid"])
+        assert_equal about, logged[jid][0].values_at("class", "queue", "attempt", "outcome"), jid
+        assert_match(/\A[0-9a-z]+\z/, logged[jid][0]["tid"])
         start = fields(lines(worker, /jid=#{jid} .*: start$/).first)[0]
-        assert_equal start["tid"], said[jid][0]["tid"]
+        assert_equal start["tid"], logged[jid][0]["tid"]
       end
-      assert_equal %w[DoomedJob dead], said[jids[:dead]][0].values_at("class", "outcome")
-      assert_equal "Job raised exception: ArgumentError: boom: a: b", said[jids[:retry]][1]
-      Sidekiq::RetrySet.new.each { |entry| assert_in_delta entry.score, Time.iso8601(said[entry.jid][0]["next_at"]).to_f, 2 }
-      [jids[:dead], jids[:discarded]].each { |jid| refute said[jid][0].key?("next_at") }
+      assert_equal %w[DoomedJob dead], logged[jids[:dead]][0].values_at("class", "outcome")
+      assert_equal "Job raised exception: ArgumentError: boom: a: b", logged[jids[:retry]][1]
+      Sidekiq::RetrySet.new.each { |entry| assert_in_delta entry.score, Time.iso8601(logged[entry.jid][0]["next_at"]).to_f, 2 }
+      [jids[:dead], jids[:discarded]].each { |jid| refute logged[jid][0].key?("next_at") }
     end
   end
 
-  it "says of a class that nobody registered which there are, and the payload says what Ruby writes" do
+  it "lists the registered classes for an unregistered one, and stores the payload as Ruby does" do
     Sidekiq::Client.push("class" => "FailJbo", "args" => [1])
     with_worker do |worker|
       eventually { assert_equal 1, Sidekiq::RetrySet.new.size }
@@ -76,7 +76,7 @@ describe "the log" do
     stop = ->(pid) { Process.kill("KILL", pid) && Process.wait(pid) && FileUtils.rm_f(socket) }
     server = start.call
     eventually { assert File.exist?(socket) }
-    # The suite's own Redis knows nothing of this worker.
+    # On a Redis of its own.
     @workers << (worker = WorkerProcess.rust("-c", "5", env: {"REDIS_URL" => "unix://#{socket}"}))
     eventually { assert_match(/Starting processing/, worker.said) }
     stop.call(server)
@@ -84,9 +84,9 @@ describe "the log" do
     eventually { assert_equal 1, lines(worker, /Redis is away/).size }
     server = start.call
     eventually { assert_equal 1, lines(worker, /Redis is online/).size }
-    said = lines(worker, /^ERROR|Redis is/)
-    assert_match(/^ERROR .* noticed=.*: Redis is away: .+/, said.first)
-    assert_equal 2, said.size, said.join("\n")
+    logged = lines(worker, /^ERROR|Redis is/)
+    assert_match(/^ERROR .* noticed=.*: Redis is away: .+/, logged.first)
+    assert_equal 2, logged.size, logged.join("\n")
     worker.stop
   ensure
     stop.call(server) if server

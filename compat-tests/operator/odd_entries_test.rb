@@ -49,7 +49,7 @@ describe "what a command shows of odd entries" do
   def fill_set(key) = TITLES.each_with_index { |title, n| redis("ZADD", key, (NOW + 60 * (n - 10) + 0.25).to_s, payload(title)) }
   def shown_args(record) = record.display_args.map { |arg| JSON.generate(arg) }.join(", ")
 
-  # The columns of a table that goes to no terminal.
+  # The columns of a table that is not written to a terminal.
   def rows(*command)
     header, *lines = tool(*command).out.lines(chomp: true)
     starts = header.to_enum(:scan, /\S+/).map { Regexp.last_match.begin(0) }

@@ -98,7 +98,7 @@ describe "what a command shows" do
     end
   end
 
-  it "of nothing is said on a terminal, and nowhere else" do
+  it "prints a line for an empty list on a terminal, and nowhere else" do
     redis("FLUSHDB")
     {
       %w[retries] => "no jobs in the retry set", %w[scheduled list] => "no jobs in the scheduled set", %w[dead] => "no jobs in the dead set",

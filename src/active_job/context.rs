@@ -68,12 +68,12 @@ impl ActiveJobContext {
         self.data.timezone.as_deref()
     }
 
-    /// When it was enqueued; `None` where the payload does not say, or holds no time.
+    /// When it was enqueued; `None` if the payload has no such time.
     pub fn enqueued_at(&self) -> Option<&Time> {
         self.data.enqueued_at.as_ref()
     }
 
-    /// When it was to run, if it was scheduled. Rails before 7.1 does not say. `None` where the payload holds no time.
+    /// When it was to run, if it was scheduled. Rails before 7.1 does not write it. `None` if the payload has no such time.
     pub fn scheduled_at(&self) -> Option<&Time> {
         self.data.scheduled_at.as_ref()
     }

@@ -21,7 +21,7 @@ const INVALID_STEP: &str = "ActiveJob::Continuation::InvalidStepError";
 /// Class of the error of a job that was resumed too often.
 pub(super) const RESUME_LIMIT: &str = "ActiveJob::Continuation::ResumeLimitError";
 
-/// One step of a job: where it stands, and where it may be interrupted. [`ActiveJobContext::step`] passes it. Cheap to clone.
+/// One step of a job: its cursor and its checkpoints. [`ActiveJobContext::step`] passes it. Cheap to clone.
 #[derive(Clone, Debug)]
 pub struct Step {
     cx: ActiveJobContext,
@@ -40,7 +40,7 @@ impl Step {
         self.is_resumed
     }
 
-    /// Where it stands: what was [set](Self::set) last, in this run or in an earlier one. `None` at the beginning.
+    /// Returns the cursor that was [set](Self::set) last, in this run or in an earlier one. `None` before the first.
     ///
     /// # Errors
     ///
@@ -52,8 +52,8 @@ impl Step {
         }
     }
 
-    /// Sets where it stands, and is a [checkpoint](Self::checkpoint): the `set!` of Rails. A number or a text, say. Rails 8.1 reads only cursors of
-    /// JSON's own types.
+    /// Sets the cursor, a number or a string for example, and is a [checkpoint](Self::checkpoint): the `set!` of Rails. Rails 8.1 reads only
+    /// cursors of JSON's own types.
     ///
     /// # Errors
     ///
@@ -78,8 +78,8 @@ impl Step {
 impl ActiveJobContext {
     /// Does a step of the job, unless an earlier run did it: the `step` of `ActiveJob::Continuable`.
     ///
-    /// A job that is interrupted, or that fails after it got on, is enqueued again after 5 s, and begins where it stood: with the step that it was
-    /// in, at the [cursor](Step::cursor) that was set last. Steps have names, which stay the same from version to version of the job, and their
+    /// A job that is interrupted, or that fails after progress, is enqueued again after 5 s. It continues with the step that was interrupted, at
+    /// the [cursor](Step::cursor) that was set last. Steps have names, which stay the same from version to version of the job, and their
     /// order. What a step did since its last checkpoint is done again. A job that uses steps may run in Rails and in Rust by turns.
     ///
     /// Between two steps is a checkpoint.
@@ -112,7 +112,7 @@ impl ActiveJobContext {
     ///
     /// What the step fails with, which the job returns. `ActiveJob::Continuation::Interrupt` while the server stops.
     /// `ActiveJob::Continuation::InvalidStepError` for a step inside another, one that was there before, and one that is out of order.
-    /// `ActiveJob::DeserializationError` if the payload says nothing usable about earlier runs.
+    /// `ActiveJob::DeserializationError` if `continuation` in the payload is malformed.
     ///
     /// # Cancel safety
     ///
@@ -176,7 +176,7 @@ struct State {
     /// The steps of this run so far.
     encountered: Vec<String>,
     is_running: bool,
-    /// Whether this run got further than the one before.
+    /// Whether this run completed a step.
     is_advanced: bool,
 }
 
@@ -201,13 +201,13 @@ impl Progress {
         Ok(())
     }
 
-    /// Whether the run got on: its error resumes it then.
+    /// Whether this run made progress: then an error resumes the job.
     pub(super) fn is_advanced(&self) -> bool {
         let state = self.lock();
         state.is_advanced || state.current.as_ref().is_some_and(|current| current.cursor != current.initial)
     }
 
-    /// Writes where the job stands into its data, as Rails does, if it uses steps.
+    /// Writes the completed steps and the cursor into the job's data, as Rails does, if the job uses steps.
     pub(super) fn write(&self, data: &mut JobData) -> Result<()> {
         let state = self.lock();
         if state.is_used {
@@ -275,7 +275,7 @@ impl State {
         }
     }
 
-    /// In the words of Rails.
+    /// Returns the text that Rails has for it.
     fn description(&self) -> String {
         match (&self.current, self.completed.last()) {
             (Some(Current { name, cursor, .. }), _) => format!("at '{name}', cursor '{}'", inspect(cursor)),

@@ -73,7 +73,7 @@ pub trait ActiveJob: Send + Sync + 'static {
     /// As [`Job::perform`](crate::Job::perform).
     fn perform(&self, cx: ActiveJobContext, args: Self::Args) -> impl Future<Output = JobResult> + Send;
 
-    /// How often a job with [steps](ActiveJobContext::step) is resumed; without limit unless said. After that it fails with
+    /// How often a job with [steps](ActiveJobContext::step) is resumed; no limit by default. After that it fails with
     /// `ActiveJob::Continuation::ResumeLimitError`.
     fn max_resumptions(&self) -> Option<u64> {
         None

@@ -68,7 +68,7 @@ impl<J: ActiveJob> Running<J> {
         Err(deserialization(format!("the payload is said to be for {}, its data for another", J::CLASS)).into())
     }
 
-    /// Enqueues the job to go on from where it stands.
+    /// Enqueues the job again, to continue at its cursor.
     async fn resume(cx: &ActiveJobContext, data: JobData, error: &JobError) -> JobResult {
         let (job_id, class, secs) = (cx.job_id(), error.class(), RESUME_AFTER.as_secs());
         tracing::info!(job_id, class, "resuming {} in {secs} seconds", J::CLASS);
@@ -80,7 +80,7 @@ impl<J: ActiveJob> Running<J> {
         let mut data = cx.data().clone();
         cx.progress().write(&mut data)?;
         if error.class() == INTERRUPT || (cx.progress().is_advanced() && !is_of_steps(&error)) {
-            // Rails 8.1 counts it under these names, which nobody reads.
+            // Rails 8.1 counts it under these names, and never reads the counts.
             let name = match error.class() {
                 INTERRUPT => error.message().to_owned(),
                 class => format!("{{:exception=>#<{class}: {}>}}", error.message()),

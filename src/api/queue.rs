@@ -163,8 +163,8 @@ impl Queue {
     /// Deletes the jobs that were counted, ten thousand at a time, and none that was pushed later; the name of the queue, too, once it is empty.
     /// If ten thousand were pushed meanwhile, nothing is deleted.
     ///
-    /// Jobs that were put back meanwhile to the end that is fetched next stay, too. If the oldest counted job was fetched, they cannot be told
-    /// from counted ones: then no more are deleted than were counted, the newest of them. If 50,000 were put back, nothing is deleted.
+    /// Jobs that were put back meanwhile to the end that is fetched next stay, too. If the oldest counted job was fetched, they cannot be
+    /// distinguished from counted ones: then no more are deleted than were counted, the newest of them. If 50,000 were put back, nothing is deleted.
     ///
     /// # Errors
     ///
@@ -198,7 +198,7 @@ pub struct QueueCount {
     pub size: usize,
     /// By which those that came later are told apart.
     newest: Option<Vec<u8>>,
-    /// By which those that were put back are told apart.
+    /// Marks where jobs begin that were put back after the count.
     oldest: Option<Vec<u8>>,
 }
 
@@ -215,7 +215,7 @@ impl QueueCount {
 pub struct Cleared {
     /// Jobs deleted.
     pub deleted: usize,
-    /// Jobs in the queue now: they came later, or came back.
+    /// Jobs in the queue now: they were pushed or put back after the count.
     pub left: usize,
 }
 

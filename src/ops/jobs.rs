@@ -31,7 +31,7 @@ enum Command {
     after_help = "Examples:\n  ferrokiq jobs list\n  ferrokiq jobs list default\n  ferrokiq jobs list default --limit 10000 --json | jq -r .jid"
 )]
 struct List {
-    /// The queue; every queue unless said
+    /// The queue [default: every queue]
     queue: Option<String>,
 
     /// How many at most; 0 is all
@@ -39,7 +39,7 @@ struct List {
     limit: usize,
 }
 
-/// Jobs that are listed where nothing is said.
+/// Default of `--limit`.
 const LIMIT: usize = 100;
 
 /// All about a job, whether it is in a queue, scheduled, to be retried or dead

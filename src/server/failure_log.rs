@@ -14,7 +14,7 @@ pub(crate) struct Failure<'a> {
     pub(crate) error: &'a JobError,
     pub(crate) verdict: &'a Verdict,
     pub(crate) bench: &'a Bench<'a>,
-    /// What to do about it, where the worker knows.
+    /// Advice for the operator, if there is any.
     pub(crate) hint: Option<String>,
 }
 
@@ -100,7 +100,7 @@ mod tests {
     }
 
     /// Attempt, outcome, whether there is a next one, and the end of the time that it is retried for.
-    fn told(rest: &str) -> (Option<String>, &'static str, bool, Option<String>) {
+    fn logged(rest: &str) -> (Option<String>, &'static str, bool, Option<String>) {
         let payload = Payload::parse(format!(r#"{{"class":"A","args":[],"jid":"j","queue":"q"{rest}}}"#)).unwrap();
         let (error, now) = (JobError::new("E", "boom"), EpochSecs(1_795_408_513.0));
         let bench = Bench { queue: "q", max_retries: 25, now, stamps: StampForm::Millis };
@@ -124,12 +124,12 @@ mod tests {
             (r#","retry_count":2.5"#, "4.5/26", "retry"),
             (r#","retry_count":null"#, "1/26", "retry"),
         ] {
-            let (counted, became, has_next, until) = told(rest);
+            let (counted, became, has_next, until) = logged(rest);
             assert_eq!((counted.as_deref(), became), (Some(attempt), outcome), "{rest}");
             assert_eq!((has_next, until), (outcome == "retry", None), "{rest}");
         }
-        assert_eq!(told(r#","retry_count":"x""#), (None, "dead", false, None));
-        let for_a_minute = told(r#","retry_for":60,"retry_count":4,"failed_at":1795408500000"#);
+        assert_eq!(logged(r#","retry_count":"x""#), (None, "dead", false, None));
+        let for_a_minute = logged(r#","retry_for":60,"retry_count":4,"failed_at":1795408500000"#);
         assert_eq!(for_a_minute, (Some("6".to_owned()), "retry", true, Some("2026-11-23T04:36:00Z".to_owned())));
     }
 }

@@ -49,7 +49,7 @@ impl Named {
     }
 }
 
-/// `jid` and the class that people know the job by, as far as the bytes can be read.
+/// Returns `jid` and the display class; empty where the bytes cannot be read.
 fn names_of(bytes: &[u8]) -> (String, String) {
     let payload = (bytes.len() <= SMALL).then(|| Payload::from_bytes(bytes.to_vec()));
     match payload {

@@ -35,8 +35,8 @@ struct Now {
 #[derive(Debug)]
 pub(crate) struct Outage {
     all: Outages,
-    /// The outage this part failed in last, unless it has worked since. A part that comes to its next try only after that outage was over knows
-    /// nothing of the next one.
+    /// The outage this part failed in last, unless it has worked since. A part that retries only after that outage ended has no evidence about
+    /// the next one.
     failed_in: Option<u64>,
 }
 
@@ -64,8 +64,8 @@ impl Outages {
 }
 
 impl Outage {
-    /// This part failed at `what`. The line says what is wrong with Redis, and then which part noticed it first; it names the command and what
-    /// Redis said, never what was sent.
+    /// This part failed at `what`. Logs the state of Redis, the part that noticed it first, the command and the error of Redis; never what was
+    /// sent.
     pub(crate) fn note(&mut self, what: &str, error: &Error) {
         let (at, denied) = (Instant::now(), is_denied(error));
         let mut now = self.all.now();

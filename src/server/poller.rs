@@ -105,7 +105,7 @@ fn spread(average: Duration, processes: usize, dice: f64) -> Duration {
     Duration::try_from_secs_f64(average.as_secs_f64() * factor).unwrap_or(Duration::MAX)
 }
 
-/// Where one member goes, as its new bytes or as the payload that has them.
+/// The destination of one member, with its new bytes or with the payload that has them.
 #[derive(Debug, PartialEq)]
 enum Plan<B = String> {
     Push {

@@ -305,7 +305,8 @@ impl Processor {
         self.core.insist(unit, to, None).await;
     }
 
-    /// Applies the setting `foreign_jobs` to a job of a Ruby gem. A job that was diverted to this process fails: it would be diverted again for ever.
+    /// Applies the setting `foreign_jobs` to a job of a Ruby gem. A job that was diverted to this process fails: it would be diverted again for
+    /// ever.
     async fn leave_to_ruby(&self, unit: &UnitOfWork, payload: &Payload, owner: Owner, registered: Option<&Registered>) {
         let foreign = &self.core.foreign;
         foreign.note(payload, unit.queue(), owner);

@@ -103,15 +103,15 @@ pub(crate) async fn put_back_all_strangers(core: &Core, store: &Store) -> Result
 /// Compares the private lists of this process with what it holds, after Redis may have come back with older data: a restart from a snapshot, a
 /// failover to a replica that lagged, `FLUSHALL`.
 ///
-/// A list that is there goes back on the index, where others find it. A list that is gone is written anew with the jobs that are not done. A list that holds jobs which were moved elsewhere is from a time
-/// before that move, so the place they went to has lost them: they go back to their queue. Lists claimed before another process fenced this
-/// one are left alone; their jobs may have been recovered.
+/// Adds each list that exists to the index, where other processes find it. Writes a list that is gone anew, with the jobs that are not done. A
+/// list that holds jobs which were moved elsewhere is from a time before that move, so their destination has lost them: requeues them. Ignores
+/// lists that were claimed before another process fenced this one; their jobs may have been recovered.
 pub(crate) async fn restore_holdings(core: &Core, store: &Store) -> Result<()> {
     let epoch = core.registration.epoch();
     let batches: Vec<_> = core.holdings.all().into_iter().filter(|batch| batch.epoch() == epoch).collect();
     let lists: Vec<&str> = batches.iter().map(|batch| batch.list()).collect();
     let lengths = store.private_lengths(&lists).await?;
-    // A list that is there may be on no index: Redis lost the one and kept the other.
+    // Redis may have lost the index and kept the list.
     let there: Vec<&str> =
         lists.iter().zip(&lengths).filter(|(_, length)| **length > 0).map(|(list, _)| *list).collect();
     store.index_lists(&core.identity, &there).await?;

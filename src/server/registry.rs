@@ -135,7 +135,7 @@ impl Registry {
         }
     }
 
-    /// Returns what to tell an operator about a job of a class that nobody registered: the name they may have meant, and the names there are.
+    /// Returns advice for an operator about a job of an unregistered class: the nearest registered name, and the registered names.
     /// `None` if the job failed for another reason.
     pub(crate) fn hint(&self, payload: &Payload, error: &JobError) -> Option<String> {
         if error.class() != "NameError" {

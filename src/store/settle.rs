@@ -119,7 +119,7 @@ impl Store {
             let moved: Result<Vec<i8>> = self.link.eval(to.how(), &settle).await;
             match &moved {
                 Ok(moved) if !moved.contains(&MISSING) => of.answered(numbers.iter().copied()),
-                // The script did not come as far as to take these.
+                // The script may have ended before it removed these.
                 _ => of.answered(answered.into_iter()),
             }
             moved

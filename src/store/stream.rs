@@ -97,7 +97,7 @@ impl Stream {
     }
 
     /// Records what the peer sent before it closed the connection: a server that has no room for another client sends its reason at once.
-    /// Read from the system: the runtime may not know yet that there is something to read.
+    /// Read from the system: the runtime may not have polled the socket yet.
     fn read_reason(&mut self) {
         let mut space = [0; FirstBytes::MOST];
         if !self.has_first_bytes

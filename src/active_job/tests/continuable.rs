@@ -92,7 +92,7 @@ impl ActiveJob for Invalid {
     }
 }
 
-/// One run: what it came to, and what it enqueued.
+/// Runs a job once. Returns its result and the jobs it enqueued.
 async fn run<J: ActiveJob>(job: J, payload: &Payload, stop: StopSignal) -> (JobResult, Vec<Payload>) {
     let fake = Fake::new();
     let (queue, client) = (payload.queue().into(), fake.client());

@@ -22,7 +22,7 @@ pub(super) struct Line {
     message: String,
     /// The other fields as the line has them.
     context: String,
-    /// What is said after the message: see [`is_cause`].
+    /// The causes, which follow the message: see [`is_cause`].
     causes: String,
     json: bool,
     /// A value on its way into the line.
@@ -174,8 +174,8 @@ impl Visit for Line {
     }
 }
 
-/// Whether a field is long text that gives the reason for a message. In a line for people it comes after the message, or the message would be
-/// lost behind it; in JSON it is a field as any other.
+/// Whether a field is long text that gives the reason for a message. In the text formats it follows the message, which would be hard to find
+/// behind it; in JSON it is a field like any other.
 fn is_cause(field: &str) -> bool {
     matches!(field, "error" | "why" | "panic" | "reason" | "hint")
 }

@@ -130,7 +130,7 @@ pub(super) async fn holders(api: &Api, names: &Names, found: &mut Vec<Finding>) 
     let named: Vec<String> = names.holders.iter().chain(of_unindexed).cloned().collect();
     let mut holders = api.holders(&named).await?;
     let is_anybody_alive = holders.iter().any(|holder| holder.is_alive);
-    // A worker that is alive indexes its lists; of one that is dead nobody finds those that are not on the index.
+    // A live worker indexes its lists itself. No recovery finds the lists of a dead one that are not on the index.
     unindexed.retain(|list| !holders.iter().any(|holder| holder.is_alive && holder.identity == list.identity));
     for list in &unindexed {
         for holder in holders.iter_mut().filter(|holder| holder.identity == list.identity) {

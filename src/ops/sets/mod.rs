@@ -51,7 +51,7 @@ impl Kind {
         }
     }
 
-    /// Says that a list of its jobs is empty; all of them, or those that a filter takes.
+    /// Returns the line for an empty list: of all jobs, or of those that match a filter.
     fn nothing(self, is_all: bool) -> String {
         let set = match self {
             Self::Retries => "retry",

@@ -154,7 +154,7 @@ fn counts_jobs_a_second_however_far_apart_the_answers_are() {
 }
 
 #[test]
-fn an_idle_server_has_a_line_at_zero_and_empty_lists_say_so() {
+fn an_idle_server_has_a_line_at_zero_and_each_empty_list_has_a_text() {
     let mut state = state();
     let mut idle = snapshot(&state, Vec::new(), 0);
     let began = idle.at;
@@ -163,9 +163,9 @@ fn an_idle_server_has_a_line_at_zero_and_empty_lists_say_so() {
         idle.at = began + Duration::from_secs(secs);
         state.on_loaded(Ok(idle.clone()));
     }
-    let told = screen(&state, 80, 24);
-    let dots = told.chars().filter(|c| ('\u{2801}'..='\u{28ff}').contains(c)).count();
-    assert!(dots > 60, "{told}");
+    let shown = screen(&state, 80, 24);
+    let dots = shown.chars().filter(|c| ('\u{2801}'..='\u{28ff}').contains(c)).count();
+    assert!(dots > 60, "{shown}");
     for (tab, words) in [
         (Tab::Busy, "No processes"),
         (Tab::Queues, "No queues"),
@@ -173,8 +173,8 @@ fn an_idle_server_has_a_line_at_zero_and_empty_lists_say_so() {
         (Tab::Retries, "No jobs"),
         (Tab::Dead, "No jobs"),
     ] {
-        let told = screen(&at(tab, 0, 0), 80, 24);
-        assert!(told.contains(words), "{told}");
+        let shown = screen(&at(tab, 0, 0), 80, 24);
+        assert!(shown.contains(words), "{shown}");
     }
 }
 

@@ -54,7 +54,7 @@ impl Canvas<'_> {
         self.pairs(frame, area, "Statistics", &pairs.map(|(name, count)| (name, grouped(count))));
     }
 
-    /// What stands in the place of an empty list.
+    /// Returns the text that is drawn instead of an empty list.
     pub(super) fn nothing(&self) -> &'static str {
         match self.state.tab {
             Tab::Busy => "No processes",
