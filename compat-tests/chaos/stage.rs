@@ -10,7 +10,7 @@ use tokio::task::JoinSet;
 
 use crate::Failure;
 use crate::check::{Places, Verdict};
-use crate::fleet::{Broken, Orders, Worker};
+use crate::fleet::{Broken, Orders, Worker, signal};
 use crate::ledger::{Jid, Ledger, jid};
 use crate::recoveries::{Recoveries, until_recovered};
 use crate::redis::{Redis, worker_url};
@@ -120,9 +120,25 @@ impl Stage {
 
     /// SIGKILL, and a watch on how soon its jobs are back.
     pub(crate) async fn kill(&mut self, at: usize) -> Result<(), Failure> {
+        self.kill_after(at, None).await
+    }
+
+    /// As [`kill`](Self::kill), after Redis was stopped for that long; then Redis goes on.
+    pub(crate) async fn kill_while_redis_lags(&mut self, at: usize, lag: Duration) -> Result<(), Failure> {
+        self.kill_after(at, Some(lag)).await
+    }
+
+    async fn kill_after(&mut self, at: usize, lag: Option<Duration>) -> Result<(), Failure> {
         let mut redis = self.redis.connection().await?;
         let identity = self.workers[at].identity(&mut redis).await?;
+        if let Some(lag) = lag {
+            signal(self.redis.pid(), "STOP")?;
+            tokio::time::sleep(lag).await;
+        }
         self.workers[at].kill();
+        if lag.is_some() {
+            signal(self.redis.pid(), "CONT")?;
+        }
         self.kills += 1;
         self.is_broken(at);
         if let Some(identity) = identity {

@@ -150,6 +150,27 @@ async fn take_a_push_that_was_refused_when_it_is_pushed_again() {
 }
 
 #[tokio::test]
+async fn acknowledge_jobs_where_silent_commands_are_refused() {
+    let redis = Redis::start().await;
+    let_the_worker(&redis, &["-client|reply"]).await;
+    let jobs: Vec<String> = (0..2_000).map(|number| format!(r#"{{"class":"Counts","args":[{number}]}}"#)).collect();
+    redis.call::<()>("LPUSH", &["queue:default".to_owned()].into_iter().chain(jobs).collect::<Vec<_>>()).await;
+    let ran = Arc::new(AtomicUsize::new(0));
+    let count = Arc::clone(&ran);
+    let counts = move |_cx: Context, (_number,): (u32,)| {
+        count.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(Ok(()))
+    };
+    let running = Running::start(&redis, Server::builder().register_fn("Counts", counts));
+    eventually("all are run and acknowledged", async || {
+        ran.load(Ordering::Relaxed) == 2_000 && redis.private_jobs().await == 0
+    })
+    .await;
+    assert!(was_refused(&redis, "client|reply"));
+    stop(running, &redis).await;
+}
+
+#[tokio::test]
 async fn poll_queues_beyond_the_first_eight_where_tracking_is_refused() {
     let redis = Redis::start().await;
     let_the_worker(&redis, &["-client|tracking", "+client|unblock"]).await;

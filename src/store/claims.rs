@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Pipeline, ScriptInvocation, Value, cmd};
+use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd};
 
 use super::error::failed;
 use super::windows::{Window, window_script};
@@ -73,21 +73,54 @@ pub(crate) struct Acknowledgement<'a> {
 }
 
 impl Acknowledgement<'_> {
-    pub(super) fn pipeline(&self, private: &Private) -> Pipeline {
-        let Self { lists, trims, jobs } = self;
-        let mut pipeline = Pipeline::with_capacity(2 + trims.len() + jobs.len());
-        if !lists.is_empty() {
-            pipeline.cmd("UNLINK").arg(lists);
-            pipeline.cmd("SREM").arg(&private.index).arg(lists).ignore();
-        }
-        for (list, to) in trims {
-            pipeline.cmd("LTRIM").arg(*list).arg(0).arg(*to - 1).ignore();
-        }
-        for (list, job) in jobs {
-            pipeline.cmd("LREM").arg(*list).arg(-1).arg(*job).ignore();
+    /// Each command has its answer; the first is how many lists were taken away, if any were to be.
+    fn pipeline(&self, private: &Private) -> Pipeline {
+        let mut pipeline = Pipeline::with_capacity(2 + self.trims.len() + self.jobs.len());
+        for (at, command) in self.commands(private).enumerate() {
+            pipeline.add_command(command);
+            if at > 0 || self.lists.is_empty() {
+                pipeline.ignore();
+            }
         }
         pipeline
     }
+
+    /// The same commands with so many answers in all: none for those that were sent silently before, if it is silent itself, or one for each
+    /// of them and one for this.
+    pub(super) fn answering(&self, private: &Private, answers: usize) -> Pipeline {
+        let mut pipeline = Pipeline::with_capacity(answers + 2 * (2 + self.trims.len() + self.jobs.len()));
+        add_answers(&mut pipeline, private, answers.saturating_sub(1));
+        for (at, command) in self.commands(private).enumerate() {
+            if at > 0 || answers == 0 {
+                pipeline.add_command(without_answer());
+            }
+            pipeline.add_command(command);
+        }
+        pipeline
+    }
+
+    fn commands<'a>(&'a self, private: &'a Private) -> impl Iterator<Item = Cmd> + 'a {
+        let lists = (!self.lists.is_empty()).then(|| {
+            let unlink = cmd("UNLINK").arg(&self.lists).take();
+            [unlink, cmd("SREM").arg(&private.index).arg(&self.lists).take()]
+        });
+        let trims = self.trims.iter().map(|(list, to)| cmd("LTRIM").arg(*list).arg(0).arg(*to - 1).take());
+        let jobs = self.jobs.iter().map(|(list, job)| cmd("LREM").arg(*list).arg(-1).arg(*job).take());
+        lists.into_iter().flatten().chain(trims).chain(jobs)
+    }
+}
+
+/// Adds answers that acknowledgements without one are waiting for: of writes that change nothing, so that what a server refuses to write, it
+/// refuses here, too.
+pub(super) fn add_answers(pipeline: &mut Pipeline, private: &Private, answers: usize) {
+    for _ in 0..answers {
+        pipeline.cmd("SREM").arg(&private.index).arg("");
+    }
+}
+
+/// Has Redis not answer the next command.
+pub(super) fn without_answer() -> Cmd {
+    cmd("CLIENT").arg("REPLY").arg("SKIP").take()
 }
 
 /// The keys of a process that never change.

@@ -2,16 +2,16 @@
 
 use std::collections::VecDeque;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Poll;
 use std::time::{Duration, Instant};
 
-use redis::Pipeline;
+use redis::{Pipeline, Value, cmd};
+use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 use super::Store;
-use super::claims::{Acknowledgement, Private};
+use super::claims::{Acknowledgement, Private, add_answers, without_answer};
 use super::link::Link;
 use super::meter::Meter;
 use super::wire::{Request, Wire};
@@ -32,9 +32,12 @@ pub(crate) trait Tally: Send + Sync + 'static {
 
 /// Carries acknowledgements on a connection of their own.
 ///
-/// What the system has of them it delivers, whatever becomes of the process, so jobs count as acknowledged from then on and not only once
-/// Redis has answered. The connection is made in the background when there is first something to carry; until then, and while it is broken,
-/// nothing is carried.
+/// The system delivers what it has taken, whatever becomes of the process, so jobs count as acknowledged from then on and not only once Redis
+/// has answered. The connection is made in the background when there is first something to carry; until then, and while it is broken, nothing
+/// is carried.
+///
+/// Redis reads on after the process is dead, but only until it fails to write: what it has not read by then is lost. So one answer at most is
+/// under way. Most acknowledgements are silent, and the next one that is answered brings their answers, too.
 pub(crate) struct Courier {
     link: Link,
     tally: Arc<dyn Tally>,
@@ -47,26 +50,55 @@ pub(crate) struct Courier {
 struct Line {
     wire: Wire,
     parcels: Arc<Parcels>,
-    meter: Meter,
+    /// Whether jobs count once they are written, not only once they are answered.
+    counts: bool,
     /// The bytes that will have been written once all that was sent is.
     sent: u64,
 }
 
-/// Acknowledgements that were sent and not written yet: up to which byte each reaches, and of how many jobs it is.
+/// Acknowledgements that were sent and not answered yet.
 struct Parcels {
-    waiting: Mutex<VecDeque<(u64, u64)>>,
+    way: Mutex<Way>,
     tally: Arc<dyn Tally>,
-    broken: AtomicBool,
+    /// Whether one failed.
+    broken: watch::Sender<bool>,
 }
 
-/// An acknowledgement under way: how many of the lists to take away were there, or `None` if Redis may not have heard of it.
-pub(crate) enum Carrying {
-    Over(Option<usize>),
-    Going(Pin<Box<dyn Future<Output = Option<usize>> + Send>>),
+#[derive(Debug, Default)]
+struct Way {
+    /// Up to which byte the system took them, and up to which Redis is known to have read them.
+    written: u64,
+    read: u64,
+    /// Those that do not count yet: up to which byte each reaches, and of how many jobs it is.
+    waiting: VecDeque<(u64, u64)>,
+    /// Whether an answer is under way.
+    asked: bool,
+    /// Silent ones since Redis was last asked.
+    silent: usize,
+}
+
+/// What became of an acknowledgement.
+pub(crate) enum Arrived {
+    /// So many of the lists to take away were there.
+    Counted(usize),
+    /// Nothing is known but that it arrived.
+    Silently,
+    /// Redis may not have heard of it.
+    Unknown,
+}
+
+/// An acknowledgement under way.
+pub(crate) struct Carrying {
+    answer: Pin<Box<dyn Future<Output = Arrived> + Send>>,
+    over: Option<Arrived>,
 }
 
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
+/// Bytes that Redis may not have read yet and that count all the same: less than the system takes for it, so none of them is still on our side.
+const UNREAD: u64 = 32 * 1024;
+/// Acknowledgements that are answered together.
+const TOGETHER: usize = 8;
 
 impl Store {
     /// Carries acknowledgements, and tells `tally` of them.
@@ -84,30 +116,35 @@ impl Store {
 impl Courier {
     /// Whether what is handed over is counted as it is written, not only as it is answered.
     pub(crate) fn counts(&self) -> bool {
-        self.line.as_ref().is_some_and(|line| line.meter.written() > 0)
+        self.line.as_ref().is_some_and(|line| line.counts)
     }
 
     /// Sends an acknowledgement of so many jobs; those sent before arrive before. `None` if it was not sent. Never waits.
     pub(crate) async fn carry(&mut self, private: &Private, done: &Acknowledgement<'_>, jobs: u64) -> Option<Carrying> {
         self.connect().await;
         let line = self.line.as_mut()?;
-        let pipeline = done.pipeline(private);
-        line.sent += pipeline.get_packed_pipeline().len() as u64;
-        let mut carrying = Box::pin(send(line.wire.clone(), pipeline, Arc::clone(&line.parcels), line.sent, jobs));
-        line.parcels.waiting().push_back((line.sent, jobs));
-        // Polled once it is in line behind those before it; the budget of this task is not to be in the way.
-        let first = std::future::poll_fn(|cx| {
-            Poll::Ready(std::pin::pin!(tokio::task::unconstrained(carrying.as_mut())).poll(cx))
-        });
-        Some(match first.await {
-            Poll::Ready(answer) => Carrying::Over(answer),
-            Poll::Pending => Carrying::Going(carrying),
-        })
+        let answers = if line.counts { line.parcels.answers(line.sent) } else { 1 };
+        let pipeline = done.answering(private, answers);
+        Some(line.send(pipeline, answers > 0, jobs).await)
+    }
+
+    /// Whether silent acknowledgements have no answer, and none is under way.
+    pub(crate) fn owes(&self) -> bool {
+        self.line.as_ref().is_some_and(|line| line.parcels.way().owes())
+    }
+
+    /// Asks for the answers of silent acknowledgements, if there are any and nothing is under way that brings them.
+    pub(crate) async fn ask(&mut self, private: &Private) -> Option<Carrying> {
+        let line = self.line.as_mut()?;
+        let answers = line.parcels.owed()?;
+        let mut pipeline = Pipeline::with_capacity(answers);
+        add_answers(&mut pipeline, private, answers);
+        Some(line.send(pipeline, true, 0).await)
     }
 
     /// Looks after the connection.
     async fn connect(&mut self) {
-        if self.line.as_ref().is_some_and(|line| line.wire.has_ended() || line.parcels.broken.load(Ordering::Acquire)) {
+        if self.line.as_ref().is_some_and(|line| line.wire.has_ended() || *line.parcels.broken.borrow()) {
             self.line = None;
         }
         if self.line.is_some() {
@@ -142,43 +179,139 @@ impl Courier {
 
 impl Line {
     async fn open(link: Link, tally: Arc<dyn Tally>) -> Result<Self> {
-        let parcels = Arc::new(Parcels { waiting: Mutex::default(), tally, broken: AtomicBool::new(false) });
-        let told = Arc::clone(&parcels);
-        let meter = Meter::new(move |written| told.written(written));
-        let wire = link.metered(&meter).await?;
+        let parcels = Arc::new(Parcels { way: Mutex::default(), tally, broken: watch::Sender::new(false) });
+        let written = Arc::clone(&parcels);
+        let meter = Meter::new(move |bytes| written.written(bytes));
+        let mut wire = link.metered(&meter).await?;
+        let mut counts = meter.written() > 0;
+        if counts && !may_be_silent(&mut wire).await {
+            // It may have answered more often than was expected, so it is of no use.
+            (wire, counts) = (link.metered(&Meter::default()).await?, false);
+        }
         let sent = meter.written();
-        Ok(Self { wire, parcels, meter, sent })
+        parcels.way().read = sent;
+        Ok(Self { wire, parcels, counts, sent })
+    }
+
+    async fn send(&mut self, pipeline: Pipeline, asks: bool, jobs: u64) -> Carrying {
+        self.sent += pipeline.get_packed_pipeline().len() as u64;
+        let Self { wire, parcels, sent, .. } = self;
+        let mut answer: Pin<Box<dyn Future<Output = Arrived> + Send>> =
+            Box::pin(send(wire.clone(), pipeline, Arc::clone(parcels), *sent, jobs, asks));
+        parcels.way().waiting.push_back((*sent, jobs));
+        // Polled once it is in line behind those before it; the budget of this task is not to be in the way.
+        let first = std::future::poll_fn(|cx| {
+            Poll::Ready(std::pin::pin!(tokio::task::unconstrained(answer.as_mut())).poll(cx))
+        });
+        let over = match first.await {
+            Poll::Ready(arrived) => Some(arrived),
+            Poll::Pending => None,
+        };
+        Carrying { answer, over }
     }
 }
 
-async fn send(mut wire: Wire, pipeline: Pipeline, parcels: Arc<Parcels>, end: u64, jobs: u64) -> Option<usize> {
-    match wire.send::<Vec<usize>>(Request::Pipeline(&pipeline)).await {
-        Ok(there) => {
-            parcels.written(end);
-            Some(there.first().copied().unwrap_or_default())
+impl Carrying {
+    /// Waits until it is known what became of it.
+    pub(crate) async fn arrived(self) -> Arrived {
+        match self.over {
+            Some(arrived) => arrived,
+            None => self.answer.await,
         }
-        Err(error) => {
-            tracing::debug!(%error, "an acknowledgement was not answered");
+    }
+}
+
+/// Whether Redis leaves out the answer of a command when asked to. Some proxies do not know how, and a user may not be allowed to ask.
+async fn may_be_silent(wire: &mut Wire) -> bool {
+    let mut probe = Pipeline::new();
+    probe.add_command(without_answer());
+    probe.add_command(cmd("PING").arg("silent").take()).add_command(cmd("PING"));
+    wire.send::<Value>(Request::AnsweredOnce(&probe))
+        .await
+        .is_ok_and(|answer| answer == Value::SimpleString("PONG".to_owned()))
+}
+
+async fn send(mut wire: Wire, pipeline: Pipeline, parcels: Arc<Parcels>, end: u64, jobs: u64, asks: bool) -> Arrived {
+    let mut broken = parcels.broken.subscribe();
+    let answer = tokio::select! {
+        biased;
+        answer = wire.send::<Value>(Request::AnsweredOnce(&pipeline)) => Some(answer),
+        _ = broken.wait_for(|broken| *broken) => None,
+    };
+    match answer {
+        Some(Ok(answer)) => {
+            parcels.answered(end, asks);
+            match answer {
+                _ if !asks => Arrived::Silently,
+                Value::Int(there) => Arrived::Counted(usize::try_from(there).unwrap_or_default()),
+                _ => Arrived::Counted(0),
+            }
+        }
+        failed => {
+            if let Some(Err(error)) = failed {
+                tracing::debug!(%error, "an acknowledgement was not answered");
+            }
             parcels.lost(end, jobs);
-            None
+            Arrived::Unknown
         }
+    }
+}
+
+impl Way {
+    fn owes(&self) -> bool {
+        !self.asked && self.silent > 0
     }
 }
 
 impl Parcels {
-    fn waiting(&self) -> MutexGuard<'_, VecDeque<(u64, u64)>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    fn way(&self) -> MutexGuard<'_, Way> {
+        self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Everything up to a byte is out of our hands.
+    /// How many answers the next one asks for, so many bytes after the first: none while one is under way, or few would be answered.
+    fn answers(&self, sent: u64) -> usize {
+        let mut way = self.way();
+        way.silent += 1;
+        if way.asked || way.silent < TOGETHER && sent < way.read + UNREAD / 2 {
+            return 0;
+        }
+        way.asked = true;
+        std::mem::take(&mut way.silent)
+    }
+
+    /// How many answers somebody has to ask for: those of the silent ones, and of the question itself.
+    fn owed(&self) -> Option<usize> {
+        let mut way = self.way();
+        if !way.owes() {
+            return None;
+        }
+        way.asked = true;
+        Some(std::mem::take(&mut way.silent) + 1)
+    }
+
+    /// The system took everything up to a byte.
     fn written(&self, until: u64) {
-        let mut waiting = self.waiting();
+        let mut way = self.way();
+        way.written = way.written.max(until);
+        self.count(way);
+    }
+
+    /// Redis read everything up to a byte.
+    fn answered(&self, until: u64, asked: bool) {
+        let mut way = self.way();
+        way.asked &= !asked;
+        way.read = way.read.max(until);
+        self.count(way);
+    }
+
+    fn count(&self, mut way: MutexGuard<'_, Way>) {
+        let until = way.read.max(way.written.min(way.read + UNREAD));
         let mut jobs = 0;
-        while let Some((_, of)) = waiting.front().copied().filter(|(end, _)| *end <= until) {
-            waiting.pop_front();
+        while let Some((_, of)) = way.waiting.front().copied().filter(|(end, _)| *end <= until) {
+            way.waiting.pop_front();
             jobs += of;
         }
-        drop(waiting);
+        drop(way);
         if jobs > 0 {
             self.tally.handed_over(jobs);
         }
@@ -186,12 +319,12 @@ impl Parcels {
 
     /// One was not answered, or refused.
     fn lost(&self, end: u64, jobs: u64) {
-        self.broken.store(true, Ordering::Release);
-        let mut waiting = self.waiting();
-        match waiting.iter().position(|(at, _)| *at == end) {
-            Some(at) => drop(waiting.remove(at)),
+        self.broken.send_replace(true);
+        let mut way = self.way();
+        match way.waiting.iter().position(|(at, _)| *at == end) {
+            Some(at) => drop(way.waiting.remove(at)),
             None => {
-                drop(waiting);
+                drop(way);
                 self.tally.taken_back(jobs);
             }
         }
@@ -207,7 +340,8 @@ impl std::fmt::Debug for Courier {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::atomic::AtomicI64;
+    use crate::testing::Redis;
+    use std::sync::atomic::{AtomicI64, Ordering};
 
     #[derive(Clone, Default)]
     struct Count(Arc<AtomicI64>);
@@ -227,7 +361,8 @@ mod tests {
     fn parcels(of: &[(u64, u64)]) -> (Parcels, Count) {
         let count = Count::default();
         let tally = Arc::new(count.clone());
-        (Parcels { waiting: Mutex::new(of.iter().copied().collect()), tally, broken: AtomicBool::new(false) }, count)
+        let way = Way { waiting: of.iter().copied().collect(), ..Way::default() };
+        (Parcels { way: Mutex::new(way), tally, broken: watch::Sender::new(false) }, count)
     }
 
     #[test]
@@ -240,6 +375,19 @@ mod tests {
     }
 
     #[test]
+    fn counts_few_bytes_that_redis_has_not_read() {
+        let (parcels, count) = parcels(&[(UNREAD, 3), (UNREAD + 1, 5), (2 * UNREAD + 1, 7), (3 * UNREAD, 9)]);
+        parcels.written(3 * UNREAD);
+        assert_eq!(count.0.load(Ordering::Relaxed), 3);
+        parcels.answered(UNREAD, false);
+        assert_eq!(count.0.load(Ordering::Relaxed), 8);
+        parcels.answered(UNREAD + 1, true);
+        assert_eq!(count.0.load(Ordering::Relaxed), 15);
+        parcels.answered(3 * UNREAD, true);
+        assert_eq!(count.0.load(Ordering::Relaxed), 24);
+    }
+
+    #[test]
     fn takes_back_what_was_written_and_not_answered() {
         let (parcels, count) = parcels(&[(100, 3), (150, 5)]);
         parcels.written(100);
@@ -249,6 +397,117 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 0, "it was never counted");
         parcels.written(200);
         assert_eq!(count.0.load(Ordering::Relaxed), 0);
-        assert!(parcels.broken.load(Ordering::Relaxed));
+        assert!(*parcels.broken.borrow());
+    }
+
+    fn trims<'a>(list: &'a str, to: usize) -> Acknowledgement<'a> {
+        Acknowledgement { lists: Vec::new(), trims: vec![(list, to)], jobs: Vec::new() }
+    }
+
+    async fn connected(courier: &mut Courier) {
+        let connecting = async {
+            while courier.line.is_none() {
+                courier.connect().await;
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), connecting).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_is_sent_silently_arrives() {
+        let redis = Redis::start().unwrap();
+        let store = Store::new(redis.options().unwrap());
+        let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+        let _: usize = cmd("RPUSH").arg("list").arg(&["a", "b", "c", "d"]).query(&mut connection).unwrap();
+        let (private, count) = (Private::of("me"), Count::default());
+        let mut courier = store.courier(count.clone());
+        connected(&mut courier).await;
+        assert!(courier.counts());
+        let lists = Acknowledgement { lists: vec!["list"], trims: Vec::new(), jobs: Vec::new() };
+        let mut carried = Vec::new();
+        for to in [3, 2] {
+            carried.push(courier.carry(&private, &trims("list", to), 1).await.unwrap());
+        }
+        carried.push(courier.carry(&private, &lists, 2).await.unwrap());
+        carried.push(courier.ask(&private).await.unwrap());
+        assert!(courier.ask(&private).await.is_none(), "that is under way");
+        for carried in carried {
+            let arrived = tokio::time::timeout(Duration::from_secs(10), carried.arrived()).await.unwrap();
+            assert!(matches!(arrived, Arrived::Silently | Arrived::Counted(0)));
+        }
+        assert!(courier.ask(&private).await.is_none());
+        assert_eq!(count.0.load(Ordering::Relaxed), 4);
+        assert!(!cmd("EXISTS").arg("list").query::<bool>(&mut connection).unwrap());
+        let _: usize = cmd("RPUSH").arg("list").arg("a").query(&mut connection).unwrap();
+        let mut carried = Vec::new();
+        for _ in 0..TOGETHER {
+            carried.push(courier.carry(&private, &trims("other", 1), 1).await.unwrap());
+        }
+        let last = carried.pop().unwrap();
+        for silent in carried {
+            assert!(matches!(silent.arrived().await, Arrived::Silently));
+        }
+        assert!(matches!(last.arrived().await, Arrived::Counted(0)), "it asked for all");
+        assert!(!courier.owes());
+    }
+
+    #[tokio::test]
+    async fn each_is_answered_where_silence_is_refused() {
+        let redis = Redis::start().unwrap();
+        let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+        let _: () = cmd("ACL").arg(&["SETUSER", "default", "-client|reply"]).query(&mut connection).unwrap();
+        let private = Private::of("me");
+        let count = Count::default();
+        let mut courier = Store::new(redis.options().unwrap()).courier(count.clone());
+        connected(&mut courier).await;
+        assert!(!courier.counts());
+        let first = courier.carry(&private, &trims("list", 3), 1).await.unwrap();
+        let second = courier.carry(&private, &trims("list", 2), 1).await.unwrap();
+        for carried in [first, second] {
+            assert!(matches!(carried.arrived().await, Arrived::Counted(0)));
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), 2);
+    }
+
+    #[tokio::test]
+    async fn a_silent_one_does_not_outlast_the_failure_of_another() {
+        let redis = Redis::start().unwrap();
+        let mut connection = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
+        let (private, count) = (Private::of("me"), Count::default());
+        let mut courier = Store::new(redis.options().unwrap()).courier(count.clone());
+        connected(&mut courier).await;
+        let _: () = cmd("ACL").arg(&["SETUSER", "default", "-srem"]).query(&mut connection).unwrap();
+        let first = courier.carry(&private, &trims("list", 3), 1).await.unwrap();
+        let asking = courier.ask(&private).await.unwrap();
+        let second = courier.carry(&private, &trims("list", 2), 1).await.unwrap();
+        for carried in [first, asking, second] {
+            let arrived = tokio::time::timeout(Duration::from_secs(2), carried.arrived()).await.unwrap();
+            assert!(matches!(arrived, Arrived::Unknown));
+        }
+        assert_eq!(count.0.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn has_one_answer_under_way() {
+        let (parcels, _) = parcels(&[]);
+        assert_eq!(parcels.owed(), None, "nothing was sent");
+        for _ in 1..TOGETHER {
+            assert_eq!(parcels.answers(0), 0);
+        }
+        assert_eq!(parcels.answers(0), TOGETHER);
+        for _ in 0..2 * TOGETHER {
+            assert_eq!(parcels.answers(UNREAD), 0, "one is under way");
+        }
+        assert_eq!(parcels.owed(), None);
+        parcels.answered(10, false);
+        assert_eq!(parcels.owed(), None, "that was the answer of a silent one");
+        parcels.answered(30, true);
+        assert_eq!(parcels.answers(30), 2 * TOGETHER + 1, "with those of the silent ones");
+        parcels.answered(50, true);
+        assert_eq!(parcels.answers(50), 0);
+        assert_eq!(parcels.owed(), Some(2));
+        parcels.answered(60, true);
+        assert_eq!(parcels.answers(60 + UNREAD / 2), 1, "many bytes are unread");
     }
 }

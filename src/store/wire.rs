@@ -3,6 +3,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+#[cfg(feature = "server")]
+use redis::Value;
 use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation};
 
@@ -73,6 +75,9 @@ pub(super) enum Request<'a> {
     /// The last command counts: the request is done if Redis applied that one. Those before it change nothing when they are applied a
     /// second time.
     LastCounts(&'a Pipeline),
+    /// Redis answers one of the commands only. Changes nothing when it is applied a second time.
+    #[cfg(feature = "server")]
+    AnsweredOnce(&'a Pipeline),
     Script(&'a ScriptInvocation<'a>),
 }
 
@@ -153,6 +158,11 @@ impl Request<'_> {
             | Self::Reads(pipeline)
             | Self::Repeatable(pipeline)
             | Self::LastCounts(pipeline) => pipeline.query_async(connection).await,
+            #[cfg(feature = "server")]
+            Self::AnsweredOnce(pipeline) => {
+                let answer = connection.req_packed_commands(pipeline, 0, 1).await?.pop().unwrap_or(Value::Nil);
+                Ok(T::from_redis_value(answer.extract_error()?)?)
+            }
             Self::Script(script) => script.invoke_async(connection).await,
         }
     }

@@ -58,6 +58,23 @@ pub(crate) async fn quick_jobs_sigkill(stage: &mut Stage) -> Result<(), Failure>
     stage.stop_all().await
 }
 
+pub(crate) async fn sigkill_while_redis_lags(stage: &mut Stage) -> Result<(), Failure> {
+    // Redis has not read what the worker sent last; how many jobs run twice is bounded all the same.
+    let kills = stage.scale(8, 100);
+    stage.start_all(2).await?;
+    while stage.kills < kills {
+        stage.push(20_000, 0.0, 0).await?;
+        let pause = stage.rng.random_range(50..400);
+        tokio::time::sleep(Duration::from_millis(pause)).await;
+        let at = stage.rng.random_range(0..2);
+        let lag = Duration::from_millis(stage.rng.random_range(1..60));
+        stage.kill_while_redis_lags(at, lag).await?;
+        stage.replace(at)?;
+    }
+    stage.settle(Duration::from_secs(120)).await?;
+    stage.stop_all().await
+}
+
 pub(crate) async fn recoverers_race(stage: &mut Stage) -> Result<(), Failure> {
     for _ in 0..stage.scale(2, 30) {
         stage.orders.concurrency = 200;

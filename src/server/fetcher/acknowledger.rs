@@ -12,15 +12,15 @@ use crate::server::outage::Outages;
 use crate::server::supervisor::{Part, Supervisor};
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
-use crate::store::courier::{Carrying, Courier, Tally};
+use crate::store::courier::{Arrived, Carrying, Courier, Tally};
 
 /// How long a job that is done may wait for those before it, before it is taken out of the private list by itself.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// Batches taken from the inbox at once.
 const BATCHES: usize = 64;
-/// Round trips under way at once: jobs count once they are handed over, so there is no waiting for the answer; four times as many where it
-/// takes long.
-const AT_ONCE: usize = 4;
+/// Acknowledgements under way at once: jobs count once they are handed over, so there is no waiting for the answer; four times as many where
+/// it takes long.
+const AT_ONCE: usize = 12;
 /// The same where jobs count only once Redis has answered: fewer and larger ones cost less.
 const AT_ONCE_ANSWERED: usize = 1;
 const LONG: Duration = Duration::from_micros(500);
@@ -100,12 +100,21 @@ impl Acknowledger {
                 }
                 () = self.unacknowledged.due(), if self.telling.len() < at_once => {}
                 () = tokio::time::sleep_until(self.due), if !self.open.is_empty() => {}
+                () = tokio::time::sleep(PATIENCE), if self.courier.owes() => self.ask().await,
             }
             self.sort(&mut batches);
             self.acknowledge(Instant::now() >= self.due).await;
+            if self.telling.len() >= self.at_once() {
+                self.ask().await;
+            }
         }
         self.acknowledge(true).await;
-        while self.telling.join_next().await.is_some() {}
+        loop {
+            self.ask().await;
+            if self.telling.join_next().await.is_none() {
+                break;
+            }
+        }
     }
 
     /// How many round trips may be under way.
@@ -155,7 +164,8 @@ impl Acknowledger {
             done.expected = done.lists_with_jobs();
             done.jobs = done.mark();
             let done = self.pending.insert(done);
-            let carrying = if quick { self.courier.carry(&self.private, &done.what(), done.jobs).await } else { None };
+            let carrying =
+                if quick { self.courier.carry(&self.private, &done.what(true), done.jobs).await } else { None };
             if let Some(done) = self.pending.take() {
                 self.tell(done, carrying);
             }
@@ -168,6 +178,13 @@ impl Acknowledger {
 }
 
 impl Acknowledger {
+    /// Sees to the answers of what was sent silently.
+    async fn ask(&mut self) {
+        if let Some(asking) = self.courier.ask(&self.private).await {
+            self.tell(Done::default(), Some(asking));
+        }
+    }
+
     /// One more round trip.
     fn tell(&mut self, done: Done, carrying: Option<Carrying>) {
         let telling = Telling {
@@ -243,20 +260,25 @@ impl Part for Telling {
         let Self { done, store, private, holdings, unacknowledged, outages, .. } = self;
         // What was sent and not answered may be applied: then the lists are gone for that reason.
         let sent_before = self.carrying.is_some();
-        let told = match self.carrying.take() {
-            Some(Carrying::Over(told)) => told,
-            Some(Carrying::Going(carrying)) => carrying.await,
-            None => None,
+        let arrived = match self.carrying.take() {
+            Some(carrying) => carrying.arrived().await,
+            None => Arrived::Unknown,
         };
-        match told {
-            Some(there) => compare(there, done.expected),
-            None => {
+        // A silent one waits for the answer of another.
+        let measures = !matches!(arrived, Arrived::Silently);
+        match arrived {
+            Arrived::Counted(there) => compare(there, done.expected),
+            Arrived::Silently => {}
+            Arrived::Unknown if done.is_empty() => {}
+            Arrived::Unknown => {
                 done.tell(store, private, outages, !sent_before).await;
                 unacknowledged.acknowledged(std::mem::take(&mut done.jobs));
             }
         }
         done.closed.iter().for_each(|batch| holdings.remove(batch));
-        self.long.store(self.began.elapsed() > LONG, Ordering::Relaxed);
+        if measures {
+            self.long.store(self.began.elapsed() > LONG, Ordering::Relaxed);
+        }
     }
 
     fn may_end(&self) -> bool {
@@ -265,7 +287,7 @@ impl Part for Telling {
 }
 
 /// Jobs that one round trip takes out of their private lists.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 struct Done {
     /// Batches of which all jobs are done.
     closed: Vec<Arc<Batch>>,
@@ -300,9 +322,9 @@ impl Done {
     /// overtake each other: a list that was trimmed further, or is gone, stays as it is.
     /// `sure`: these were not sent before.
     async fn tell(&self, store: &Store, private: &Private, outages: &Outages, mut sure: bool) {
-        let (what, mut outage) = (self.what(), outages.part());
+        let mut outage = outages.part();
         let there = loop {
-            match store.acknowledge(private, &what).await {
+            match store.acknowledge(private, &self.what(sure)).await {
                 Ok(there) => break there,
                 Err(error) => {
                     sure = false;
@@ -317,11 +339,13 @@ impl Done {
         }
     }
 
-    fn what(&self) -> Acknowledgement<'_> {
+    /// `sure`: these were not sent before. What may have been applied is not asked for again where it would take out a job that runs.
+    fn what(&self, sure: bool) -> Acknowledgement<'_> {
+        let single = self.single.iter().filter(|unit| sure || !unit.has_equal_in_list());
         Acknowledgement {
             lists: self.closed.iter().map(|batch| batch.list()).collect(),
             trims: self.trims.iter().map(|(batch, to)| (batch.list(), *to)).collect(),
-            jobs: self.single.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect(),
+            jobs: single.map(|unit| (unit.batch().list(), unit.bytes())).collect(),
         }
     }
 }

@@ -348,6 +348,13 @@ impl UnitOfWork {
         plucked
     }
 
+    /// Whether its private list holds another job of the same bytes.
+    pub(super) fn has_equal_in_list(&self) -> bool {
+        let others = self.batch.jobs.iter().enumerate().filter(|(at, _)| *at != self.at);
+        let in_list = |job: &Held| !matches!(job.state.load(Ordering::Acquire), GONE | SETTLED);
+        others.filter(|(_, job)| in_list(job)).any(|(_, job)| job.fetched.bytes() == self.bytes())
+    }
+
     fn close(&self) -> bool {
         self.batch.open.fetch_sub(1, Ordering::AcqRel) == 1
     }
@@ -391,6 +398,19 @@ mod tests {
         assert_eq!(units[2].finish(), Some(true));
         assert!(batch.is_closed());
         assert_eq!(batch.done().count(), 2);
+    }
+
+    #[test]
+    fn knows_whether_the_list_holds_the_same_bytes_once_more() {
+        let jobs = vec![b"{}".to_vec(), b"[]".to_vec(), b"{}".to_vec()];
+        let batch = Batch::new("list".into(), "q".into(), jobs);
+        let units: Vec<_> = batch.units().collect();
+        let equal = || units.iter().map(UnitOfWork::has_equal_in_list).collect::<Vec<_>>();
+        assert_eq!(equal(), [true, false, true]);
+        units[2].finish();
+        assert_eq!(equal(), [true, false, true], "it is done, and still there");
+        assert!(units[2].plucked());
+        assert_eq!(equal(), [false, false, true]);
     }
 
     #[test]
