@@ -44,7 +44,7 @@ pub(crate) fn to_json(value: &(impl Serialize + ?Sized)) -> Result<String> {
         finite::check(value)?;
     }
     let json = String::from_utf8(json).map_err(|error| Error::args("a value is not UTF-8").because(error))?;
-    if seen.raw.get() && scan::has_lone_surrogate(&json) {
+    if seen.raw.get() && scan::has_lone_surrogate(&json, scan::Glance::at(&json)) {
         return Err(Error::args(scan::LONE_SURROGATE));
     }
     Ok(json)

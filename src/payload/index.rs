@@ -79,10 +79,11 @@ type Index = (Vec<Entry>, Vec<(&'static str, Box<str>)>);
 
 /// The keys of a payload's text, and the values of those [`STRING_KEYS`] that are written with escapes.
 pub(super) fn index(raw: &str) -> Result<Index, String> {
-    if scan::deeper_than(raw, scan::MAX_DEPTH) {
+    let glance = scan::Glance::at(raw);
+    if scan::deeper_than(raw, glance, scan::MAX_DEPTH) {
         return Err(format!("nested deeper than {} levels", scan::MAX_DEPTH));
     }
-    if scan::has_lone_surrogate(raw) {
+    if scan::has_lone_surrogate(raw, glance) {
         return Err(scan::LONE_SURROGATE.to_owned());
     }
     if u32::try_from(raw.len()).is_err() {
@@ -98,7 +99,8 @@ pub(super) fn index(raw: &str) -> Result<Index, String> {
     scan::top_level(raw, |key: scan::KeyText<'_>, value: &RawValue| {
         let value = value.get();
         let name = key.as_str();
-        if value.starts_with('"')
+        if glance.has_escapes
+            && value.starts_with('"')
             && value.contains('\\')
             && let Some(known) = STRING_KEYS.into_iter().find(|known| *known == name)
             && let Ok(text) = serde_json::from_str(value)

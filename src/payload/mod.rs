@@ -553,7 +553,7 @@ pub(crate) fn check_args(class: &str, args: &str) -> Result<()> {
     if is_too_deep(args) {
         return Err(Error::args(format!("arguments of {class} are nested deeper than {} levels", scan::MAX_DEPTH - 2)));
     }
-    if scan::has_lone_surrogate(args) {
+    if scan::has_lone_surrogate(args, scan::Glance::at(args)) {
         return Err(Error::args(format!(
             "arguments of {class} cannot be read by Ruby: what is there {}",
             scan::LONE_SURROGATE
@@ -564,7 +564,7 @@ pub(crate) fn check_args(class: &str, args: &str) -> Result<()> {
 
 /// Whether the value of a top-level key is nested deeper than Ruby reads; the object that holds it is one level itself.
 pub(crate) fn is_too_deep(value: &str) -> bool {
-    scan::deeper_than(value, scan::MAX_DEPTH - 1)
+    scan::deeper_than(value, scan::Glance::at(value), scan::MAX_DEPTH - 1)
 }
 
 /// How many comparisons of keys a test took: time must not be measured.

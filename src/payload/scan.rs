@@ -88,10 +88,35 @@ pub(super) fn top_level(raw: &str, mut each: impl FnMut(KeyText<'_>, &RawValue))
     })
 }
 
+/// What one cheap look at a text shows: most payloads need no closer one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Glance {
+    /// Brackets that open an array or an object, or are part of a string.
+    brackets: usize,
+    /// Whether a string is written with escapes.
+    pub(super) has_escapes: bool,
+}
+
+impl Glance {
+    pub(super) fn at(raw: &str) -> Self {
+        let (mut brackets, mut has_escapes) = (0, false);
+        // Counted in bytes, and so in wide instructions: a piece has no more than a byte can count.
+        for piece in raw.as_bytes().chunks(128) {
+            let (mut seen, mut escapes) = (0_u8, 0_u8);
+            for byte in piece {
+                seen += u8::from(byte | 0x20 == b'{');
+                escapes |= u8::from(*byte == b'\\');
+            }
+            brackets += usize::from(seen);
+            has_escapes |= escapes != 0;
+        }
+        Self { brackets, has_escapes }
+    }
+}
+
 /// Whether arrays and objects are nested more than `limit` deep.
-pub(super) fn deeper_than(raw: &str, limit: usize) -> bool {
-    // Text with fewer brackets than that cannot be; nearly every payload is done here.
-    if raw.bytes().filter(|byte| matches!(byte, b'[' | b'{')).count() <= limit {
+pub(super) fn deeper_than(raw: &str, glance: Glance, limit: usize) -> bool {
+    if glance.brackets <= limit {
         return false;
     }
     let (mut depth, mut in_string, mut escaped) = (0_usize, false, false);
@@ -114,10 +139,9 @@ pub(super) fn deeper_than(raw: &str, limit: usize) -> bool {
 }
 
 /// Whether a `\ud800`-`\udfff` escape stands without its other half: Ruby calls that malformed, serde lets raw text pass.
-pub(super) fn has_lone_surrogate(raw: &str) -> bool {
+pub(super) fn has_lone_surrogate(raw: &str, glance: Glance) -> bool {
     let bytes = raw.as_bytes();
-    // Nearly every payload is done here.
-    if !bytes.contains(&b'\\') || (!raw.contains("\\ud") && !raw.contains("\\uD")) {
+    if !glance.has_escapes || (!raw.contains("\\ud") && !raw.contains("\\uD")) {
         return false;
     }
     let unit = |at: usize| -> Option<u16> {
@@ -142,4 +166,22 @@ pub(super) fn has_lone_surrogate(raw: &str) -> bool {
         }
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glance_sees_every_bracket_and_every_escape() {
+        for (raw, brackets, has_escapes) in [
+            ("", 0, false),
+            (r#"{"a":[[],{}]}"#, 4, false),
+            (r#"["[{","a\n"]"#, 3, true),
+            (&"x".repeat(1_000), 0, false),
+            (&format!("{}\\", "é".repeat(1_000)), 0, true),
+        ] {
+            assert_eq!(Glance::at(raw), Glance { brackets, has_escapes }, "{raw}");
+        }
+    }
 }
