@@ -36,8 +36,9 @@ pub(crate) trait Tally: Send + Sync + 'static {
 /// has answered. The connection is made in the background when there is first something to carry; until then, and while it is broken, nothing
 /// is carried.
 ///
-/// Redis reads on after the process is dead, but only until it fails to write: what it has not read by then is lost. So one answer at most is
-/// under way. Most acknowledgements are silent, and the next one that is answered brings their answers, too.
+/// The system goes on delivering after the process is dead, but only until an answer comes for which nobody is left: then it drops what it
+/// still has, and Redis drops what it has not read. So nearly all acknowledgements are silent. Now and then one is answered and brings the
+/// answers of those before it, too; what is sent while that answer is under way counts once it has come.
 pub(crate) struct Courier {
     link: Link,
     tally: Arc<dyn Tally>,
@@ -66,13 +67,12 @@ struct Parcels {
 
 #[derive(Debug, Default)]
 struct Way {
-    /// Up to which byte the system took them, and up to which Redis is known to have read them.
+    /// Up to which byte the system took them.
     written: u64,
-    read: u64,
     /// Those that do not count yet: up to which byte each reaches, and of how many jobs it is.
     waiting: VecDeque<(u64, u64)>,
-    /// Whether an answer is under way.
-    asked: bool,
+    /// Up to which byte those reach whose answers are under way.
+    asked: Option<u64>,
     /// Silent ones since Redis was last asked.
     silent: usize,
 }
@@ -95,10 +95,8 @@ pub(crate) struct Carrying {
 
 /// Between two attempts to connect.
 const PAUSE: Duration = Duration::from_secs(1);
-/// Bytes that Redis may not have read yet and that count all the same: less than the system takes for it, so none of them is still on our side.
-const UNREAD: u64 = 32 * 1024;
 /// Acknowledgements that are answered together.
-const TOGETHER: usize = 8;
+pub(crate) const TOGETHER: usize = 128;
 
 impl Store {
     /// Carries acknowledgements, and tells `tally` of them.
@@ -123,7 +121,7 @@ impl Courier {
     pub(crate) async fn carry(&mut self, private: &Private, done: &Acknowledgement<'_>, jobs: u64) -> Option<Carrying> {
         self.connect().await;
         let line = self.line.as_mut()?;
-        let answers = if line.counts { line.parcels.answers(line.sent) } else { 1 };
+        let answers = if line.counts { line.parcels.answers() } else { 1 };
         let pipeline = done.answering(private, answers);
         Some(line.send(pipeline, answers > 0, jobs).await)
     }
@@ -189,7 +187,6 @@ impl Line {
             (wire, counts) = (link.metered(&Meter::default()).await?, false);
         }
         let sent = meter.written();
-        parcels.way().read = sent;
         Ok(Self { wire, parcels, counts, sent })
     }
 
@@ -198,7 +195,7 @@ impl Line {
         let Self { wire, parcels, sent, .. } = self;
         let mut answer: Pin<Box<dyn Future<Output = Arrived> + Send>> =
             Box::pin(send(wire.clone(), pipeline, Arc::clone(parcels), *sent, jobs, asks));
-        parcels.way().waiting.push_back((*sent, jobs));
+        parcels.sent(*sent, asks, jobs);
         // Polled once it is in line behind those before it; the budget of this task is not to be in the way.
         let first = std::future::poll_fn(|cx| {
             Poll::Ready(std::pin::pin!(tokio::task::unconstrained(answer.as_mut())).poll(cx))
@@ -259,7 +256,7 @@ async fn send(mut wire: Wire, pipeline: Pipeline, parcels: Arc<Parcels>, end: u6
 
 impl Way {
     fn owes(&self) -> bool {
-        !self.asked && self.silent > 0
+        self.asked.is_none() && self.silent > 0
     }
 }
 
@@ -268,14 +265,13 @@ impl Parcels {
         self.way.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// How many answers the next one asks for, so many bytes after the first: none while one is under way, or few would be answered.
-    fn answers(&self, sent: u64) -> usize {
+    /// How many answers the next one asks for: none while one is under way, or few would be answered.
+    fn answers(&self) -> usize {
         let mut way = self.way();
         way.silent += 1;
-        if way.asked || way.silent < TOGETHER && sent < way.read + UNREAD / 2 {
+        if way.asked.is_some() || way.silent < TOGETHER {
             return 0;
         }
-        way.asked = true;
         std::mem::take(&mut way.silent)
     }
 
@@ -285,8 +281,16 @@ impl Parcels {
         if !way.owes() {
             return None;
         }
-        way.asked = true;
         Some(std::mem::take(&mut way.silent) + 1)
+    }
+
+    /// One is about to be sent, up to a byte.
+    fn sent(&self, end: u64, asks: bool, jobs: u64) {
+        let mut way = self.way();
+        if asks {
+            way.asked = Some(end);
+        }
+        way.waiting.push_back((end, jobs));
     }
 
     /// The system took everything up to a byte.
@@ -299,13 +303,15 @@ impl Parcels {
     /// Redis read everything up to a byte.
     fn answered(&self, until: u64, asked: bool) {
         let mut way = self.way();
-        way.asked &= !asked;
-        way.read = way.read.max(until);
+        way.written = way.written.max(until);
+        if asked {
+            way.asked = None;
+        }
         self.count(way);
     }
 
     fn count(&self, mut way: MutexGuard<'_, Way>) {
-        let until = way.read.max(way.written.min(way.read + UNREAD));
+        let until = way.asked.map_or(way.written, |end| end.min(way.written));
         let mut jobs = 0;
         while let Some((_, of)) = way.waiting.front().copied().filter(|(end, _)| *end <= until) {
             way.waiting.pop_front();
@@ -375,15 +381,19 @@ mod tests {
     }
 
     #[test]
-    fn counts_few_bytes_that_redis_has_not_read() {
-        let (parcels, count) = parcels(&[(UNREAD, 3), (UNREAD + 1, 5), (2 * UNREAD + 1, 7), (3 * UNREAD, 9)]);
-        parcels.written(3 * UNREAD);
-        assert_eq!(count.0.load(Ordering::Relaxed), 3);
-        parcels.answered(UNREAD, false);
+    fn counts_nothing_that_is_sent_while_an_answer_is_under_way() {
+        let (parcels, count) = parcels(&[(100, 3)]);
+        parcels.sent(150, true, 5);
+        parcels.sent(200, false, 7);
+        parcels.written(200);
+        assert_eq!(count.0.load(Ordering::Relaxed), 8, "the question itself counts, and what is before it");
+        parcels.answered(100, false);
         assert_eq!(count.0.load(Ordering::Relaxed), 8);
-        parcels.answered(UNREAD + 1, true);
+        parcels.answered(150, true);
         assert_eq!(count.0.load(Ordering::Relaxed), 15);
-        parcels.answered(3 * UNREAD, true);
+        parcels.sent(300, false, 9);
+        assert_eq!(count.0.load(Ordering::Relaxed), 15);
+        parcels.written(300);
         assert_eq!(count.0.load(Ordering::Relaxed), 24);
     }
 
@@ -440,15 +450,17 @@ mod tests {
         assert_eq!(count.0.load(Ordering::Relaxed), 4);
         assert!(!cmd("EXISTS").arg("list").query::<bool>(&mut connection).unwrap());
         let _: usize = cmd("RPUSH").arg("list").arg("a").query(&mut connection).unwrap();
-        let mut carried = Vec::new();
+        let mut carried = tokio::task::JoinSet::new();
         for _ in 0..TOGETHER {
-            carried.push(courier.carry(&private, &trims("other", 1), 1).await.unwrap());
+            carried.spawn(courier.carry(&private, &trims("other", 1), 1).await.unwrap().arrived());
         }
-        let last = carried.pop().unwrap();
-        for silent in carried {
-            assert!(matches!(silent.arrived().await, Arrived::Silently));
-        }
-        assert!(matches!(last.arrived().await, Arrived::Counted(0)), "it asked for all");
+        let arrived = tokio::time::timeout(Duration::from_secs(10), carried.join_all()).await.unwrap();
+        assert_eq!(arrived.iter().filter(|arrived| matches!(arrived, Arrived::Silently)).count(), TOGETHER - 1);
+        assert_eq!(
+            arrived.iter().filter(|arrived| matches!(arrived, Arrived::Counted(0))).count(),
+            1,
+            "it asked for all"
+        );
         assert!(!courier.owes());
     }
 
@@ -493,21 +505,21 @@ mod tests {
         let (parcels, _) = parcels(&[]);
         assert_eq!(parcels.owed(), None, "nothing was sent");
         for _ in 1..TOGETHER {
-            assert_eq!(parcels.answers(0), 0);
+            assert_eq!(parcels.answers(), 0);
         }
-        assert_eq!(parcels.answers(0), TOGETHER);
+        assert_eq!(parcels.answers(), TOGETHER);
+        parcels.sent(10, true, 1);
         for _ in 0..2 * TOGETHER {
-            assert_eq!(parcels.answers(UNREAD), 0, "one is under way");
+            assert_eq!(parcels.answers(), 0, "one is under way");
         }
         assert_eq!(parcels.owed(), None);
-        parcels.answered(10, false);
+        parcels.answered(9, false);
         assert_eq!(parcels.owed(), None, "that was the answer of a silent one");
+        parcels.answered(10, true);
+        assert_eq!(parcels.answers(), 2 * TOGETHER + 1, "with those of the silent ones");
+        parcels.sent(30, true, 1);
         parcels.answered(30, true);
-        assert_eq!(parcels.answers(30), 2 * TOGETHER + 1, "with those of the silent ones");
-        parcels.answered(50, true);
-        assert_eq!(parcels.answers(50), 0);
+        assert_eq!(parcels.answers(), 0);
         assert_eq!(parcels.owed(), Some(2));
-        parcels.answered(60, true);
-        assert_eq!(parcels.answers(60 + UNREAD / 2), 1, "many bytes are unread");
     }
 }

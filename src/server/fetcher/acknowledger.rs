@@ -12,18 +12,19 @@ use crate::server::outage::Outages;
 use crate::server::supervisor::{Part, Supervisor};
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
-use crate::store::courier::{Arrived, Carrying, Courier, Tally};
+use crate::store::courier::{Arrived, Carrying, Courier, TOGETHER, Tally};
 
 /// How long a job that is done may wait for those before it, before it is taken out of the private list by itself.
 const PATIENCE: Duration = Duration::from_millis(5);
 /// Batches taken from the inbox at once.
 const BATCHES: usize = 64;
-/// Acknowledgements under way at once: jobs count once they are handed over, so there is no waiting for the answer; four times as many where
-/// it takes long.
-const AT_ONCE: usize = 12;
-/// The same where jobs count only once Redis has answered: fewer and larger ones cost less.
+/// Acknowledgements under way at once where jobs count once they are handed over: there is no waiting for their answers.
+const AT_ONCE: usize = 2 * TOGETHER;
+/// The same where jobs count only once Redis has answered: fewer and larger ones cost less; four times as many where it takes long.
 const AT_ONCE_ANSWERED: usize = 1;
 const LONG: Duration = Duration::from_micros(500);
+/// Bytes of payloads that acknowledgements may keep until they are answered: then answers are asked for.
+const KEPT: usize = 1024 * 1024;
 
 /// Takes jobs that are done out of their private lists, off the path of the jobs.
 ///
@@ -51,6 +52,8 @@ pub(crate) struct Acknowledger {
     supervisor: Supervisor,
     /// Whether the last one took long.
     long: Arc<AtomicBool>,
+    /// Bytes of payloads that were kept for acknowledgements since their answers were last asked for.
+    kept: usize,
 }
 
 impl Acknowledger {
@@ -80,6 +83,7 @@ impl Acknowledger {
             courier,
             supervisor,
             long: Arc::default(),
+            kept: 0,
         }
     }
 
@@ -104,7 +108,7 @@ impl Acknowledger {
             }
             self.sort(&mut batches);
             self.acknowledge(Instant::now() >= self.due).await;
-            if self.telling.len() >= self.at_once() {
+            if self.telling.len() >= self.at_once() || self.kept >= KEPT {
                 self.ask().await;
             }
         }
@@ -119,8 +123,13 @@ impl Acknowledger {
 
     /// How many round trips may be under way.
     fn at_once(&self) -> usize {
-        let usual = if self.courier.counts() { AT_ONCE } else { AT_ONCE_ANSWERED };
-        if self.long.load(Ordering::Relaxed) { usual * 4 } else { usual }
+        if self.courier.counts() {
+            AT_ONCE
+        } else if self.long.load(Ordering::Relaxed) {
+            4 * AT_ONCE_ANSWERED
+        } else {
+            AT_ONCE_ANSWERED
+        }
     }
 
     fn sort(&mut self, batches: &mut Vec<Arc<Batch>>) {
@@ -163,6 +172,7 @@ impl Acknowledger {
             let quick = self.courier.counts() || self.unacknowledged.count() >= MARGIN / 2;
             done.expected = done.lists_with_jobs();
             done.jobs = done.mark();
+            self.kept += done.bytes();
             let done = self.pending.insert(done);
             let carrying =
                 if quick { self.courier.carry(&self.private, &done.what(true), done.jobs).await } else { None };
@@ -181,6 +191,7 @@ impl Acknowledger {
     /// Sees to the answers of what was sent silently.
     async fn ask(&mut self) {
         if let Some(asking) = self.courier.ask(&self.private).await {
+            self.kept = 0;
             self.tell(Done::default(), Some(asking));
         }
     }
@@ -303,6 +314,13 @@ struct Done {
 impl Done {
     fn is_empty(&self) -> bool {
         self.closed.is_empty() && self.trims.is_empty() && self.single.is_empty()
+    }
+
+    /// How large the payloads of its batches are together.
+    fn bytes(&self) -> usize {
+        let trimmed = self.trims.iter().map(|(batch, _)| batch);
+        let single = self.single.iter().map(UnitOfWork::batch);
+        self.closed.iter().chain(trimmed).chain(single).map(|batch| batch.bytes()).sum()
     }
 
     /// How many of the lists that go as a whole still hold jobs now.

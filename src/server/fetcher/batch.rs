@@ -128,6 +128,11 @@ impl Batch {
         bytes
     }
 
+    /// What its payloads count for in the memory of their capsule.
+    pub(super) fn bytes(&self) -> usize {
+        self.portion.get().map_or(0, Portion::bytes)
+    }
+
     pub(crate) fn units(self: &Arc<Self>) -> impl Iterator<Item = UnitOfWork> {
         (0..self.jobs.len()).map(|at| UnitOfWork { batch: Arc::clone(self), at })
     }

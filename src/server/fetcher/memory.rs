@@ -42,6 +42,12 @@ pub(super) struct Portion {
     bytes: usize,
 }
 
+impl Portion {
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+}
+
 impl Drop for Portion {
     fn drop(&mut self) {
         let Shared { held, freed } = &*self.memory.0;
