@@ -258,3 +258,28 @@ async fn a_job_with_the_least_of_counts_is_retried() {
     assert_eq!(retries.retry_all().await.unwrap(), 1);
     assert_eq!(queue(&redis).await, [1]);
 }
+
+#[tokio::test]
+async fn a_job_that_names_no_queue_stays_in_its_set() {
+    let redis = Redis::start().await;
+    let queues = [r#""""#, r#"["q"]"#, r#"{"q":1}"#, r#""a\u0000b""#, r#""q""#];
+    for (score, queue) in queues.iter().enumerate() {
+        let job = format!(r#"{{"class":"A","args":[],"jid":"j{score}","queue":{queue},"retry":true}}"#);
+        redis.call::<()>("ZADD", &["dead".to_owned(), score.to_string(), job]).await;
+    }
+    let dead = Api::new(&redis.operator()).dead();
+    let mut moved = Vec::new();
+    for entry in dead.from_lowest(0, 10).await.unwrap() {
+        moved.push(match dead.retry(&entry).await {
+            Ok(moved) => moved.then(|| String::from("moved")),
+            Err(error) => Some(error.to_string()),
+        });
+    }
+    assert_eq!(moved[0].as_deref(), Some("moved"), "Ruby's push takes an empty name for none");
+    for refused in &moved[1..4] {
+        assert!(refused.as_deref().is_some_and(|why| why.contains("names no queue")), "{refused:?}");
+    }
+    assert_eq!(moved[4].as_deref(), Some("moved"));
+    let queues: Vec<String> = redis.call("SORT", &["queues", "ALPHA"]).await;
+    assert_eq!((redis.size("dead").await, queues), (3, vec!["default".to_owned(), "q".to_owned()]));
+}

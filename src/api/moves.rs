@@ -6,7 +6,7 @@ use super::queue::{WALK, Walk};
 use super::{SortedEntry, SortedSet};
 use crate::client::fill_in;
 use crate::error::{Error, ErrorKind, Result};
-use crate::payload::{Payload, RetryCount};
+use crate::payload::{Payload, RetryCount, is_routable_queue};
 use crate::store::pages::Returning;
 use crate::store::sets::{Promotion, WaitingSet, batches};
 use crate::time::{EpochSecs, StampForm};
@@ -94,7 +94,7 @@ impl SortedSet {
     ///
     /// # Errors
     ///
-    /// [`ErrorKind::Payload`](crate::ErrorKind::Payload) for what is no payload or is stopped by a middleware.
+    /// [`ErrorKind::Payload`](crate::ErrorKind::Payload) for what is no payload, names no queue, or is stopped by a middleware.
     pub async fn retried(&self, entry: &SortedEntry) -> Result<Departure> {
         let mut payload = readable(entry)?;
         if let Some(count) = payload.get("retry_count").and_then(RetryCount::from_json) {
@@ -281,6 +281,9 @@ impl SortedSet {
         };
         payload.insert_raw("enqueued_at", stamp);
         let queue = payload.queue().to_owned();
+        if !is_routable_queue(&queue) {
+            return Err(Error::payload("the job names no queue that a process can serve; it stays where it is"));
+        }
         let bytes = entry.record.bytes().to_owned();
         Ok(Departure { queue, pushed: payload.into_string(), bytes, score: entry.score })
     }

@@ -1,4 +1,4 @@
-//! Jobs that hold something of a Ruby gem: a lock, a place in a batch.
+//! Jobs that hold something of a Ruby gem, a lock or a place in a batch, or that only its middleware can run.
 
 use std::fmt;
 
@@ -14,12 +14,16 @@ pub enum Gem {
     UniqueJobs,
     /// sidekiq-batch or Sidekiq Pro: the job is counted in a batch by `bid`, or is a callback of one.
     Batch,
-    /// Sidekiq Enterprise: a lock by `unique_for`, or a job that a rate limiter rescheduled.
+    /// Sidekiq Enterprise: a lock by `unique_for`, a job that a rate limiter rescheduled, or an encrypted argument.
     Enterprise,
+    /// Sidekiq Pro or sidekiq-expiring-jobs: the job must not run after a moment that the payload names.
+    Expiry,
+    /// sidekiq-encrypted_args: arguments that only its Ruby middleware decrypts.
+    EncryptedArgs,
 }
 
 /// Keys that gems write into payloads.
-const KEYS: [(&str, Gem); 13] = [
+const KEYS: [(&str, Gem); 18] = [
     ("lock", Gem::UniqueJobs),
     ("lock_digest", Gem::UniqueJobs),
     ("lock_args", Gem::UniqueJobs),
@@ -33,12 +37,18 @@ const KEYS: [(&str, Gem); 13] = [
     ("unique_until", Gem::Enterprise),
     ("unlock", Gem::Enterprise),
     ("overrated", Gem::Enterprise),
+    ("encrypt", Gem::Enterprise),
+    ("expires_in", Gem::Expiry),
+    ("expires_at", Gem::Expiry),
+    ("expiry", Gem::Expiry),
+    ("encrypted_args", Gem::EncryptedArgs),
 ];
 
 impl Gem {
     /// Every gem.
     #[cfg(feature = "server")]
-    pub(crate) const ALL: [Self; 3] = [Self::UniqueJobs, Self::Batch, Self::Enterprise];
+    pub(crate) const ALL: [Self; 5] =
+        [Self::UniqueJobs, Self::Batch, Self::Enterprise, Self::Expiry, Self::EncryptedArgs];
 
     /// The name of the gem, for messages and metrics. The two batch gems write the same payloads and share a name.
     pub fn name(self) -> &'static str {
@@ -46,6 +56,8 @@ impl Gem {
             Self::UniqueJobs => "sidekiq-unique-jobs",
             Self::Batch => "sidekiq-batch or Sidekiq Pro",
             Self::Enterprise => "Sidekiq Enterprise",
+            Self::Expiry => "Sidekiq Pro or sidekiq-expiring-jobs",
+            Self::EncryptedArgs => "sidekiq-encrypted_args",
         }
     }
 }
@@ -79,7 +91,7 @@ impl Payload {
             super::steps::count();
             let key = entry.key.bytes(text);
             match key.first() {
-                Some(b'l' | b'b' | b'u' | b'o') => {}
+                Some(b'l' | b'b' | b'u' | b'o' | b'e') => {}
                 // One pass finds it, too.
                 Some(b'c') if class.is_none() && key == b"class" => {
                     class = Some(self.raw_of(entry));
@@ -122,6 +134,11 @@ mod tests {
             (r#","bid":null,"bid":"twice""#, Gem::Batch),
             (r#","unique_for":600,"unique_until":"success""#, Gem::Enterprise),
             (r#","overrated":2"#, Gem::Enterprise),
+            (r#","encrypt":true"#, Gem::Enterprise),
+            (r#","expires_in":3600"#, Gem::Expiry),
+            (r#","expires_at":1795408404.2"#, Gem::Expiry),
+            (r#","expiry":1795408404.2,"enqueued_at":1"#, Gem::Expiry),
+            (r#","encrypted_args":[0]"#, Gem::EncryptedArgs),
             (r#","\u0062id":"escaped""#, Gem::Batch),
         ] {
             assert_eq!(gem(keys), Some(expected), "{keys}");
@@ -133,9 +150,10 @@ mod tests {
         for keys in [
             "",
             r#","bid":null,"lock":false,"unique_for":false"#,
+            r#","encrypt":false,"expires_in":null,"enqueued_at":1,"error_class":"E","error_message":"m","expire":1"#,
             r#","bid":"first","bid":null"#,
             r#","locked":true,"lock_":1,"locale":"de","unknown":1,"unique":true,"uniq":1,"bids":["x"],"Bid":"x""#,
-            r#","tags":["bid"],"cattr":{"bid":"x"},"display_class":"Sidekiq::Batch::Callback","encrypt":true"#,
+            r#","tags":["bid"],"cattr":{"bid":"x"},"display_class":"Sidekiq::Batch::Callback""#,
         ] {
             assert_eq!(gem(keys), None, "{keys}");
         }
