@@ -23,7 +23,7 @@ use crate::server::job_log::JobLog;
 use crate::server::metrics::ClassCounters;
 use crate::server::middleware::{BoxFuture, Next, Performs};
 use crate::server::registry::Registered;
-use crate::server::retry::{Bench, Hooks, Verdict, judge};
+use crate::server::retry::{Bench, Hooks, Verdict, jitter_at, judge};
 use crate::server::stats::WorkSlot;
 use crate::server::supervisor::Part;
 use crate::time::EpochSecs;
@@ -211,7 +211,8 @@ impl Processor {
             self.core.telemetry.unknown.failed();
         }
         let hooks = registered.map(|registered| &*registered.job as &dyn Hooks);
-        let judged = contained(|| judge(payload.clone(), &error, hooks, &bench, &mut rand::rng()));
+        let jitter = || jitter_at(bench.now);
+        let judged = contained(|| judge(payload.clone(), &error, hooks, &bench, &mut jitter()));
         let verdict = judged.unwrap_or_else(|panic| {
             // Ruby reports a hook that raises and goes on with the default.
             tracing::error!(
@@ -221,7 +222,7 @@ impl Processor {
                 panic,
                 "a retry hook panicked; the default applies"
             );
-            judge(payload.clone(), &error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut rand::rng())
+            judge(payload.clone(), &error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut jitter())
         });
         if tracing::enabled!(tracing::Level::WARN) {
             let hint = if registered.is_none() { self.core.registry.hint(&payload, &error) } else { None };

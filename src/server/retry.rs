@@ -1,8 +1,10 @@
 //! What becomes of a job that failed: a pure decision over its original bytes.
 
+use std::sync::LazyLock;
 use std::time::Duration;
 
-use rand::RngExt;
+use rand::rngs::SmallRng;
+use rand::{RngExt, SeedableRng};
 
 use crate::client::{mend, unmovable};
 use crate::job::{JobError, OnExhausted, RetryIn};
@@ -44,6 +46,13 @@ pub(crate) struct Bench<'a> {
 /// Hooks are given counts up to here; beyond it the delay would be longer than a year anyway.
 const MAX_COUNT: f64 = 1_000.0;
 const MAX_DELAY: f64 = 365.0 * 24.0 * 60.0 * 60.0;
+
+/// Draws the jitter of jobs that fail at this moment. Those that fail within a millisecond share it: one look at the retry set then finds free
+/// scores for all of them, where ten delays need ten.
+pub(crate) fn jitter_at(now: EpochSecs) -> SmallRng {
+    static KEY: LazyLock<u64> = LazyLock::new(|| rand::rng().random());
+    SmallRng::seed_from_u64(*KEY ^ (now.0 * 1_000.0) as u64)
+}
 
 /// Sidekiq's `JobRetry`, from the original payload to what is stored. `hooks` is `None` for a class that is not
 /// registered.

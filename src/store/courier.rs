@@ -117,11 +117,18 @@ impl Courier {
         self.line.as_ref().is_some_and(|line| line.counts)
     }
 
-    /// Sends an acknowledgement of so many jobs; those sent before arrive before. `None` if it was not sent. Never waits.
-    pub(crate) async fn carry(&mut self, private: &Private, done: &Acknowledgement<'_>, jobs: u64) -> Option<Carrying> {
+    /// Sends an acknowledgement of so many jobs; those sent before arrive before. `alone`: there are none that wait for their answers, so this
+    /// one is to be answered at once. `None` if it was not sent. Never waits.
+    pub(crate) async fn carry(
+        &mut self,
+        private: &Private,
+        done: &Acknowledgement<'_>,
+        jobs: u64,
+        alone: bool,
+    ) -> Option<Carrying> {
         self.connect().await;
         let line = self.line.as_mut()?;
-        let answers = if line.counts { line.parcels.answers() } else { 1 };
+        let answers = if line.counts { line.parcels.answers(alone) } else { 1 };
         let pipeline = done.answering(private, answers);
         Some(line.send(pipeline, answers > 0, jobs).await)
     }
@@ -266,10 +273,10 @@ impl Parcels {
     }
 
     /// How many answers the next one asks for: none while one is under way, or few would be answered.
-    fn answers(&self) -> usize {
+    fn answers(&self, alone: bool) -> usize {
         let mut way = self.way();
         way.silent += 1;
-        if way.asked.is_some() || way.silent < TOGETHER {
+        if way.asked.is_some() || (way.silent < TOGETHER && !alone) {
             return 0;
         }
         std::mem::take(&mut way.silent)
@@ -437,9 +444,9 @@ mod tests {
         let lists = Acknowledgement { lists: vec!["list"], trims: Vec::new(), jobs: Vec::new() };
         let mut carried = Vec::new();
         for to in [3, 2] {
-            carried.push(courier.carry(&private, &trims("list", to), 1).await.unwrap());
+            carried.push(courier.carry(&private, &trims("list", to), 1, false).await.unwrap());
         }
-        carried.push(courier.carry(&private, &lists, 2).await.unwrap());
+        carried.push(courier.carry(&private, &lists, 2, false).await.unwrap());
         carried.push(courier.ask(&private).await.unwrap());
         assert!(courier.ask(&private).await.is_none(), "that is under way");
         for carried in carried {
@@ -452,7 +459,7 @@ mod tests {
         let _: usize = cmd("RPUSH").arg("list").arg("a").query(&mut connection).unwrap();
         let mut carried = tokio::task::JoinSet::new();
         for _ in 0..TOGETHER {
-            carried.spawn(courier.carry(&private, &trims("other", 1), 1).await.unwrap().arrived());
+            carried.spawn(courier.carry(&private, &trims("other", 1), 1, false).await.unwrap().arrived());
         }
         let arrived = tokio::time::timeout(Duration::from_secs(10), carried.join_all()).await.unwrap();
         assert_eq!(arrived.iter().filter(|arrived| matches!(arrived, Arrived::Silently)).count(), TOGETHER - 1);
@@ -474,8 +481,8 @@ mod tests {
         let mut courier = Store::new(redis.options().unwrap()).courier(count.clone());
         connected(&mut courier).await;
         assert!(!courier.counts());
-        let first = courier.carry(&private, &trims("list", 3), 1).await.unwrap();
-        let second = courier.carry(&private, &trims("list", 2), 1).await.unwrap();
+        let first = courier.carry(&private, &trims("list", 3), 1, false).await.unwrap();
+        let second = courier.carry(&private, &trims("list", 2), 1, false).await.unwrap();
         for carried in [first, second] {
             assert!(matches!(carried.arrived().await, Arrived::Counted(0)));
         }
@@ -490,9 +497,9 @@ mod tests {
         let mut courier = Store::new(redis.options().unwrap()).courier(count.clone());
         connected(&mut courier).await;
         let _: () = cmd("ACL").arg(&["SETUSER", "default", "-srem"]).query(&mut connection).unwrap();
-        let first = courier.carry(&private, &trims("list", 3), 1).await.unwrap();
+        let first = courier.carry(&private, &trims("list", 3), 1, false).await.unwrap();
         let asking = courier.ask(&private).await.unwrap();
-        let second = courier.carry(&private, &trims("list", 2), 1).await.unwrap();
+        let second = courier.carry(&private, &trims("list", 2), 1, false).await.unwrap();
         for carried in [first, asking, second] {
             let arrived = tokio::time::timeout(Duration::from_secs(2), carried.arrived()).await.unwrap();
             assert!(matches!(arrived, Arrived::Unknown));
@@ -504,22 +511,25 @@ mod tests {
     fn has_one_answer_under_way() {
         let (parcels, _) = parcels(&[]);
         assert_eq!(parcels.owed(), None, "nothing was sent");
+        assert_eq!(parcels.answers(true), 1);
+        parcels.sent(5, true, 1);
+        parcels.answered(5, true);
         for _ in 1..TOGETHER {
-            assert_eq!(parcels.answers(), 0);
+            assert_eq!(parcels.answers(false), 0);
         }
-        assert_eq!(parcels.answers(), TOGETHER);
+        assert_eq!(parcels.answers(false), TOGETHER);
         parcels.sent(10, true, 1);
         for _ in 0..2 * TOGETHER {
-            assert_eq!(parcels.answers(), 0, "one is under way");
+            assert_eq!(parcels.answers(false), 0, "one is under way");
         }
         assert_eq!(parcels.owed(), None);
         parcels.answered(9, false);
         assert_eq!(parcels.owed(), None, "that was the answer of a silent one");
         parcels.answered(10, true);
-        assert_eq!(parcels.answers(), 2 * TOGETHER + 1, "with those of the silent ones");
+        assert_eq!(parcels.answers(false), 2 * TOGETHER + 1, "with those of the silent ones");
         parcels.sent(30, true, 1);
         parcels.answered(30, true);
-        assert_eq!(parcels.answers(), 0);
+        assert_eq!(parcels.answers(false), 0);
         assert_eq!(parcels.owed(), Some(2));
     }
 }

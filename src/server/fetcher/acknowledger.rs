@@ -2,7 +2,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -52,6 +52,8 @@ pub(crate) struct Acknowledger {
     supervisor: Supervisor,
     /// Whether the last one took long.
     long: Arc<AtomicBool>,
+    /// Held by those that go with everything else: after an outage there are many.
+    turns: Arc<Semaphore>,
     /// Bytes of payloads that were kept for acknowledgements since their answers were last asked for.
     kept: usize,
 }
@@ -83,6 +85,7 @@ impl Acknowledger {
             courier,
             supervisor,
             long: Arc::default(),
+            turns: Arc::new(Semaphore::new(4 * AT_ONCE_ANSWERED)),
             kept: 0,
         }
     }
@@ -174,8 +177,9 @@ impl Acknowledger {
             done.jobs = done.mark();
             self.kept += done.bytes();
             let done = self.pending.insert(done);
+            let alone = self.telling.is_empty();
             let carrying =
-                if quick { self.courier.carry(&self.private, &done.what(true), done.jobs).await } else { None };
+                if quick { self.courier.carry(&self.private, &done.what(true), done.jobs, alone).await } else { None };
             if let Some(done) = self.pending.take() {
                 self.tell(done, carrying);
             }
@@ -208,6 +212,7 @@ impl Acknowledger {
             outages: self.outages.clone(),
             began: Instant::now(),
             long: Arc::clone(&self.long),
+            turns: Arc::clone(&self.turns),
         };
         self.supervisor.spawn_in(&mut self.telling, telling);
     }
@@ -260,6 +265,7 @@ struct Telling {
     outages: Outages,
     began: Instant,
     long: Arc<AtomicBool>,
+    turns: Arc<Semaphore>,
 }
 
 impl Part for Telling {
@@ -282,6 +288,8 @@ impl Part for Telling {
             Arrived::Silently => {}
             Arrived::Unknown if done.is_empty() => {}
             Arrived::Unknown => {
+                // It is never closed.
+                let _turn = self.turns.acquire().await;
                 done.tell(store, private, outages, !sent_before).await;
                 unacknowledged.acknowledged(std::mem::take(&mut done.jobs));
             }

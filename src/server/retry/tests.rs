@@ -1,4 +1,3 @@
-use rand::SeedableRng;
 use rand::rngs::StdRng;
 use std::collections::HashSet;
 
@@ -252,4 +251,16 @@ fn waits_whole_seconds_as_sidekiq() {
         .collect();
     let expected = (0..30).map(|jitter| f64::from(31 + jitter).to_bits()).collect();
     assert_eq!(delays, expected);
+}
+
+#[test]
+fn jobs_that_fail_together_share_their_jitter_and_others_do_not() {
+    let draw = |now: f64| jitter_at(EpochSecs(now)).random_range(0..10);
+    let mut seen = [0; 10];
+    for milli in 0..1_000 {
+        let now = 1_795_408_404.0 + f64::from(milli) / 1_000.0;
+        assert_eq!(draw(now + 0.000_2), draw(now + 0.000_7), "{milli}");
+        seen[draw(now + 0.000_2)] += 1;
+    }
+    assert!(seen.iter().all(|times| (50..150).contains(times)), "{seen:?}");
 }
