@@ -7,6 +7,16 @@ describe "the command line" do
 
   def run_worker(*flags, env: {}) = WorkerProcess.run(WorkerProcess::RUST, *flags, env: env)
 
+  # Carries one connection to Redis and back, until either side ends.
+  def relay_to_redis(near)
+    Thread.new do
+      far = TCPSocket.new("127.0.0.1", REDIS.port)
+      [[near, far], [far, near]].map { |from, to| Thread.new { IO.copy_stream(from, to) } }.each(&:join)
+    ensure
+      [near, far].each { |socket| socket&.close }
+    end
+  end
+
   def config(text)
     file = Tempfile.create(["sidekiq", ".yml"])
     file.write(text)
@@ -77,15 +87,30 @@ describe "the command line" do
       [{"REDIS_PROVIDER" => "redis://:s3cr3t@example.com"}, "REDIS_PROVIDER holds the name of the variable"],
       [{"REDIS_PROVIDER" => "NO_SUCH_VARIABLE"}, "NO_SUCH_VARIABLE"]
     ].each do |env, culprit|
-      said, code = run_worker(env: env)
+      said, code = run_worker("--boot-timeout", "0", env: env)
       assert_equal 1, code, said
       assert_includes said, culprit
       refute_includes said, "s3cr3t"
     end
   end
 
+  it "waits for a Redis that comes late, and says why" do
+    port = TCPServer.open("127.0.0.1", 0) { |free| free.addr[1] }
+    with_worker(env: {"REDIS_URL" => "redis://127.0.0.1:#{port}/0"}) do |worker|
+      eventually { assert_match(/waiting for Redis.*refused/, worker.said) }
+      refute_match(/Booted/, worker.said)
+      proxy = TCPServer.new("127.0.0.1", port)
+      relay = Thread.new { loop { relay_to_redis(proxy.accept) } }
+      eventually { assert_match(/Redis answers.*Booted ferrokiq/m, worker.said) }
+      assert_equal 1, worker.said.scan("waiting for Redis").size
+    ensure
+      relay&.kill
+      proxy&.close
+    end
+  end
+
   it "logs Booted once it reached Redis, and not before" do
-    said, code = WorkerProcess.run(WorkerProcess::RUST, env: {"REDIS_URL" => "redis://127.0.0.1:1/0"})
+    said, code = WorkerProcess.run(WorkerProcess::RUST, "--boot-timeout", "0", env: {"REDIS_URL" => "redis://127.0.0.1:1/0"})
     assert_equal 1, code, said
     assert_match(/Booting ferrokiq .*redis=redis:\/\/127\.0\.0\.1:1\/0/, said)
     refute_match(/Booted|Starting processing/, said)

@@ -11,7 +11,7 @@ describe "a secret" do
 
   # Rust's worker and the operator's tool, each to its end.
   def both(env, *arguments)
-    [WorkerProcess.run(WorkerProcess::RUST, env: TRACE.merge(env)), WorkerProcess.run(WorkerProcess::TOOL, "stats", *arguments, env: TRACE.merge(env))]
+    [WorkerProcess.run(WorkerProcess::RUST, "--boot-timeout", "0", env: TRACE.merge(env)), WorkerProcess.run(WorkerProcess::TOOL, "stats", *arguments, env: TRACE.merge(env))]
   end
 
   def assert_refused(env, what, code_of_tool)

@@ -85,6 +85,10 @@ pub(super) struct Flags {
     #[arg(long, value_name = "SIZE", value_parser = parse_max_payload)]
     max_payload: Option<usize>,
 
+    /// Seconds to wait for Redis at the start; 0 exits at once if it is not there [default: 60]
+    #[arg(long, value_name = "NUM")]
+    boot_timeout: Option<u64>,
+
     /// Print the version
     #[arg(short = 'V', long, action = clap::ArgAction::Version)]
     version: Option<bool>,
@@ -173,6 +177,7 @@ impl Flags {
             health: self.health,
             max_rss: self.max_rss,
             max_payload: self.max_payload,
+            boot_timeout: self.boot_timeout.map(Duration::from_secs),
             fetch: self.fetch.map(|fetch| match fetch {
                 Fetch::Reliable => FetchMode::Reliable,
                 Fetch::Basic => FetchMode::Basic,

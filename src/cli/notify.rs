@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::runtime::Builder;
 
@@ -22,6 +22,8 @@ pub(super) struct Supervisor {
 
 /// Between two looks at the process.
 const PERIOD: Duration = Duration::from_millis(500);
+/// How much longer a start may take, each time systemd is told that the process still waits for Redis.
+const EXTENSION: Duration = Duration::from_secs(15);
 /// How much longer a stop may take than the jobs: what the orderly end needs, and then the last resort.
 pub(super) const BEYOND: Duration = Duration::from_secs(10);
 
@@ -88,8 +90,10 @@ fn address(name: &OsStr) -> std::io::Result<SocketAddr> {
 }
 
 /// The process at one moment.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 struct Look {
+    /// What it waits for while it starts.
+    awaited: Option<String>,
     /// Why it does not live, if it does not.
     ill: Option<&'static str>,
     ready: bool,
@@ -104,6 +108,7 @@ impl Look {
     fn at(vitals: &Vitals) -> Self {
         let handle = vitals.handle();
         Self {
+            awaited: vitals.awaited(),
             ill: vitals.live().err(),
             ready: vitals.ready().is_ok(),
             quiet: handle.is_quiet(),
@@ -121,7 +126,9 @@ struct Told {
     stopping: bool,
     status: String,
     /// Since a sign of life was given.
-    fed: Option<std::time::Instant>,
+    fed: Option<Instant>,
+    /// Since more time to start was asked for.
+    extended: Option<Instant>,
 }
 
 impl Told {
@@ -133,6 +140,11 @@ impl Told {
             self.ready = true;
             news.push_str("READY=1\n");
         }
+        // systemd does not know how long the start may take.
+        if look.awaited.is_some() && !self.ready && self.extended.is_none_or(|at| at.elapsed() >= EXTENSION / 3) {
+            self.extended = Some(Instant::now());
+            news.push_str(&format!("EXTEND_TIMEOUT_USEC={}\n", EXTENSION.as_micros()));
+        }
         if look.stopping && !self.stopping {
             self.stopping = true;
             let patience = look.timeout.saturating_add(BEYOND).as_micros();
@@ -140,7 +152,7 @@ impl Told {
         }
         let is_due = watchdog.is_some_and(|watchdog| self.fed.is_none_or(|fed| fed.elapsed() >= watchdog / 2));
         if look.ill.is_none() && is_due {
-            self.fed = Some(std::time::Instant::now());
+            self.fed = Some(Instant::now());
             news.push_str("WATCHDOG=1\n");
         }
         let status = status(look);
@@ -160,6 +172,8 @@ fn status(look: &Look) -> String {
         format!("quiet, {busy} jobs run")
     } else if let Some(why) = look.ill {
         why.to_owned()
+    } else if let Some(cause) = &look.awaited {
+        format!("waiting for Redis: {cause}")
     } else if !look.ready {
         "waiting for Redis".to_owned()
     } else {
@@ -171,14 +185,27 @@ fn status(look: &Look) -> String {
 mod tests {
     use super::*;
 
-    const WELL: Look =
-        Look { ill: None, ready: true, quiet: false, stopping: false, busy: (3, 10), timeout: Duration::from_secs(25) };
+    const WELL: Look = Look {
+        awaited: None,
+        ill: None,
+        ready: true,
+        quiet: false,
+        stopping: false,
+        busy: (3, 10),
+        timeout: Duration::from_secs(25),
+    };
 
     #[test]
     fn tells_each_thing_once_and_feeds_the_watchdog_only_while_alive() {
         let (mut told, soon) = (Told::default(), Some(Duration::ZERO));
         let starting = Look { ready: false, ..WELL };
         assert_eq!(told.news(&starting, None), "STATUS=waiting for Redis\n");
+        let waiting = Look { awaited: Some("connection refused".to_owned()), ..starting };
+        assert_eq!(
+            told.news(&waiting, None),
+            "EXTEND_TIMEOUT_USEC=15000000\nSTATUS=waiting for Redis: connection refused\n"
+        );
+        assert_eq!(told.news(&waiting, None), "");
         assert_eq!(told.news(&WELL, None), "READY=1\nSTATUS=3 of 10 busy\n");
         assert_eq!(told.news(&WELL, None), "");
         assert_eq!(told.news(&WELL, soon), "WATCHDOG=1\n");

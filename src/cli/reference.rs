@@ -7,7 +7,7 @@ use clap::CommandFactory;
 
 use super::args::Flags;
 use super::settings::KEYS as KEYS_THAT_ARE_READ;
-use crate::server::{Config, DEFAULT_HEALTH};
+use crate::server::{BOOT_TIMEOUT, Config, DEFAULT_HEALTH};
 
 /// A key of `config/sidekiq.yml`: what it takes, what holds without it, what it does.
 type Key = (&'static str, &'static str, fn(&Config) -> String, &'static str);
@@ -118,6 +118,12 @@ const KEYS: &[Key] = &[
         "bytes, `64M`, 0 for no limit",
         |config| format!("{}M", config.max_payload >> 20),
         "largest payload of a job; a larger one goes to the dead set unread",
+    ),
+    (
+        "boot_timeout",
+        "seconds, 0 to exit at once",
+        |config| config.boot_timeout.unwrap_or(BOOT_TIMEOUT).as_secs().to_string(),
+        "how long the worker waits for Redis when it starts",
     ),
 ];
 

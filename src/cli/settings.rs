@@ -37,6 +37,7 @@ pub(super) struct Settings {
     pub(super) health: Option<SocketAddr>,
     pub(super) max_rss: Option<u64>,
     pub(super) max_payload: Option<usize>,
+    pub(super) boot_timeout: Option<Duration>,
 }
 
 /// Environment variables, for settings that neither the command line, the file nor the program has.
@@ -56,7 +57,7 @@ pub(super) struct CapsuleSettings {
 }
 
 /// Every key of a configuration file.
-pub(super) const KEYS: [&str; 23] = [
+pub(super) const KEYS: [&str; 24] = [
     "concurrency",
     "queues",
     "capsules",
@@ -80,6 +81,7 @@ pub(super) const KEYS: [&str; 23] = [
     "wire_version",
     "promote",
     "max_payload",
+    "boot_timeout",
 ];
 
 /// Keys that may not be empty: Sidekiq does not start, or fails later.
@@ -125,6 +127,7 @@ impl Settings {
             "poll_interval_average" => self.poll_interval_average = Some(span(value)?),
             "average_scheduled_poll_interval" => self.average_scheduled_poll_interval = Some(span(value)?),
             "max_iteration_runtime" => self.max_iteration_runtime = Some(span(value)?),
+            "boot_timeout" => self.boot_timeout = Some(span(value)?),
             "promote" => {
                 // `off` without quotes is a boolean to YAML.
                 let off = matches!(value, Value::Bool(false));
@@ -182,7 +185,7 @@ impl Settings {
         }
         overrule!(concurrency queues timeout tag labels environment verbose max_retries dead_max_jobs dead_timeout);
         overrule!(poll_interval_average average_scheduled_poll_interval max_iteration_runtime promote fetch unknown_classes wire_version health max_rss);
-        overrule!(foreign_jobs foreign_classes max_payload);
+        overrule!(foreign_jobs foreign_classes max_payload boot_timeout);
         if !others.capsules.is_empty() {
             self.capsules = others.capsules;
         }
@@ -238,7 +241,7 @@ impl Settings {
         }
         apply!(timeout tag labels environment max_retries dead_max_jobs dead_timeout poll_interval_average);
         apply!(average_scheduled_poll_interval max_iteration_runtime promote fetch unknown_classes wire_version health max_rss);
-        apply!(foreign_jobs foreign_classes max_payload);
+        apply!(foreign_jobs foreign_classes max_payload boot_timeout);
         Ok(builder)
     }
 }

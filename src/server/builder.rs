@@ -11,7 +11,10 @@ use crate::job::{Args, BlockingJob, Context, IterableJob, Job, JobError, JobOpti
 use crate::payload::Payload;
 use crate::server::Server;
 use crate::server::blocking::BlockingPool;
+use crate::server::boot::Boot;
 use crate::server::capsule::CapsuleBuilder;
+#[cfg(feature = "cli")]
+use crate::server::config::BOOT_TIMEOUT;
 use crate::server::config::{
     Config, DEFAULT_CAPSULE, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion,
 };
@@ -212,6 +215,7 @@ impl ServerBuilder {
     #[cfg(feature = "cli")]
     pub(crate) fn of_command_line(mut self, tag: impl FnOnce() -> String) -> Self {
         self.config.procline = true;
+        self.config.boot_timeout.get_or_insert(BOOT_TIMEOUT);
         if self.config.tag.is_empty() {
             self.config.tag = tag();
         }
@@ -303,6 +307,16 @@ impl ServerBuilder {
     /// default. [`foreign_jobs`](Self::foreign_jobs) decides what becomes of them.
     pub fn foreign_classes(mut self, classes: impl IntoIterator<Item = impl Into<String>>) -> Self {
         self.config.foreign_classes = classes.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// How long the server waits for Redis when it starts: while nobody is there, or Redis loads its data or follows a primary that it cannot
+    /// reach. Zero, the default, ends [`run`](crate::Server::run) with the first error, as Sidekiq does; a worker of
+    /// [`cli::run`](crate::cli::run) waits for 60 s. A wrong password or an old Redis is an error at once.
+    ///
+    /// While it waits it logs the cause every ten seconds, answers `/live` with 200 and `/ready` with 503, and can be stopped.
+    pub fn boot_timeout(mut self, timeout: Duration) -> Self {
+        self.config.boot_timeout = Some(timeout);
         self
     }
 
@@ -400,6 +414,7 @@ impl ServerBuilder {
             hooks: self.hooks,
             client: Client::over(store.clone(), self.client_chain, stamps.clone(), self.config.max_payload),
             dialect: Dialect::new(self.config.wire_version, stamps),
+            boot: Boot::default(),
             holdings: Holdings::default(),
             isolation: Arc::default(),
             liveness: Arc::new(Liveness::new(self.config.liveness)),

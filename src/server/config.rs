@@ -150,10 +150,16 @@ pub struct Config {
     pub(crate) max_iteration_runtime: Option<Duration>,
     pub(crate) health: Option<SocketAddr>,
     pub(crate) max_rss: Option<u64>,
+    /// How long it waits for Redis when it starts; `None` where the program does not set it: not at all, but the command line has its own.
+    pub(crate) boot_timeout: Option<Duration>,
 }
 
 /// Where a worker listens for probes when it is told to and not told where: `127.0.0.1:7433`.
 pub const DEFAULT_HEALTH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7433);
+
+/// How long a worker that is run by the command line waits for Redis when it starts.
+#[cfg(feature = "cli")]
+pub(crate) const BOOT_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// For longer nobody is to miss a process that died.
 const LONGEST_LIVENESS: Duration = Duration::from_secs(24 * 60 * 60);
@@ -189,6 +195,7 @@ impl Default for Config {
             max_iteration_runtime: None,
             health: None,
             max_rss: None,
+            boot_timeout: None,
         }
     }
 }

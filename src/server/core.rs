@@ -9,6 +9,7 @@ use crate::contain::contained;
 use crate::job::{JobError, StopSignal};
 use crate::payload::Payload;
 use crate::server::blocking::BlockingPool;
+use crate::server::boot::Boot;
 use crate::server::config::Config;
 use crate::server::dialect::Dialect;
 use crate::server::events::Hooks;
@@ -83,6 +84,8 @@ pub(crate) struct Core {
     /// What jobs see as `stopping`.
     pub(crate) stop: StopSignal,
     pub(crate) dialect: Dialect,
+    /// What it waits for while it starts.
+    pub(crate) boot: Boot,
 }
 
 impl Core {

@@ -32,6 +32,13 @@ pub struct Stopped {
     pub failed: bool,
 }
 
+impl Stopped {
+    /// It was told to stop while it waited for Redis.
+    pub(crate) fn before_it_started() -> Self {
+        Self { left_for_recovery: 0, cut_off: 0, over_memory: false, failed: false }
+    }
+}
+
 /// How far down a server is; only ever goes forward.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 #[repr(u8)]

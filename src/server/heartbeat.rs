@@ -41,6 +41,7 @@ const SLOW: Duration = Duration::from_millis(50);
 /// The thread that beats.
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
+    begin: Option<oneshot::Sender<()>>,
     stop: oneshot::Sender<()>,
     /// Closed when the thread has ended.
     ended: oneshot::Receiver<()>,
@@ -50,9 +51,10 @@ pub(crate) struct Heartbeat {
 const PATIENCE: Duration = Duration::from_secs(7);
 
 impl Heartbeat {
-    /// Starts beating, at once, and answers probes there.
+    /// Starts the thread, which answers probes from now on and beats once it is told to [begin](Self::begin).
     #[expect(clippy::disallowed_methods, reason = "the supervisor keeps what runs on the thread")]
     pub(crate) async fn start(core: Arc<Core>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
+        let (begin, begins) = oneshot::channel();
         let (stop, stopped) = oneshot::channel();
         let (starts, started) = oneshot::channel();
         let (ends, ended) = oneshot::channel();
@@ -69,6 +71,7 @@ impl Heartbeat {
             connections: 0,
             partial: false,
             restored: true,
+            begins: Some(begins),
             stopped,
             fired: HashMap::new(),
             core,
@@ -89,7 +92,15 @@ impl Heartbeat {
             })?;
         let started: std::io::Result<()> = started.await.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
         started.map_err(|error| Error::new(ErrorKind::Config, "the heartbeat has no runtime").because(error))?;
-        Ok(Self { stop, ended })
+        Ok(Self { begin: Some(begin), stop, ended })
+    }
+
+    /// Beats from now on.
+    pub(crate) fn begin(mut self) -> Self {
+        if let Some(begin) = self.begin.take() {
+            let _ = begin.send(());
+        }
+        self
     }
 
     /// Flushes what was counted, takes the process off the Busy page and ends the thread.
@@ -121,6 +132,8 @@ struct Beater {
     partial: bool,
     /// Whether the private lists were compared with the holdings since Redis may last have come back with older data.
     restored: bool,
+    /// Until it is told to begin.
+    begins: Option<oneshot::Receiver<()>>,
     stopped: oneshot::Receiver<()>,
     /// The hooks called last at each moment.
     fired: HashMap<Event, JoinHandle<()>>,
@@ -136,6 +149,14 @@ impl Part for Beater {
         if self.stopped.is_terminated() {
             // Its last beat panicked.
             return;
+        }
+        if let Some(begins) = &mut self.begins {
+            tokio::select! {
+                biased;
+                // The server did not start.
+                _ = &mut self.stopped => return,
+                _ = begins => self.begins = None,
+            }
         }
         let mut beats = tokio::time::interval(PERIOD);
         let mut alive = tokio::time::interval(self.core.liveness.period());

@@ -8,9 +8,10 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::error::{Error, ErrorKind, Result};
+use crate::error::Result;
+use crate::server::boot::wait_for_redis;
 use crate::server::capsule::Capsule;
-use crate::server::config::{FetchMode, WireVersion};
+use crate::server::config::FetchMode;
 use crate::server::core::Core;
 use crate::server::events::Event;
 use crate::server::fetcher::{Acknowledger, Batch, Settler, UnitOfWork};
@@ -45,40 +46,33 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// Redis first, then whoever must be known before a job is claimed, then the capsules.
+    /// This machine first, then Redis, then whoever must be known before a job is claimed, then the capsules. `None` if it was told to stop
+    /// while it waited for Redis.
     pub(crate) async fn start(
         core: Arc<Core>,
         capsules: Vec<Capsule>,
         acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
-    ) -> Result<Self> {
-        check_server(&core).await?;
-        if core.config.wire_version == WireVersion::Auto {
-            let majors = match core.store.shared_rubies().await? {
-                Some(rubies) => rubies.majors,
-                // Another process is reading them: this one must know before its first push.
-                None => core.store.sidekiqs().await?,
-            };
-            core.adapt_to(majors);
+    ) -> Result<Option<Self>> {
+        // What the process needs of this machine is taken before Redis hears of it: a worker without its heartbeat must not run.
+        let listener = core.config.health.map(health::bind).transpose()?;
+        let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules, listener).await?;
+        let ticker = core.supervisor.spawn(vitals::Ticks::of_jobs(Arc::clone(&core)));
+        if !wait_for_redis(&core).await? {
+            return Ok(None);
         }
-        core.paused.set(core.store.paused_queues().await?);
-        let sent = std::time::Instant::now();
-        core.store.register(&core.registration, core.liveness.span(), false).await?;
-        core.liveness.seen(sent);
         tokio::select! {
             () = core.hooks.fire(Event::Startup, None) => {}
             () = too_late_to_start(&core) => tracing::warn!("a startup hook still runs; the server stops all the same"),
         }
         #[cfg(feature = "metrics")]
         publish::describe();
-        let listener = core.config.health.map(health::bind).transpose()?;
-        let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules, listener).await?;
+        let heartbeat = heartbeat.begin();
         let quieted = Arc::clone(&core);
         let quiet_teller = spawn(async move {
             quieted.handle.quieted().await;
             quieted.hooks.fire(Event::Quiet, Some(after(quieted.config.timeout))).await;
         });
         let supervisor = &core.supervisor;
-        let ticker = supervisor.spawn(vitals::Ticks::of_jobs(Arc::clone(&core)));
         let private = Private::of(&core.identity);
         let acknowledger = Acknowledger::new(
             core.store.clone(),
@@ -101,7 +95,7 @@ impl Launcher {
             .into_iter()
             .map(|capsule| Manager::start(&core, capsule, private.clone(), Arc::clone(&numbers)))
             .collect();
-        Ok(Self { core, heartbeat, managers, helpers, acknowledger, storing, ticker, quiet_teller })
+        Ok(Some(Self { core, heartbeat, managers, helpers, acknowledger, storing, ticker, quiet_teller }))
     }
 
     /// Returns within the timeout and some ten seconds, whatever hooks and jobs do.
@@ -246,20 +240,4 @@ async fn leave(core: &Core) -> usize {
     core.liveness.set_leaving(false);
     tracing::error!(jobs = held, "jobs are left in private lists; another ferrokiq process puts them back");
     held
-}
-
-async fn check_server(core: &Core) -> Result<()> {
-    core.store.ping().await?;
-    match core.store.server_version().await {
-        Ok(Some((major, minor))) if major < 7 => {
-            return Err(Error::new(
-                ErrorKind::Redis,
-                format!("this Redis is {major}.{minor}; ferrokiq, as Sidekiq 8, needs 7.0 or newer"),
-            ));
-        }
-        Ok(_) => {}
-        Err(error) => tracing::warn!(%error, "the version of Redis is unknown; it must be 7.0 or newer"),
-    }
-    core.judge_eviction(&core.store).await;
-    Ok(())
 }

@@ -6,6 +6,7 @@
 
 mod admission;
 mod blocking;
+mod boot;
 mod builder;
 mod capsule;
 mod config;
@@ -65,6 +66,8 @@ use tokio::sync::mpsc;
 pub use self::core::ErrorReport;
 pub use builder::ServerBuilder;
 pub use capsule::{Capsule, CapsuleBuilder, QueueMode};
+#[cfg(all(test, feature = "cli"))]
+pub(crate) use config::BOOT_TIMEOUT;
 pub use config::{Config, DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion};
 pub use events::Event;
 #[cfg(feature = "contract")]
@@ -170,11 +173,22 @@ impl Server {
         booted: impl FnOnce() + Send,
     ) -> Result<Stopped> {
         let handle = self.handle();
-        let launcher = Launcher::start(self.core, self.capsules, self.acknowledgements).await?;
+        let mut stop = std::pin::pin!(stop);
+        let mut starting = std::pin::pin!(Launcher::start(self.core, self.capsules, self.acknowledgements));
+        let started = tokio::select! {
+            started = &mut starting => started,
+            () = &mut stop => {
+                handle.stop();
+                starting.await
+            }
+        };
+        let Some(launcher) = started? else { return Ok(Stopped::before_it_started()) };
         booted();
-        tokio::select! {
-            () = stop => handle.stop(),
-            () = handle.stopping() => {}
+        if !handle.is_stopping() {
+            tokio::select! {
+                () = &mut stop => handle.stop(),
+                () = handle.stopping() => {}
+            }
         }
         Ok(launcher.stop().await)
     }

@@ -165,6 +165,12 @@ impl Vitals {
         &self.0.handle
     }
 
+    /// What it waits for while it starts; `None` if it does not wait.
+    #[cfg(feature = "cli")]
+    pub(crate) fn awaited(&self) -> Option<String> {
+        self.0.boot.cause()
+    }
+
     /// How many jobs run, and how many may.
     #[cfg(feature = "cli")]
     pub(crate) fn busy(&self) -> (usize, usize) {
