@@ -59,7 +59,7 @@ pub(crate) async fn wait_for_redis(core: &Core) -> Result<bool> {
         let cause = described(&error);
         if remarked.is_none_or(|at| at.elapsed() >= REMARK) {
             remarked = Some(Instant::now());
-            tracing::warn!(cause, left_secs = left.as_secs(), "waiting for Redis");
+            tracing::warn!(left_secs = left.as_secs(), "waiting for Redis: {cause}");
         }
         core.boot.set(Some(cause));
         tokio::select! {
