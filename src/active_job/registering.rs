@@ -17,12 +17,11 @@ impl ServerBuilder {
     }
 }
 
-/// What Sidekiq shows, else what ActiveJob says itself.
-fn inner(payload: &Payload) -> Option<String> {
-    if payload.contains_key("wrapped") {
-        return Some(payload.display_class().to_owned());
-    }
-    JobData::of(payload).ok().map(|data| data.job_class)
+/// What ActiveJob says itself, which is what Ruby runs, whatever `wrapped` says; else what Sidekiq shows.
+pub(super) fn inner(payload: &Payload) -> Option<String> {
+    let own = payload.job_class().map(str::to_owned);
+    own.or_else(|| JobData::of(payload).ok().map(|data| data.job_class))
+        .or_else(|| payload.contains_key("wrapped").then(|| payload.display_class().to_owned()))
 }
 
 fn unknown(payload: &Payload) -> JobError {

@@ -507,3 +507,22 @@ fn jobs_of_gems_come_back_byte_for_byte() {
     }
     assert_eq!(classes.len(), 11, "{classes:?}");
 }
+
+#[test]
+fn the_class_that_activejob_names_counts_whatever_wrapped_says() {
+    use super::registering::inner;
+
+    let data = r#"{"job_class":"GreetJob","job_id":"x","queue_name":"default","arguments":[]}"#;
+    for (wrapped, args, expected) in [
+        (r#","wrapped":"GreetJob""#, format!("[{data}]"), Some("GreetJob")),
+        (r#","wrapped":"""#, format!("[{data}]"), Some("GreetJob")),
+        (r#","wrapped":"OtherJob""#, format!("[{data}]"), Some("GreetJob")),
+        (r#","wrapped":null"#, format!("[{data}]"), Some("GreetJob")),
+        ("", format!("[{data}]"), Some("GreetJob")),
+        (r#","wrapped":"GreetJob""#, "[]".to_owned(), Some("GreetJob")),
+        ("", "[]".to_owned(), None),
+    ] {
+        let raw = format!(r#"{{"class":"Sidekiq::ActiveJob::Wrapper","args":{args},"jid":"x"{wrapped}}}"#);
+        assert_eq!(inner(&Payload::parse(&raw).unwrap()).as_deref(), expected, "{raw}");
+    }
+}

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::default_config;
+use super::integer::parse_integer;
 use super::logging::LogFormat;
 use super::probe::Probe;
 use super::settings::Settings;
@@ -26,7 +27,7 @@ use crate::server::{FetchMode, Promote, WireVersion};
 )]
 pub(super) struct Flags {
     /// Jobs to run at the same time [default: 5]
-    #[arg(short, long, value_name = "INT")]
+    #[arg(short, long, value_name = "INT", value_parser = parse_concurrency)]
     concurrency: Option<usize>,
 
     /// Application environment
@@ -46,7 +47,7 @@ pub(super) struct Flags {
     require: Option<PathBuf>,
 
     /// Shutdown timeout in seconds [default: 25]
-    #[arg(short, long, value_name = "NUM")]
+    #[arg(short, long, value_name = "NUM", value_parser = parse_integer)]
     timeout: Option<u64>,
 
     /// Log at level debug
@@ -122,6 +123,10 @@ enum Promoted {
     Off,
 }
 
+fn parse_concurrency(text: &str) -> Result<usize, String> {
+    usize::try_from(parse_integer(text)?).map_err(|_| format!("{text:?} is too large"))
+}
+
 fn parse_wire_version(text: &str) -> Result<WireVersion, String> {
     match text {
         "6" => Ok(WireVersion::V6),
@@ -156,10 +161,26 @@ impl Flags {
         self.log_format.unwrap_or_default()
     }
 
+    /// Refuses a path that does not exist, as Ruby does: the worker would serve other queues than those of the configuration there.
+    pub(super) fn check(&self) -> Result<()> {
+        match &self.require {
+            Some(path) if !path.exists() => Err(Error::config(format!(
+                "-r {}: there is no such file or directory; name the directory whose config/sidekiq.yml is to be read",
+                path.display()
+            ))),
+            _ => Ok(()),
+        }
+    }
+
     /// What was given and has no meaning here.
     pub(super) fn remarks(&self) -> Option<String> {
-        let path = self.require.as_ref().filter(|path| !path.is_dir())?;
-        Some(format!("-r {}: Ruby code is not loaded; jobs are registered in Rust", path.display()))
+        let path = self.require.as_ref()?;
+        if !path.is_dir() {
+            return Some(format!("-r {}: Ruby code is not loaded; jobs are registered in Rust", path.display()));
+        }
+        self.config_path()
+            .is_none()
+            .then(|| format!("-r {}: there is no config/sidekiq.yml; flags and defaults hold", path.display()))
     }
 
     pub(super) fn settings(&self) -> Result<Settings> {
@@ -226,7 +247,7 @@ mod tests {
         assert_eq!((settings.tag.as_deref(), settings.verbose), (Some("myapp"), Some(true)));
         assert_eq!(settings.promote, Some(Promote::Off));
         assert_eq!(flags.environment(), "staging");
-        assert!(flags.remarks().is_none());
+        assert!(flags.remarks().is_some_and(|said| said.contains("there is no config/sidekiq.yml")));
     }
 
     #[test]
@@ -240,6 +261,8 @@ mod tests {
             let error = Flags::try_parse_from(arguments).unwrap_err().to_string();
             assert!(error.contains(culprit), "{error}");
         }
+        let nowhere = Flags::try_parse_from(["worker", "-r", "no/such"]).unwrap().check().unwrap_err();
+        assert!(nowhere.to_string().starts_with("-r no/such: there is no such file"), "{nowhere}");
         let zero = Flags::try_parse_from(["worker", "-t", "0"]).unwrap().settings().unwrap_err();
         assert_eq!(zero.to_string(), "timeout: 0 is not a valid value");
     }

@@ -7,6 +7,7 @@ mod contract;
 #[cfg(test)]
 mod corpus;
 mod erb;
+mod integer;
 mod logging;
 mod notify;
 #[cfg(test)]
@@ -181,6 +182,7 @@ pub fn configure(builder: ServerBuilder, arguments: impl IntoIterator<Item = Str
 
 /// What flags, environment and configuration file say together, and remarks on what was passed over.
 fn settings(flags: &Flags) -> Result<(Settings, Vec<String>)> {
+    flags.check()?;
     let environment = flags.environment();
     let (mut settings, mut remarks) = match flags.config_path() {
         Some(path) => Settings::from_file(&ConfigFile::read(&path, &environment)?)?,

@@ -2,6 +2,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use super::config_file::ConfigFile;
+use super::integer::parse_integer;
 use super::passed_over::{remark, remarks_on_capsules};
 use super::queues::queues;
 use super::size::{parse_health, parse_max_payload, parse_size};
@@ -200,9 +201,10 @@ impl Settings {
         }
         let from_environment = match variables.max_threads.filter(|threads| !threads.is_empty()) {
             Some(threads) => Some(
-                threads
-                    .parse()
-                    .map_err(|_| Error::config(format!("RAILS_MAX_THREADS: \"{threads}\" is not a number")))?,
+                parse_integer(&threads)
+                    .ok()
+                    .and_then(|threads| usize::try_from(threads).ok())
+                    .ok_or_else(|| Error::config(format!("RAILS_MAX_THREADS: \"{threads}\" is not a number")))?,
             ),
             None => None,
         };

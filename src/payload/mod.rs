@@ -395,7 +395,7 @@ impl Payload {
     }
 
     /// `job_class` of the data of an ActiveJob.
-    fn job_class(&self) -> Option<&str> {
+    pub(crate) fn job_class(&self) -> Option<&str> {
         #[derive(Deserialize)]
         struct Data<'a> {
             job_class: &'a str,

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use crate::error::{Error, ErrorKind, RedisFault, Result};
 use crate::server::config::WireVersion;
 use crate::server::core::Core;
+use crate::server::heartbeat::Heartbeat;
 
 /// Between two attempts: the first pause, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -38,11 +39,11 @@ impl Boot {
 /// # Cancel safety
 ///
 /// It may be dropped at any point.
-pub(crate) async fn wait_for_redis(core: &Core) -> Result<bool> {
+pub(crate) async fn wait_for_redis(core: &Core, heartbeat: &Heartbeat) -> Result<bool> {
     let began = Instant::now();
     let (mut pause, mut remarked) = (PAUSE.0, None::<Instant>);
     loop {
-        let error = match register(core).await {
+        let error = match register(core, heartbeat).await {
             Ok(()) => {
                 if remarked.is_some() {
                     tracing::info!(after_secs = began.elapsed().as_secs(), "Redis answers");
@@ -70,9 +71,12 @@ pub(crate) async fn wait_for_redis(core: &Core) -> Result<bool> {
     }
 }
 
-/// Whether waiting may mend it: nobody is there, or the server is not ready.
+/// Whether waiting may mend it: nobody is there, or the server is not ready. This process may have no file left for a connection: it never will.
 fn is_late(error: &Error) -> bool {
+    // EMFILE and ENFILE.
+    let has_no_file = |cause: &str| cause.contains("(os error 24)") || cause.contains("(os error 23)");
     matches!(error.redis_fault(), Some(RedisFault::Unreachable | RedisFault::Unwilling))
+        && !has_no_file(&described(error))
 }
 
 /// The error and its causes in one line.
@@ -88,8 +92,10 @@ fn described(error: &Error) -> String {
 }
 
 /// What has to be known before a job is claimed; then others know of this process, too.
-async fn register(core: &Core) -> Result<()> {
+async fn register(core: &Core, heartbeat: &Heartbeat) -> Result<()> {
     check_server(core).await?;
+    // Without it others take this process for dead, and run its jobs a second time.
+    heartbeat.connect().await?;
     if core.config.wire_version == WireVersion::Auto {
         let majors = match core.store.shared_rubies().await? {
             Some(rubies) => rubies.majors,

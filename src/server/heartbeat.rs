@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle as RuntimeHandle};
-use tokio::sync::oneshot;
+use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +42,7 @@ const SLOW: Duration = Duration::from_millis(50);
 #[derive(Debug)]
 pub(crate) struct Heartbeat {
     begin: Option<oneshot::Sender<()>>,
+    asks: mpsc::Sender<oneshot::Sender<Result<()>>>,
     stop: oneshot::Sender<()>,
     /// Closed when the thread has ended.
     ended: oneshot::Receiver<()>,
@@ -55,6 +56,7 @@ impl Heartbeat {
     #[expect(clippy::disallowed_methods, reason = "the supervisor keeps what runs on the thread")]
     pub(crate) async fn start(core: Arc<Core>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
         let (begin, begins) = oneshot::channel();
+        let (asks, asked) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let (starts, started) = oneshot::channel();
         let (ends, ended) = oneshot::channel();
@@ -71,7 +73,7 @@ impl Heartbeat {
             connections: 0,
             partial: false,
             restored: true,
-            begins: Some(begins),
+            begins: Some(Begins { begins, asked }),
             stopped,
             fired: HashMap::new(),
             core,
@@ -80,10 +82,12 @@ impl Heartbeat {
             .name("ferrokiq-heartbeat".to_owned())
             .spawn(move || {
                 let runtime = Builder::new_current_thread().enable_all().build();
-                let outcome = runtime.as_ref().map(drop).map_err(|error| error.kind().into());
-                let _ = starts.send(outcome);
-                if let Ok(runtime) = runtime {
-                    runtime.block_on(beater.beat_until_stopped(listener));
+                match runtime {
+                    Ok(runtime) => {
+                        let _ = starts.send(Ok(()));
+                        runtime.block_on(beater.beat_until_stopped(listener));
+                    }
+                    Err(error) => drop(starts.send(Err(error))),
                 }
                 drop(ends);
             })
@@ -92,7 +96,19 @@ impl Heartbeat {
             })?;
         let started: std::io::Result<()> = started.await.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
         started.map_err(|error| Error::new(ErrorKind::Config, "the heartbeat has no runtime").because(error))?;
-        Ok(Self { begin: Some(begin), stop, ended })
+        Ok(Self { begin: Some(begin), asks, stop, ended })
+    }
+
+    /// Makes the connection of the heartbeat.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached from its thread.
+    pub(crate) async fn connect(&self) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || Error::new(ErrorKind::Config, "the heartbeat's thread has ended");
+        self.asks.send(answer).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
     }
 
     /// Beats from now on.
@@ -110,6 +126,12 @@ impl Heartbeat {
             tracing::error!("the heartbeat's thread does not end; it is left behind");
         }
     }
+}
+
+/// What comes before the first beat.
+struct Begins {
+    begins: oneshot::Receiver<()>,
+    asked: mpsc::Receiver<oneshot::Sender<Result<()>>>,
 }
 
 struct Beater {
@@ -133,7 +155,7 @@ struct Beater {
     /// Whether the private lists were compared with the holdings since Redis may last have come back with older data.
     restored: bool,
     /// Until it is told to begin.
-    begins: Option<oneshot::Receiver<()>>,
+    begins: Option<Begins>,
     stopped: oneshot::Receiver<()>,
     /// The hooks called last at each moment.
     fired: HashMap<Event, JoinHandle<()>>,
@@ -150,13 +172,17 @@ impl Part for Beater {
             // Its last beat panicked.
             return;
         }
-        if let Some(begins) = &mut self.begins {
-            tokio::select! {
-                biased;
-                // The server did not start.
-                _ = &mut self.stopped => return,
-                _ = begins => self.begins = None,
+        if let Some(Begins { begins, asked }) = &mut self.begins {
+            loop {
+                tokio::select! {
+                    biased;
+                    // The server did not start.
+                    _ = &mut self.stopped => return,
+                    Some(answer) = asked.recv() => drop(answer.send(self.store.ping().await.map(drop))),
+                    _ = &mut *begins => break,
+                }
             }
+            self.begins = None;
         }
         let mut beats = tokio::time::interval(PERIOD);
         let mut alive = tokio::time::interval(self.core.liveness.period());

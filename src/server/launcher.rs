@@ -57,7 +57,7 @@ impl Launcher {
         let listener = core.config.health.map(health::bind).transpose()?;
         let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules, listener).await?;
         let ticker = core.supervisor.spawn(vitals::Ticks::of_jobs(Arc::clone(&core)));
-        if !wait_for_redis(&core).await? {
+        if !wait_for_redis(&core, &heartbeat).await? {
             return Ok(None);
         }
         tokio::select! {

@@ -89,8 +89,10 @@ impl Term {
         field.term(operator, &rest[operator.len()..]).map_err(|why| format!("{name}{operator}: {why}"))
     }
 
+    /// What is no payload has no field, so no term about one holds for it; it has a time.
     fn holds(&self, entry: &SortedEntry, is_dead: bool, now: EpochSecs) -> bool {
         match self {
+            Self::Text { .. } | Self::Number { .. } if entry.record.payload().is_none() => false,
             Self::Text { key, is, holds, values } => {
                 key.any(entry, &|text: &str| {
                     values.iter().any(|value| if *holds { text.contains(value.as_str()) } else { text == value })

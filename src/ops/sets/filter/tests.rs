@@ -69,5 +69,8 @@ fn takes_what_all_terms_hold_for() {
     assert!(Filter::parse("age<0s").unwrap().takes(&entry, true, now));
     let nonsense = SortedEntry::new(b"nonsense".to_vec(), EpochSecs(0.0));
     assert!(!Filter::parse("class~n").unwrap().takes(&nonsense, true, now));
-    assert!(Filter::parse("class!=A,age>1d").unwrap().takes(&nonsense, true, now));
+    for text in ["class!=A", "queue!=x", "error!=E", "retries=0", "retries<5", "retries!=1", "class!=A,age>1d"] {
+        assert!(!Filter::parse(text).unwrap().takes(&nonsense, true, now), "{text}");
+    }
+    assert!(Filter::parse("age>1d").unwrap().takes(&nonsense, true, now));
 }
