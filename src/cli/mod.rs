@@ -206,8 +206,10 @@ fn build(flags: &Flags, settings: Settings, builder: ServerBuilder) -> Result<Se
         max_threads: std::env::var("RAILS_MAX_THREADS").ok(),
         promote: std::env::var("FERROKIQ_PROMOTE").ok(),
     };
+    // An empty tag is one, as in Ruby.
+    let has_tag = settings.tag.is_some();
     let builder = settings.apply(builder, variables)?;
-    builder.of_command_line(|| default_tag(&flags.app_dir())).build()
+    builder.of_command_line(|| if has_tag { String::new() } else { default_tag(&flags.app_dir()) }).build()
 }
 
 /// The name of the application's directory; of the one above `releases` where Capistrano put it.
@@ -230,6 +232,19 @@ mod tests {
         for (invocation, debug) in [(Some("1"), true), (Some("0"), false), (Some("true"), false), (None, false)] {
             assert_eq!(asked_to_debug(invocation.map(str::to_owned)), debug);
         }
+    }
+
+    #[test]
+    fn an_empty_tag_of_the_file_stays_empty() {
+        let tag = |text: &str| {
+            let file = ConfigFile::parse(Path::new("x.yml"), text, "production", &|_| None).unwrap();
+            let flags = Flags::try_parse_from(["worker"]).unwrap();
+            let server = build(&flags, Settings::from_file(&file).unwrap().0, ServerBuilder::default()).unwrap();
+            server.config_tag().to_owned()
+        };
+        assert_eq!(tag(":tag: ''"), "");
+        assert_eq!(tag(":tag: shop"), "shop");
+        assert_ne!(tag(":concurrency: 1"), "");
     }
 
     #[test]

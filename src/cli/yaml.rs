@@ -87,8 +87,34 @@ pub(super) fn put<K: PartialEq>(entries: &mut Vec<(K, Value)>, key: K, value: Va
 
 /// Loads the first document; `Null` if there is none.
 pub(super) fn load(text: &str) -> Result<Value, String> {
+    let marked = text.strip_prefix('\u{feff}');
+    let is_content = |line: &str| !(line.trim().is_empty() || line.starts_with(['#', '%']) || line.starts_with("---"));
+    if marked.and_then(|text| text.lines().next()).is_some_and(is_content) {
+        return Err(
+            "it begins with a byte order mark, with which Ruby reads its first key alone; save it without".to_owned()
+        );
+    }
+    let text = marked.unwrap_or(text);
+    // The parser knows no tab there, but YAML and Ruby do.
+    parse(text).or_else(|error| if text.contains(":\t") { parse(&without_tabs(text)) } else { Err(error) })
+}
+
+/// The text with blanks for the tabs between a plain key and its value.
+fn without_tabs(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for line in text.split_inclusive('\n') {
+        let is_key = |key: &str| !key.is_empty() && !key.contains(['"', '\'', '#', '\t', '|', '>', '{', '[']);
+        match line.split_once(":\t").filter(|(key, _)| is_key(key)) {
+            Some((key, value)) => out.extend([key, ": ", value.trim_start_matches('\t')]),
+            None => out.push_str(line),
+        }
+    }
+    out
+}
+
+fn parse(text: &str) -> Result<Value, String> {
     let mut loader = Loader::default();
-    for event in Parser::new_from_str(text.strip_prefix('\u{feff}').unwrap_or(text)) {
+    for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| error.to_string())?;
         if event == Event::DocumentEnd {
             break;
@@ -132,8 +158,8 @@ impl Loader {
             Event::Scalar(text, style, anchor, tag) => {
                 let tag = tag.as_deref();
                 let value = scalar::value(&text, style == ScalarStyle::Plain, tag)?;
-                let merges =
-                    matches!(&value, Value::Text(text) if text == "<<") && !tag.is_some_and(Tag::is_yaml_core_schema);
+                let is_other = |tag: &Tag| tag.is_yaml_core_schema() && tag.suffix != "merge";
+                let merges = matches!(&value, Value::Text(text) if text == "<<") && !tag.is_some_and(is_other);
                 self.finish(anchor, value, Form::Scalar, merges)
             }
             Event::SequenceStart(anchor, tag) => self.start(anchor, tag.as_deref(), Content::List(Vec::new())),
@@ -157,6 +183,11 @@ impl Loader {
     fn start(&mut self, anchor: usize, tag: Option<&Tag>, content: Content) -> Result<(), String> {
         if tag.is_some_and(|tag| tag.suffix.starts_with("ruby/")) {
             return Err("an object of Ruby is no setting".to_owned());
+        }
+        if let Some(Tag { suffix, .. }) =
+            tag.filter(|tag| tag.is_yaml_core_schema() && !matches!(&*tag.suffix, "seq" | "map"))
+        {
+            return Err(format!("a !!{suffix} is no setting"));
         }
         if self.open.len() == DEPTH {
             return Err("it is nested too deep".to_owned());
@@ -229,6 +260,25 @@ mod tests {
             let expected = expected.iter().map(|(key, value)| (Key::Text((*key).into()), Value::Int(*value))).collect();
             assert_eq!(merged, Value::Map(expected), "{text}");
         }
+    }
+
+    #[test]
+    fn reads_tabs_behind_a_key_and_refuses_what_ruby_reads_in_another_way() {
+        let expected = [("a".to_owned(), Value::Int(3)), ("b".to_owned(), Value::Text("x:\ty".to_owned()))];
+        assert_eq!(map("a:\t\t3\nb: \"x:\ty\"\n"), expected);
+        for (text, why) in [
+            ("\u{feff}a: 1\nb: 2\n", "byte order mark"),
+            ("a: !!binary NQ==\n", "!!binary"),
+            ("a: !!set {x}\n", "!!set"),
+            ("a: !!omap [x: 1]\n", "!!omap"),
+        ] {
+            assert!(load(text).is_err_and(|said| said.contains(why)), "{text:?}");
+        }
+        for text in ["\u{feff}# x\na: 1\n", "\u{feff}---\na: 1\n", "\u{feff}\na: 1\n"] {
+            assert_eq!(map(text), [("a".to_owned(), Value::Int(1))], "{text:?}");
+        }
+        let (_, merged) = map("a: &a {x: 1}\nb:\n  !!merge <<: *a\n").pop().unwrap();
+        assert_eq!(merged, Value::Map(vec![(Key::Text("x".into()), Value::Int(1))]));
     }
 
     #[test]

@@ -137,6 +137,11 @@ impl Server {
         last_resort::LastResort::new(Arc::clone(&self.core))
     }
 
+    #[cfg(all(test, feature = "cli"))]
+    pub(crate) fn config_tag(&self) -> &str {
+        &self.core.config.tag
+    }
+
     /// Where Redis is, the capsules, the number of registered classes: for a line at boot.
     pub fn describe(&self) -> String {
         let capsules: Vec<String> = self

@@ -17,7 +17,7 @@ use super::error::Unreachable;
 #[cfg(feature = "server")]
 use super::invalidations::Invalidations;
 use super::meter::Meter;
-use super::options::RedisOptions;
+use super::options::{RedisOptions, host_and_port};
 use super::sentinel::{Address, Primary, Sentinels};
 use super::stream;
 use super::url::lone_word_is_password;
@@ -84,7 +84,8 @@ impl Connector {
         meter: &Meter,
     ) -> Result<Wire, Unreachable> {
         let (host, port) = address;
-        let about = |why: &dyn std::fmt::Display| Unreachable::Because(format!("{host}:{port}: {why}"));
+        let about =
+            |why: &dyn std::fmt::Display| Unreachable::Because(format!("{}: {why}", host_and_port(host, *port)));
         let settings = self.settings()?;
         let addr = moved(settings.addr(), address);
         let mut wire = self.open(settings.set_addr(addr), patience, meter).await.map_err(|error| about(&error))?;

@@ -9,7 +9,7 @@ use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, Server
 use rustls::crypto::{CryptoProvider, ring, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
@@ -29,9 +29,7 @@ pub(super) async fn secure(tls: &Tls, host: &str, stream: Stream) -> Result<TlsS
     let config = match (&tls.cert, &tls.key) {
         (Some(cert), Some(key)) => {
             let key_der = PrivateKeyDer::from_pem_file(key).map_err(|error| unreadable("key", key, error))?;
-            config
-                .with_client_auth_cert(certificates(cert)?, key_der)
-                .map_err(|error| format!("the certificate {} does not fit its key: {error}", cert.display()))?
+            config.with_client_auth_cert(certificates(cert)?, key_der).map_err(|error| unusable(cert, &error))?
         }
         _ => config.with_no_client_auth(),
     };
@@ -42,6 +40,38 @@ fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
     let certs = CertificateDer::pem_file_iter(path).and_then(Iterator::collect::<Result<Vec<_>, _>>);
     let certs = certs.map_err(|error| unreadable("certificate", path, error))?;
     if certs.is_empty() { Err(format!("{} holds no certificate in PEM", path.display())) } else { Ok(certs) }
+}
+
+/// Why a client certificate and its key cannot be used.
+fn unusable(cert: &Path, error: &Error) -> String {
+    let shown = cert.display();
+    match error {
+        Error::InconsistentKeys(_) => format!("the certificate {shown} does not fit its key"),
+        Error::InvalidCertificate(why) => format!("the certificate {shown} cannot be used: {}", in_words(why)),
+        error => format!("the certificate {shown} and its key cannot be used: {error}"),
+    }
+}
+
+/// What is wrong with a certificate.
+fn in_words(why: &CertificateError) -> String {
+    match why {
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired".to_owned(),
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            "it is not valid yet; is the clock of this machine right?".to_owned()
+        }
+        CertificateError::UnknownIssuer => "no trusted authority signed it".to_owned(),
+        CertificateError::BadSignature => "its signature is wrong".to_owned(),
+        CertificateError::Other(other) => match other.to_string() {
+            said if said.contains("CaUsedAsEndEntity") => "it is self-signed".to_owned(),
+            said if said.contains("UnsupportedCertVersion") => {
+                "it is of version 1 of X.509, which this TLS library does not read; \
+                 make one of version 3 (`openssl x509 -req` does with `-extfile`)"
+                    .to_owned()
+            }
+            said => said,
+        },
+        other => other.to_string(),
+    }
 }
 
 fn unreadable(what: &str, path: &Path, error: rustls::pki_types::pem::Error) -> String {
@@ -124,10 +154,22 @@ impl Verifier {
     fn explain(&self, error: &io::Error) -> String {
         let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<Error>());
         match (inner, self.shown.get()) {
-            (Some(Error::InvalidCertificate(why)), Some(shown)) => format!(
-                "the certificate of the server is not trusted ({why}); its SHA-256 is {shown}: \
-                 name its authority with ssl_ca_file, or pin it with ssl_fingerprint"
-            ),
+            (Some(Error::InvalidCertificate(why)), Some(shown)) => {
+                let (cause, pinned) = (in_words(why), matches!(self.accepted, Accepted::Fingerprints(_)));
+                match why {
+                    CertificateError::Other(_) if cause.contains("version 1") => {
+                        format!("the certificate of the server cannot be used: {cause}")
+                    }
+                    CertificateError::UnknownIssuer if pinned => format!(
+                        "the certificate of the server is not trusted: neither it nor its authorities have a fingerprint \
+                         of ssl_fingerprint; its SHA-256 is {shown}"
+                    ),
+                    _ => format!(
+                        "the certificate of the server is not trusted: {cause}; its SHA-256 is {shown}: \
+                         name its authority with ssl_ca_file, or pin it with ssl_fingerprint"
+                    ),
+                }
+            }
             (Some(error @ Error::AlertReceived(_)), _) => refused(error),
             _ => format!("the TLS handshake failed: {error}"),
         }

@@ -288,18 +288,31 @@ fn is_variable(name: &str) -> bool {
         && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// Host and port as a URL has them.
+fn address(of: &ConnectionAddr) -> String {
+    match of {
+        ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => host_and_port(host, *port),
+        other => other.to_string(),
+    }
+}
+
+/// A host and a port as a URL has them: an address of IPv6 in brackets.
+pub(super) fn host_and_port(host: &str, port: u16) -> String {
+    if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
+}
+
 impl fmt::Display for RedisOptions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let db = self.info.redis_settings().db();
         let verifies = if self.is_unverified() { "?ssl_verify_mode=none" } else { "" };
         if let Some(Sentinels { primary, nodes }) = &self.sentinels {
             let tls = if self.is_tls() { "s" } else { "" };
-            let nodes: Vec<String> = nodes.iter().map(|node| node.addr().to_string()).collect();
+            let nodes: Vec<String> = nodes.iter().map(|node| address(node.addr())).collect();
             return write!(f, "redis{tls}+sentinel://{}/{primary}/{db}{verifies}", nodes.join(","));
         }
         match self.info.addr() {
-            ConnectionAddr::Tcp(host, port) => write!(f, "redis://{host}:{port}/{db}"),
-            ConnectionAddr::TcpTls { host, port, .. } => write!(f, "rediss://{host}:{port}/{db}{verifies}"),
+            ConnectionAddr::Tcp(..) => write!(f, "redis://{}/{db}", address(self.info.addr())),
+            ConnectionAddr::TcpTls { .. } => write!(f, "rediss://{}/{db}{verifies}", address(self.info.addr())),
             ConnectionAddr::Unix(path) => write!(f, "unix://{}?db={db}", path.display()),
             _ => f.write_str("redis"),
         }
@@ -319,6 +332,13 @@ impl fmt::Debug for RedisOptions {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_shown_can_be_pasted_back() {
+        for url in ["redis://[::1]:7/1", "redis://h:6380/0", "redis+sentinel://[::1]:26379,h:26379/main/3"] {
+            assert_eq!(url.parse::<RedisOptions>().unwrap().to_string(), url);
+        }
+    }
 
     #[test]
     fn never_shows_a_password() {

@@ -14,6 +14,7 @@ use super::connect::Connector;
 use super::dial::dial;
 use super::error::Unreachable;
 use super::meter::Meter;
+use super::options::host_and_port;
 use super::tls::Tls;
 
 /// Sentinels and what they call the primary.
@@ -112,10 +113,10 @@ impl Primary {
             if changed {
                 if let Some((host, port)) = known {
                     tracing::warn!(
-                        "{} moved from {host}:{port} to {}:{}",
+                        "{} moved from {} to {}",
                         self.sentinels.primary,
-                        address.0,
-                        address.1
+                        host_and_port(host, *port),
+                        host_and_port(&address.0, address.1)
                     );
                 }
                 *known = Some(address);

@@ -259,12 +259,17 @@ struct Parameters {
 impl Parameters {
     /// Names of parameters are shown, values never.
     fn of(query: &str) -> Result<Self, String> {
-        let mut parameters = Self::default();
+        let (mut parameters, mut seen) = (Self::default(), Vec::new());
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').ok_or("it has a parameter without a value")?;
             let value = form_decoded(value).map_err(|_| "it has a parameter that cannot be decoded")?;
             if !value.is_empty() {
                 parameters.set(name, value)?;
+                // Known by now, so it may be shown.
+                if seen.contains(&name) {
+                    return Err(format!("the parameter {name} stands there twice"));
+                }
+                seen.push(name);
             }
         }
         parameters.tls.check()?;
@@ -466,6 +471,8 @@ mod tests {
         let location = parse("unix:///a?read_timeout=4&write_timeout=5").unwrap();
         assert_eq!((location.connect_timeout, location.response_timeout), (None, seconds(5.0)));
         for (url, culprit) in [
+            ("redis://h?db=1&db=2", "the parameter db stands there twice"),
+            ("redis://h?timeout=1&db=&timeout=2", "the parameter timeout stands there twice"),
             ("redis://h?foo=s3cr3t", "the parameter foo is not known; known are db,"),
             ("redis://h?ssl_ca_cert=/f", "the parameter ssl_ca_cert"),
             ("redis://h?reconnect_attempts=3", "the parameter reconnect_attempts"),

@@ -14,6 +14,7 @@ pub(super) fn value(text: &str, is_plain: bool, tag: Option<&Tag>) -> Result<Val
             Value::Int(number) => Ok(Value::Float(number as f64)),
             other => Ok(other),
         },
+        Some((true, "binary")) => Err("a !!binary value is no setting; write it as text".to_owned()),
         Some(_) => plain(text),
     }
 }
