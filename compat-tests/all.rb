@@ -10,7 +10,7 @@
 require "etc"
 require "open3"
 
-jobs = (at = ARGV.index("-j")) ? ARGV.slice!(at, 2).last.to_i : Etc.nprocessors * 4
+jobs = (at = ARGV.index("-j")) ? ARGV.slice!(at, 2).last.to_i : Etc.nprocessors * 6
 room = (at = ARGV.index("--in")) ? ARGV.slice!(at, 2).last : "."
 SHARDS = (room == ".") ? 3 : 1
 # The slowest first.

@@ -96,16 +96,16 @@ describe "the command line" do
 
   it "waits for a Redis that comes late, and says why" do
     port = TCPServer.open("127.0.0.1", 0) { |free| free.addr[1] }
-    with_worker(env: {"REDIS_URL" => "redis://127.0.0.1:#{port}/0"}) do |worker|
-      eventually { assert_match(/waiting for Redis.*refused/, worker.said) }
-      refute_match(/Booted/, worker.said)
-      proxy = TCPServer.new("127.0.0.1", port)
-      relay = Thread.new { loop { relay_to_redis(proxy.accept) } }
-      eventually { assert_match(/Redis answers.*Booted ferrokiq/m, worker.said) }
-    ensure
-      relay&.kill
-      proxy&.close
-    end
+    @workers << (worker = WorkerProcess.rust(env: {"REDIS_URL" => "redis://127.0.0.1:#{port}/0"}))
+    eventually { assert_match(/waiting for Redis.*refused/, worker.said) }
+    refute_match(/Booted/, worker.said)
+    proxy = TCPServer.new("127.0.0.1", port)
+    relay = Thread.new { loop { relay_to_redis(proxy.accept) } }
+    eventually { assert_match(/Redis answers.*Booted ferrokiq/m, worker.said) }
+    worker.stop
+  ensure
+    relay&.kill
+    proxy&.close
   end
 
   it "logs Booted once it reached Redis, and not before" do

@@ -2,6 +2,7 @@
 
 mod scalar;
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Tag};
@@ -13,6 +14,9 @@ const NODES: usize = 10_000;
 
 /// Lists and maps within each other.
 const DEPTH: usize = 100;
+
+/// Tabs behind keys; the text is parsed once for each.
+const TABS: usize = 200;
 
 /// A value of YAML.
 #[derive(Clone, Debug, PartialEq)]
@@ -94,28 +98,44 @@ pub(super) fn load(text: &str) -> Result<Value, String> {
             "it begins with a byte order mark, with which Ruby reads its first key alone; save it without".to_owned()
         );
     }
-    let text = marked.unwrap_or(text);
-    // The parser knows no tab there, but YAML and Ruby do.
-    parse(text).or_else(|error| if text.contains(":\t") { parse(&without_tabs(text)) } else { Err(error) })
-}
-
-/// The text with blanks for the tabs between a plain key and its value.
-fn without_tabs(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for line in text.split_inclusive('\n') {
-        let is_key = |key: &str| !key.is_empty() && !key.contains(['"', '\'', '#', '\t', '|', '>', '{', '[']);
-        match line.split_once(":\t").filter(|(key, _)| is_key(key)) {
-            Some((key, value)) => out.extend([key, ": ", value.trim_start_matches('\t')]),
-            None => out.push_str(line),
+    let mut text = Cow::Borrowed(marked.unwrap_or(text));
+    for _ in 0..TABS {
+        match parse(&text) {
+            Ok(value) => return Ok(value),
+            Err(Refused { at: Some(at), said }) => text = Cow::Owned(without_tab(&text, at).ok_or(said)?),
+            Err(Refused { at: None, said }) => return Err(said),
         }
     }
-    out
+    Err(format!("it has more than {TABS} tabs behind keys; write blanks there"))
 }
 
-fn parse(text: &str) -> Result<Value, String> {
+/// Why a text cannot be loaded, and where the parser wants something else than a tab behind a colon or a dash: YAML and Ruby allow it.
+struct Refused {
+    at: Option<usize>,
+    said: String,
+}
+
+impl From<String> for Refused {
+    fn from(said: String) -> Self {
+        Self { at: None, said }
+    }
+}
+
+/// The text with a blank for the tabs that end at a character.
+fn without_tab(text: &str, at: usize) -> Option<String> {
+    let end = text.char_indices().nth(at).map_or(text.len(), |(at, _)| at);
+    let before = text[..end].trim_end_matches(['\t', ' ']);
+    (before.ends_with([':', '-']) && text[before.len()..end].contains('\t'))
+        .then(|| format!("{before} {}", &text[end..]))
+}
+
+fn parse(text: &str) -> Result<Value, Refused> {
     let mut loader = Loader::default();
     for event in Parser::new_from_str(text) {
-        let (event, span) = event.map_err(|error| error.to_string())?;
+        let (event, span) = event.map_err(|error| {
+            let is_tab = error.info().contains("must be followed by a valid YAML whitespace");
+            Refused { at: is_tab.then(|| error.marker().index()), said: error.to_string() }
+        })?;
         if event == Event::DocumentEnd {
             break;
         }
@@ -266,6 +286,11 @@ mod tests {
     fn reads_tabs_behind_a_key_and_refuses_what_ruby_reads_in_another_way() {
         let expected = [("a".to_owned(), Value::Int(3)), ("b".to_owned(), Value::Text("x:\ty".to_owned()))];
         assert_eq!(map("a:\t\t3\nb: \"x:\ty\"\n"), expected);
+        for text in ["ü: |-\n  x:\ty\nb:\tz\n", "ü: 'x:\ty'\n\"b\":\tz\n", "{ü: \"x:\ty\", b:\tz}\n"] {
+            let text_of = |text: &str| Value::Text(text.to_owned());
+            assert_eq!(map(text), [("ü".to_owned(), text_of("x:\ty")), ("b".to_owned(), text_of("z"))], "{text:?}");
+        }
+        assert!(load(&"a:\tb\n".repeat(TABS + 1)).is_err_and(|said| said.contains("tabs behind keys")));
         for (text, why) in [
             ("\u{feff}a: 1\nb: 2\n", "byte order mark"),
             ("a: !!binary NQ==\n", "!!binary"),

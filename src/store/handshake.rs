@@ -164,9 +164,13 @@ impl Verifier {
                         "the certificate of the server is not trusted: neither it nor its authorities have a fingerprint \
                          of ssl_fingerprint; its SHA-256 is {shown}"
                     ),
-                    _ => format!(
+                    CertificateError::UnknownIssuer | CertificateError::Other(_) => format!(
                         "the certificate of the server is not trusted: {cause}; its SHA-256 is {shown}: \
                          name its authority with ssl_ca_file, or pin it with ssl_fingerprint"
+                    ),
+                    _ => format!(
+                        "the certificate of the server is not trusted: {cause}; its SHA-256 is {shown}, \
+                         with which ssl_fingerprint pins it as it is"
                     ),
                 }
             }
