@@ -94,7 +94,7 @@ describe "the command line" do
     end
   end
 
-  it "waits for a Redis that comes late, and says why" do
+  it "waits at the start until Redis is available, and logs the cause" do
     port = TCPServer.open("127.0.0.1", 0) { |free| free.addr[1] }
     @workers << (worker = WorkerProcess.rust(env: {"REDIS_URL" => "redis://127.0.0.1:#{port}/0"}))
     eventually { assert_match(/waiting for Redis.*refused/, worker.said) }

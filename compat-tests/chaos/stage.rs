@@ -123,12 +123,8 @@ impl Stage {
         self.kill_after(at, None).await
     }
 
-    /// As [`kill`](Self::kill), after Redis was stopped for that long; then Redis goes on.
-    pub(crate) async fn kill_while_redis_lags(&mut self, at: usize, lag: Duration) -> Result<(), Failure> {
-        self.kill_after(at, Some(lag)).await
-    }
-
-    async fn kill_after(&mut self, at: usize, lag: Option<Duration>) -> Result<(), Failure> {
+    /// As [`kill`](Self::kill). With `lag`, Redis is stopped for that time before the kill, and continues after it.
+    pub(crate) async fn kill_after(&mut self, at: usize, lag: Option<Duration>) -> Result<(), Failure> {
         let mut redis = self.redis.connection().await?;
         let identity = self.workers[at].identity(&mut redis).await?;
         if let Some(lag) = lag {

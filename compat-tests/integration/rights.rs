@@ -30,6 +30,21 @@ async fn stop(running: Running, redis: &Redis) -> Stopped {
     stopped
 }
 
+/// Pushes jobs for a server that is [`counting`].
+async fn push_counted(redis: &Redis, jobs: usize) {
+    let jobs = (0..jobs).map(|number| format!(r#"{{"class":"Counts","args":[{number}]}}"#));
+    redis.call::<()>("LPUSH", &["queue:default".to_owned()].into_iter().chain(jobs).collect::<Vec<_>>()).await;
+}
+
+/// A server that counts its jobs in `ran`.
+fn counting(ran: &Arc<AtomicUsize>) -> ServerBuilder {
+    let ran = Arc::clone(ran);
+    Server::builder().register_fn("Counts", move |_cx: Context, (_number,): (u32,)| {
+        ran.fetch_add(1, Ordering::Relaxed);
+        std::future::ready(Ok(()))
+    })
+}
+
 async fn fails(_cx: Context, _args: ferrokiq::job::RawArgs) -> JobResult {
     Err(JobError::new("RuntimeError", "as always"))
 }
@@ -42,15 +57,9 @@ async fn keep_jobs_in_their_queue_until_they_may_be_claimed() {
     {
         let words = |rights: &'static str| rights.split(' ').collect::<Vec<_>>();
         let_the_worker(&redis, &words(without)).await;
-        let jobs: Vec<String> = (0..500).map(|number| format!(r#"{{"class":"Counts","args":[{number}]}}"#)).collect();
-        redis.call::<()>("LPUSH", &["queue:default".to_owned()].into_iter().chain(jobs).collect::<Vec<_>>()).await;
+        push_counted(&redis, 500).await;
         let ran = Arc::new(AtomicUsize::new(0));
-        let count = Arc::clone(&ran);
-        let counts = move |_cx: Context, (_number,): (u32,)| {
-            count.fetch_add(1, Ordering::Relaxed);
-            std::future::ready(Ok(()))
-        };
-        let running = Running::start(&redis, Server::builder().register_fn("Counts", counts));
+        let running = Running::start(&redis, counting(&ran));
         eventually("it may not claim", async || was_refused(&redis, refused)).await;
         assert_eq!((redis.size("queue:default").await, redis.private_jobs().await), (500, 0), "{without}");
         let_the_worker(&redis, &words(with)).await;
@@ -153,15 +162,9 @@ async fn take_a_push_that_was_refused_when_it_is_pushed_again() {
 async fn acknowledge_jobs_where_silent_commands_are_refused() {
     let redis = Redis::start().await;
     let_the_worker(&redis, &["-client|reply"]).await;
-    let jobs: Vec<String> = (0..2_000).map(|number| format!(r#"{{"class":"Counts","args":[{number}]}}"#)).collect();
-    redis.call::<()>("LPUSH", &["queue:default".to_owned()].into_iter().chain(jobs).collect::<Vec<_>>()).await;
+    push_counted(&redis, 2_000).await;
     let ran = Arc::new(AtomicUsize::new(0));
-    let count = Arc::clone(&ran);
-    let counts = move |_cx: Context, (_number,): (u32,)| {
-        count.fetch_add(1, Ordering::Relaxed);
-        std::future::ready(Ok(()))
-    };
-    let running = Running::start(&redis, Server::builder().register_fn("Counts", counts));
+    let running = Running::start(&redis, counting(&ran));
     eventually("all are run and acknowledged", async || {
         ran.load(Ordering::Relaxed) == 2_000 && redis.private_jobs().await == 0
     })

@@ -17,7 +17,7 @@ impl ServerBuilder {
     }
 }
 
-/// What ActiveJob says itself, which is what Ruby runs, whatever `wrapped` says; else what Sidekiq shows.
+/// Returns `job_class` of the job's data, which is the class that Ruby runs, or else `wrapped`.
 pub(super) fn inner(payload: &Payload) -> Option<String> {
     let own = payload.job_class().map(str::to_owned);
     own.or_else(|| JobData::of(payload).ok().map(|data| data.job_class))

@@ -22,7 +22,7 @@ pub(super) struct Supervisor {
 
 /// Between two looks at the process.
 const PERIOD: Duration = Duration::from_millis(500);
-/// How much longer a start may take, each time systemd is told that the process still waits for Redis.
+/// The extension of systemd's start timeout, requested again and again while the process waits for Redis.
 const EXTENSION: Duration = Duration::from_secs(15);
 /// How much longer a stop may take than the jobs: what the orderly end needs, and then the last resort.
 pub(super) const BEYOND: Duration = Duration::from_secs(10);
@@ -140,7 +140,7 @@ impl Told {
             self.ready = true;
             news.push_str("READY=1\n");
         }
-        // systemd does not know how long the start may take.
+        // The wait may be longer than `TimeoutStartSec`.
         if look.awaited.is_some() && !self.ready && self.extended.is_none_or(|at| at.elapsed() >= EXTENSION / 3) {
             self.extended = Some(Instant::now());
             news.push_str(&format!("EXTEND_TIMEOUT_USEC={}\n", EXTENSION.as_micros()));

@@ -102,22 +102,22 @@ pub(super) fn load(text: &str) -> Result<Value, String> {
     for _ in 0..TABS {
         match parse(&text) {
             Ok(value) => return Ok(value),
-            Err(Refused { at: Some(at), said }) => text = Cow::Owned(without_tab(&text, at).ok_or(said)?),
-            Err(Refused { at: None, said }) => return Err(said),
+            Err(Refused { at: Some(at), message }) => text = Cow::Owned(without_tab(&text, at).ok_or(message)?),
+            Err(Refused { at: None, message }) => return Err(message),
         }
     }
     Err(format!("it has more than {TABS} tabs behind keys; write blanks there"))
 }
 
-/// Why a text cannot be loaded, and where the parser wants something else than a tab behind a colon or a dash: YAML and Ruby allow it.
+/// Why a text cannot be loaded, and where the parser refuses a tab behind a colon or a dash, which YAML and Ruby allow.
 struct Refused {
     at: Option<usize>,
-    said: String,
+    message: String,
 }
 
 impl From<String> for Refused {
-    fn from(said: String) -> Self {
-        Self { at: None, said }
+    fn from(message: String) -> Self {
+        Self { at: None, message }
     }
 }
 
@@ -134,7 +134,7 @@ fn parse(text: &str) -> Result<Value, Refused> {
     for event in Parser::new_from_str(text) {
         let (event, span) = event.map_err(|error| {
             let is_tab = error.info().contains("must be followed by a valid YAML whitespace");
-            Refused { at: is_tab.then(|| error.marker().index()), said: error.to_string() }
+            Refused { at: is_tab.then(|| error.marker().index()), message: error.to_string() }
         })?;
         if event == Event::DocumentEnd {
             break;

@@ -1,4 +1,4 @@
-//! The wait for a Redis that is late when the process starts.
+//! The start of a process: waits until Redis is available, and registers the process.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_
 /// Between two log lines of one wait.
 const REMARK: Duration = Duration::from_secs(10);
 
-/// What a server that starts waits for; supervisors ask.
+/// The cause for which a starting server waits; probes and systemd read it.
 #[derive(Debug, Default)]
 pub(crate) struct Boot(Mutex<Option<String>>);
 
@@ -29,8 +29,8 @@ impl Boot {
     }
 }
 
-/// Registers this process, as soon as Redis is there and can be used; waits for it for the boot timeout at most. Does not wait for what no
-/// waiting mends: a wrong password, an old server. Returns `false` if the server was told to stop meanwhile.
+/// Registers this process. While Redis is not available, tries again, for the boot timeout at most. A wrong password or an old server is an error
+/// at once. Returns `false` if the server was stopped during the wait.
 ///
 /// # Errors
 ///
@@ -54,10 +54,10 @@ pub(crate) async fn wait_for_redis(core: &Core, heartbeat: &Heartbeat) -> Result
             Err(error) => error,
         };
         let left = core.config.boot_timeout.unwrap_or_default().saturating_sub(began.elapsed());
-        if left.is_zero() || !is_late(&error) {
+        let cause = described(&error);
+        if left.is_zero() || !is_late(&error, &cause) {
             return Err(error);
         }
-        let cause = described(&error);
         if remarked.is_none_or(|at| at.elapsed() >= REMARK) {
             remarked = Some(Instant::now());
             tracing::warn!(left_secs = left.as_secs(), "waiting for Redis: {cause}");
@@ -71,27 +71,20 @@ pub(crate) async fn wait_for_redis(core: &Core, heartbeat: &Heartbeat) -> Result
     }
 }
 
-/// Whether waiting may mend it: nobody is there, or the server is not ready. This process may have no file left for a connection: it never will.
-fn is_late(error: &Error) -> bool {
+/// Whether a later attempt may succeed: Redis is unreachable or not ready. It cannot succeed if this process has no file descriptor left.
+fn is_late(error: &Error, cause: &str) -> bool {
     // EMFILE and ENFILE.
-    let has_no_file = |cause: &str| cause.contains("(os error 24)") || cause.contains("(os error 23)");
-    matches!(error.redis_fault(), Some(RedisFault::Unreachable | RedisFault::Unwilling))
-        && !has_no_file(&described(error))
+    let has_no_file = cause.contains("(os error 24)") || cause.contains("(os error 23)");
+    matches!(error.redis_fault(), Some(RedisFault::Unreachable | RedisFault::Unwilling)) && !has_no_file
 }
 
 /// The error and its causes in one line.
 fn described(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = std::error::Error::source(error);
-    while let Some(next) = cause {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        cause = next.source();
-    }
-    text
+    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
-/// What has to be known before a job is claimed; then others know of this process, too.
+/// Reads what must be known before the first claim, and registers the process.
 async fn register(core: &Core, heartbeat: &Heartbeat) -> Result<()> {
     check_server(core).await?;
     // Without it others take this process for dead, and run its jobs a second time.

@@ -33,7 +33,7 @@ pub struct Stopped {
 }
 
 impl Stopped {
-    /// It was told to stop while it waited for Redis.
+    /// The result of a server that was stopped while it waited for Redis.
     pub(crate) fn before_it_started() -> Self {
         Self { left_for_recovery: 0, cut_off: 0, over_memory: false, failed: false }
     }

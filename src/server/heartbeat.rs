@@ -52,7 +52,7 @@ pub(crate) struct Heartbeat {
 const PATIENCE: Duration = Duration::from_secs(7);
 
 impl Heartbeat {
-    /// Starts the thread, which answers probes from now on and beats once it is told to [begin](Self::begin).
+    /// Starts the thread. It answers probes at once, and beats after [`begin`](Self::begin).
     #[expect(clippy::disallowed_methods, reason = "the supervisor keeps what runs on the thread")]
     pub(crate) async fn start(core: Arc<Core>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
         let (begin, begins) = oneshot::channel();
@@ -154,7 +154,7 @@ struct Beater {
     partial: bool,
     /// Whether the private lists were compared with the holdings since Redis may last have come back with older data.
     restored: bool,
-    /// Until it is told to begin.
+    /// `None` after [`Heartbeat::begin`].
     begins: Option<Begins>,
     stopped: oneshot::Receiver<()>,
     /// The hooks called last at each moment.

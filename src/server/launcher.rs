@@ -46,14 +46,14 @@ pub(crate) struct Launcher {
 }
 
 impl Launcher {
-    /// This machine first, then Redis, then whoever must be known before a job is claimed, then the capsules. `None` if it was told to stop
-    /// while it waited for Redis.
+    /// Takes thread and port of this machine, registers the process in Redis, and then starts all parts. `None` if the server was stopped while it
+    /// waited for Redis.
     pub(crate) async fn start(
         core: Arc<Core>,
         capsules: Vec<Capsule>,
         acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
     ) -> Result<Option<Self>> {
-        // What the process needs of this machine is taken before Redis hears of it: a worker without its heartbeat must not run.
+        // Before the registration: a worker without its heartbeat must not run.
         let listener = core.config.health.map(health::bind).transpose()?;
         let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules, listener).await?;
         let ticker = core.supervisor.spawn(vitals::Ticks::of_jobs(Arc::clone(&core)));

@@ -36,9 +36,10 @@ pub(crate) trait Tally: Send + Sync + 'static {
 /// has answered. The connection is made in the background when there is first something to carry; until then, and while it is broken, nothing
 /// is carried.
 ///
-/// The system goes on delivering after the process is dead, but only until an answer comes for which nobody is left: then it drops what it
-/// still has, and Redis drops what it has not read. So nearly all acknowledgements are silent. Now and then one is answered and brings the
-/// answers of those before it, too; what is sent while that answer is under way counts once it has come.
+/// The kernel delivers these bytes after the process has died, unless an answer arrives for the closed socket: then the kernel drops the bytes
+/// that it still holds, and Redis closes the connection and drops the commands that it has not read. Therefore Redis answers only one
+/// acknowledgement of [`TOGETHER`], and that answer stands for those before it, too. Acknowledgements that are sent while an answer is under
+/// way count once it has arrived.
 pub(crate) struct Courier {
     link: Link,
     tally: Arc<dyn Tally>,

@@ -44,22 +44,16 @@ pub(crate) async fn worker_sigkill(stage: &mut Stage) -> Result<(), Failure> {
 
 pub(crate) async fn quick_jobs_sigkill(stage: &mut Stage) -> Result<(), Failure> {
     // Thousands are done in the time of a round trip: it shows how many of them are not acknowledged yet.
-    let kills = stage.scale(8, 100);
-    stage.start_all(2).await?;
-    while stage.kills < kills {
-        stage.push(20_000, 0.0, 0).await?;
-        let pause = stage.rng.random_range(50..400);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        let at = stage.rng.random_range(0..2);
-        stage.kill(at).await?;
-        stage.replace(at)?;
-    }
-    stage.settle(Duration::from_secs(120)).await?;
-    stage.stop_all().await
+    kill_amid_quick_jobs(stage, false).await
 }
 
 pub(crate) async fn sigkill_while_redis_lags(stage: &mut Stage) -> Result<(), Failure> {
-    // Redis has not read what the worker sent last; how many jobs run twice is bounded all the same.
+    // Redis has not read the last commands of the worker; the number of jobs that run twice has the same bound.
+    kill_amid_quick_jobs(stage, true).await
+}
+
+/// Kills workers whose jobs take no time; `lags`: each time after Redis was stopped for some milliseconds.
+async fn kill_amid_quick_jobs(stage: &mut Stage, lags: bool) -> Result<(), Failure> {
     let kills = stage.scale(8, 100);
     stage.start_all(2).await?;
     while stage.kills < kills {
@@ -67,8 +61,8 @@ pub(crate) async fn sigkill_while_redis_lags(stage: &mut Stage) -> Result<(), Fa
         let pause = stage.rng.random_range(50..400);
         tokio::time::sleep(Duration::from_millis(pause)).await;
         let at = stage.rng.random_range(0..2);
-        let lag = Duration::from_millis(stage.rng.random_range(1..60));
-        stage.kill_while_redis_lags(at, lag).await?;
+        let lag = lags.then(|| Duration::from_millis(stage.rng.random_range(1..60)));
+        stage.kill_after(at, lag).await?;
         stage.replace(at)?;
     }
     stage.settle(Duration::from_secs(120)).await?;
