@@ -45,9 +45,12 @@ describe "the Data API" do
     redis("SADD", "paused", "waiting")
     with_worker("-t", "1") do
       eventually { assert_equal %w[SlowJob], busy_jobs.map(&:klass) }
-      expected, actual = ruby, rust
-      [expected, actual].each { |all| all["queues"].each { |queue| assert_in_delta 0, queue.delete("waited"), 60 } }
-      expected.each_key { |part| assert_equal expected[part], actual[part], part }
+      # Again if the worker beat between the two readings.
+      eventually do
+        expected, actual = ruby, rust
+        [expected, actual].each { |all| all["queues"].each { |queue| assert_in_delta 0, queue.delete("waited"), 60 } }
+        expected.each_key { |part| assert_equal expected[part], actual[part], part }
+      end
     end
   end
 
