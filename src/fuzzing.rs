@@ -12,7 +12,7 @@ use crate::api::JobRecord;
 use crate::cli;
 use crate::job::{JobError, OnExhausted, RetryIn};
 use crate::payload::{Payload, Retry, is_too_deep, pack_backtrace, unpack_backtrace};
-use crate::server::retry::{Bench, Hooks, Verdict, judge};
+use crate::server::run::retry::{Bench, Hooks, Verdict, judge};
 use crate::store::Store;
 use crate::store::claims::Private;
 use crate::time::{EpochSecs, StampForm};

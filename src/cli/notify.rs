@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use tokio::runtime::Builder;
 
 use crate::error::{Error, Result};
-use crate::server::vitals::Vitals;
+use crate::server::report::vitals::Vitals;
 
 /// Whoever started the process, where to tell it, and how often it wants a sign of life.
 #[derive(Debug)]

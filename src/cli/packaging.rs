@@ -126,7 +126,7 @@ fn the_kubernetes_example_agrees_with_the_worker() {
     assert_eq!(at(pod, "securityContext.runAsNonRoot").as_bool(), Some(true));
 
     let scaled_by = at(&documents[2], "spec.metrics.0.external.metric.name").as_str();
-    assert_eq!(scaled_by, Some(crate::server::telemetry::catalog::QUEUE_LATENCY.name));
+    assert_eq!(scaled_by, Some(crate::server::stats::catalog::QUEUE_LATENCY.name));
 }
 
 #[test]

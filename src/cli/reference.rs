@@ -171,7 +171,7 @@ const SOURCES: &[&str] = &[
     include_str!("../store/options.rs"),
     include_str!("../store/tls.rs"),
     include_str!("../store/handshake.rs"),
-    include_str!("../server/identity.rs"),
+    include_str!("../server/settings/identity.rs"),
 ];
 
 fn secs(span: std::time::Duration) -> String {

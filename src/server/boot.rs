@@ -4,9 +4,9 @@ use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, RedisFault, Result};
-use crate::server::config::WireVersion;
 use crate::server::core::Core;
-use crate::server::heartbeat::Heartbeat;
+use crate::server::report::heartbeat::Heartbeat;
+use crate::server::settings::config::WireVersion;
 
 /// Between two attempts: the first pause, and the longest.
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));

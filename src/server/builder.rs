@@ -10,36 +10,37 @@ use crate::error::Result;
 use crate::job::{Args, BlockingJob, Context, IterableJob, Job, JobError, JobOptions, JobResult, StopSignal};
 use crate::payload::Payload;
 use crate::server::Server;
-use crate::server::blocking::BlockingPool;
 use crate::server::boot::Boot;
-use crate::server::capsule::CapsuleBuilder;
+use crate::server::control::blocking::BlockingPool;
+use crate::server::control::events::{Event, Hooks};
+use crate::server::control::handle::Handle;
+use crate::server::control::supervisor::Supervisor;
+use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
+use crate::server::fetch::paused::Paused;
+use crate::server::fetch::progress::Progress;
+use crate::server::report::vitals::Pulse;
+use crate::server::run::foreign::Foreign;
+use crate::server::run::iterating::Iterating;
+use crate::server::run::middleware::{AnyServerMiddleware, ServerMiddleware};
+#[cfg(feature = "contract")]
+use crate::server::run::registry::Registry;
+use crate::server::run::registry::{Async, Blocking, Function, Registrations, Wrapping};
+use crate::server::settings::capsule::CapsuleBuilder;
 #[cfg(feature = "cli")]
-use crate::server::config::BOOT_TIMEOUT;
-use crate::server::config::{
+use crate::server::settings::config::BOOT_TIMEOUT;
+use crate::server::settings::config::{
     Config, DEFAULT_CAPSULE, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion,
 };
-use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
-use crate::server::dialect::Dialect;
-use crate::server::events::{Event, Hooks};
-use crate::server::fetcher::{Holdings, Settler};
-use crate::server::foreign::Foreign;
-use crate::server::handle::Handle;
-use crate::server::identity::identity;
-use crate::server::iterating::Iterating;
-use crate::server::liveness::Liveness;
-use crate::server::metrics::Metrics;
-use crate::server::middleware::{AnyServerMiddleware, ServerMiddleware};
-use crate::server::outage::Outages;
-use crate::server::paused::Paused;
-use crate::server::progress::Progress;
-#[cfg(feature = "contract")]
-use crate::server::registry::Registry;
-use crate::server::registry::{Async, Blocking, Function, Registrations, Wrapping};
-use crate::server::stats::{Counters, WorkState};
-use crate::server::supervisor::Supervisor;
-use crate::server::telemetry::Telemetry;
-use crate::server::vitals::Pulse;
-use crate::server::withheld::Withheld;
+use crate::server::settings::dialect::Dialect;
+use crate::server::settings::identity::identity;
+use crate::server::settle::Settler;
+use crate::server::settle::withheld::Withheld;
+use crate::server::stats::liveness::Liveness;
+use crate::server::stats::metrics::Metrics;
+use crate::server::stats::outage::Outages;
+use crate::server::stats::telemetry::Telemetry;
+use crate::server::stats::work::{Counters, WorkState};
+use crate::server::unit::Holdings;
 use crate::store::registration::Registration;
 use crate::store::{RedisOptions, Store};
 use crate::time::Stamps;

@@ -10,23 +10,25 @@ use tokio::time::Instant;
 
 use crate::error::Result;
 use crate::server::boot::wait_for_redis;
-use crate::server::capsule::Capsule;
-use crate::server::config::FetchMode;
+use crate::server::control::events::Event;
+use crate::server::control::handle::Stopped;
+use crate::server::control::supervisor::spawn;
 use crate::server::core::Core;
-use crate::server::events::Event;
-use crate::server::fetcher::{Acknowledger, Batch, Settler, UnitOfWork};
-use crate::server::handle::Stopped;
-use crate::server::heartbeat::Heartbeat;
-use crate::server::manager::Manager;
-use crate::server::named::Named;
-use crate::server::poller::Poller;
-use crate::server::reconcile::{self, Reconciliation};
-use crate::server::recovery::Recovery;
-use crate::server::supervisor::spawn;
+use crate::server::recovery::lookout::Recovery;
+use crate::server::recovery::named::Named;
+use crate::server::recovery::reconcile;
+use crate::server::recovery::reconcile::Reconciliation;
+use crate::server::report::heartbeat::Heartbeat;
 #[cfg(feature = "metrics")]
-use crate::server::telemetry::publish;
-use crate::server::withheld::Storing;
-use crate::server::{health, vitals};
+use crate::server::report::publish;
+use crate::server::report::{health, vitals};
+use crate::server::run::manager::Manager;
+use crate::server::schedule::poller::Poller;
+use crate::server::settings::capsule::Capsule;
+use crate::server::settings::config::FetchMode;
+use crate::server::settle::withheld::Storing;
+use crate::server::settle::{Acknowledger, Settler};
+use crate::server::unit::{Batch, UnitOfWork};
 use crate::store::claims::Private;
 
 /// The parts of a running server.

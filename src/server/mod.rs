@@ -4,59 +4,23 @@
 //! fetcher intake isolation telemetry` / `progress` / `core` / `admission info poller recovery vitals` / `health reconcile` / `heartbeat processor` /
 //! `manager` / `launcher` / `last_resort builder`.
 
-mod admission;
-mod blocking;
 mod boot;
 mod builder;
-mod capsule;
-mod config;
+mod control;
 mod core;
-mod counter;
-mod dialect;
-mod events;
-#[cfg(feature = "metrics")]
-mod facade;
-mod failure_log;
-mod fetcher;
-mod foreign;
-mod handle;
-mod health;
-mod heartbeat;
-mod identity;
-mod info;
-mod insist;
-mod intake;
-mod isolation;
-mod iterating;
-mod job_log;
-#[cfg(feature = "cli")]
-mod last_resort;
+mod fetch;
 mod launcher;
-mod liveness;
-mod manager;
-mod metrics;
-mod middleware;
-mod named;
-mod os;
-mod outage;
-mod pace;
-mod paused;
-mod poller;
-mod processor;
-mod progress;
-mod reconcile;
 mod recovery;
-mod registry;
-pub(crate) mod retry;
-mod stats;
-mod stuck;
-mod supervisor;
+pub(crate) mod report;
+pub(crate) mod run;
+mod schedule;
+mod settings;
+mod settle;
+pub(crate) mod stats;
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod survival;
-pub(crate) mod telemetry;
-pub(crate) mod vitals;
-mod withheld;
+mod unit;
 
 use std::fmt;
 use std::sync::Arc;
@@ -65,24 +29,26 @@ use tokio::sync::mpsc;
 
 pub use self::core::ErrorReport;
 pub use builder::ServerBuilder;
-pub use capsule::{Capsule, CapsuleBuilder, QueueMode};
+pub use control::events::Event;
+pub use control::handle::{Handle, Stopped};
+#[cfg(feature = "contract")]
+pub(crate) use run::foreign::{Foreign, Owner, error as foreign_error};
+pub use run::middleware::{Next, ServerMiddleware};
+pub use run::registry::Wrapping;
+#[cfg(feature = "contract")]
+pub(crate) use run::registry::{AnyJob, Registry};
+pub use settings::capsule::{Capsule, CapsuleBuilder, QueueMode};
 #[cfg(all(test, feature = "cli"))]
-pub(crate) use config::BOOT_TIMEOUT;
-pub use config::{Config, DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion};
-pub use events::Event;
-#[cfg(feature = "contract")]
-pub(crate) use foreign::{Foreign, Owner, error as foreign_error};
-pub use handle::{Handle, Stopped};
-pub use middleware::{Next, ServerMiddleware};
-pub use registry::Wrapping;
-#[cfg(feature = "contract")]
-pub(crate) use registry::{AnyJob, Registry};
+pub(crate) use settings::config::BOOT_TIMEOUT;
+pub use settings::config::{
+    Config, DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion,
+};
 
 use self::core::Core;
 use crate::client::Client;
 use crate::error::Result;
-use fetcher::Batch;
 use launcher::Launcher;
+use unit::Batch;
 
 /// A worker process: capsules of processors, a poller and a heartbeat, what `sidekiq` starts.
 ///
@@ -127,14 +93,14 @@ impl Server {
 
     /// What it says of itself to whoever is outside its runtimes.
     #[cfg(feature = "cli")]
-    pub(crate) fn vitals(&self) -> vitals::Vitals {
-        vitals::Vitals::new(Arc::clone(&self.core))
+    pub(crate) fn vitals(&self) -> report::vitals::Vitals {
+        report::vitals::Vitals::new(Arc::clone(&self.core))
     }
 
     /// What ends the process if the stop does not.
     #[cfg(feature = "cli")]
-    pub(crate) fn last_resort(&self) -> last_resort::LastResort {
-        last_resort::LastResort::new(Arc::clone(&self.core))
+    pub(crate) fn last_resort(&self) -> recovery::last_resort::LastResort {
+        recovery::last_resort::LastResort::new(Arc::clone(&self.core))
     }
 
     #[cfg(all(test, feature = "cli"))]

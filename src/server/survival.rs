@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::api::Api;
-use crate::server::vitals::Vitals;
+use crate::server::report::vitals::Vitals;
 use crate::testing::Redis;
 use crate::{Context, Job, JobResult, Server};
 

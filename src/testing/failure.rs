@@ -34,7 +34,7 @@ pub enum AfterFailure {
 /// assert!(matches!(after_failure(&Fragile, payload, &"broken".into()), AfterFailure::Dead(_)));
 /// ```
 pub fn after_failure<J: Job>(job: &J, payload: Payload, error: &JobError) -> AfterFailure {
-    use crate::server::retry::{Bench, Verdict, judge};
+    use crate::server::run::retry::{Bench, Verdict, judge};
 
     let queue = payload.queue().to_owned();
     let now = crate::time::EpochSecs::now();
@@ -51,7 +51,7 @@ pub fn after_failure<J: Job>(job: &J, payload: Payload, error: &JobError) -> Aft
 
 struct HooksOf<'a, J>(&'a J);
 
-impl<J: Job> crate::server::retry::Hooks for HooksOf<'_, J> {
+impl<J: Job> crate::server::run::retry::Hooks for HooksOf<'_, J> {
     fn default_retry(&self) -> crate::Retry {
         J::options().retry_option()
     }

@@ -1,0 +1,107 @@
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use crate::contain::{Contained, contained};
+use crate::server::control::supervisor::spawn;
+use crate::server::run::middleware::BoxFuture;
+
+/// A moment in the life of a server.
+///
+/// The hooks of [`Quiet`](Self::Quiet), [`Shutdown`](Self::Shutdown) and [`Exit`](Self::Exit) get the
+/// [shutdown timeout](crate::ServerBuilder::timeout): together with the jobs, so in a stop what is left of it, but a quarter of a second each
+/// in any case. One that takes longer is logged and aborted at its next `await`. Startup hooks get all the time they want, as in Ruby; one
+/// that takes more than 10 s is logged. A heartbeat hook that still runs at the next beat is logged and not called again before it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Event {
+    /// Redis was reached; nothing is fetched yet.
+    Startup,
+    /// Nothing more is fetched.
+    Quiet,
+    /// It was told to stop; jobs may still run.
+    Shutdown,
+    /// Everything has ended.
+    Exit,
+    /// The first beat, and the first after Redis forgot this process.
+    Heartbeat,
+    /// Every beat, 10 s apart.
+    Beat,
+}
+
+type Hook = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+
+/// What users want done at those moments.
+#[derive(Clone, Default)]
+pub(crate) struct Hooks(HashMap<Event, Vec<Hook>>);
+
+impl Hooks {
+    pub(crate) fn add<Fut>(&mut self, event: Event, hook: impl Fn() -> Fut + Send + Sync + 'static)
+    where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.0.entry(event).or_default().push(Arc::new(move || Box::pin(hook())));
+    }
+
+    /// Whether nobody wants anything done then.
+    pub(crate) fn is_empty(&self, event: Event) -> bool {
+        !self.0.contains_key(&event)
+    }
+
+    /// Runs the hooks one after the other: the last added first when going down, as Ruby does. Each has until the deadline, or [`LEAST`] if
+    /// that is later; without a deadline they have no limit.
+    ///
+    /// # Cancel safety
+    ///
+    /// The hook that runs goes on, the others are not called.
+    pub(crate) async fn fire(&self, event: Event, deadline: Option<Instant>) {
+        let Some(hooks) = self.0.get(&event) else { return };
+        let down = matches!(event, Event::Quiet | Event::Shutdown | Event::Exit);
+        let mut order: Vec<&Hook> = hooks.iter().collect();
+        if down {
+            order.reverse();
+        }
+        for hook in order {
+            match contained(|| hook()) {
+                Ok(running) => run(event, running, deadline).await,
+                Err(panic) => tracing::error!(?event, panic, "a lifecycle hook panicked"),
+            }
+        }
+    }
+}
+
+/// What a hook gets in a stop even if nothing is left of the timeout.
+const LEAST: Duration = Duration::from_millis(250);
+/// A hook that takes longer is worth a line.
+const LONG: Duration = Duration::from_secs(10);
+
+/// Runs a hook in a task of its own: it may block its thread, and is left behind then.
+async fn run(event: Event, running: BoxFuture<'static, ()>, deadline: Option<Instant>) {
+    let (mut task, began) = (spawn(Contained::new(running)), Instant::now());
+    let first = deadline.map_or(began + LONG, |deadline| deadline.max(began + LEAST));
+    let ended = match tokio::time::timeout_at(first, &mut task).await {
+        Ok(ended) => ended,
+        Err(_) if deadline.is_some() => {
+            task.abort();
+            return tracing::error!(?event, elapsed = ?began.elapsed(), "a lifecycle hook took too long; it was given up");
+        }
+        Err(_) => {
+            tracing::warn!(?event, "a lifecycle hook has run for 10 s; the server waits for it");
+            task.await
+        }
+    };
+    match ended {
+        Ok(Ok(())) => {}
+        Ok(Err(panic)) => tracing::error!(?event, panic, "a lifecycle hook panicked"),
+        Err(error) => tracing::error!(?event, %error, "a lifecycle hook did not end"),
+    }
+}
+
+impl fmt::Debug for Hooks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_map().entries(self.0.iter().map(|(event, hooks)| (event, hooks.len()))).finish()
+    }
+}

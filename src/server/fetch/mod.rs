@@ -1,0 +1,16 @@
+//! The way of a job from Redis to a free slot.
+//!
+//! A capsule has one [`Fetcher`]; it puts [`UnitOfWork`](crate::server::unit::UnitOfWork)s into the capsule's [`Intake`](intake::Intake).
+
+mod basic;
+mod fetcher;
+mod idle;
+pub(crate) mod intake;
+pub(crate) mod isolation;
+mod pace;
+pub(crate) mod paused;
+pub(crate) mod progress;
+mod reliable;
+mod watcher;
+
+pub(crate) use fetcher::{Fetcher, Source};

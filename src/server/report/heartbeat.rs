@@ -1,0 +1,528 @@
+//! Shows the process to the world every ten seconds, on a thread of its own that no job can starve.
+
+use std::collections::HashMap;
+use std::net::TcpListener;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::{Duration, Instant};
+
+use tokio::runtime::{Builder, Handle as RuntimeHandle};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+
+use crate::error::{Error, ErrorKind, Result};
+use crate::server::control::events::Event;
+use crate::server::control::supervisor::Part;
+use crate::server::core::Core;
+use crate::server::recovery::reconcile;
+use crate::server::report::info::info;
+use crate::server::report::os::{procline_of, rss_kb, set_procline};
+#[cfg(feature = "metrics")]
+use crate::server::report::publish;
+use crate::server::report::vitals::Vitals;
+use crate::server::report::{health, vitals};
+use crate::server::settings::capsule::Capsule;
+use crate::server::settings::config::{Config, RemoteSignals, WireVersion};
+use crate::server::stats::outage::Outage;
+use crate::store::Store;
+use crate::store::beat::Beat;
+use crate::store::fleet::{FENCED_FOR, Sign};
+use crate::time::{EpochSecs, Utc};
+
+/// Between two beats.
+const PERIOD: Duration = Duration::from_secs(10);
+/// After a sign of life that did not reach Redis the next one follows this soon, and later each time: while Redis lacks the private lists of
+/// this process, its jobs would be lost with it.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+/// Redis is asked this often whether it may evict jobs: every 50 s.
+const BEATS_TO_EVICTION: u32 = 5;
+/// A round trip longer than this, five times in a row, is worth a warning: 50 ms.
+const SLOW: Duration = Duration::from_millis(50);
+
+/// The thread that beats.
+#[derive(Debug)]
+pub(crate) struct Heartbeat {
+    begin: Option<oneshot::Sender<()>>,
+    asks: mpsc::Sender<oneshot::Sender<Result<()>>>,
+    stop: oneshot::Sender<()>,
+    /// Closed when the thread has ended.
+    ended: oneshot::Receiver<()>,
+}
+
+/// How long the thread may take to end: the last beat has five seconds.
+const PATIENCE: Duration = Duration::from_secs(7);
+
+impl Heartbeat {
+    /// Starts the thread. It answers probes at once, and beats after [`begin`](Self::begin).
+    #[expect(clippy::disallowed_methods, reason = "the supervisor keeps what runs on the thread")]
+    pub(crate) async fn start(core: Arc<Core>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
+        let (begin, begins) = oneshot::channel();
+        let (asks, asked) = mpsc::channel(1);
+        let (stop, stopped) = oneshot::channel();
+        let (starts, started) = oneshot::channel();
+        let (ends, ended) = oneshot::channel();
+        let beater = Beater {
+            info: info(&core, capsules),
+            // Connections belong to the runtime that made them.
+            store: core.store.fresh(),
+            app: RuntimeHandle::current(),
+            beats: 0,
+            slow: 0,
+            outage: core.outages.part(),
+            alive_outage: core.outages.part(),
+            signed: None,
+            connections: 0,
+            partial: false,
+            restored: true,
+            begins: Some(Begins { begins, asked }),
+            stopped,
+            fired: HashMap::new(),
+            core,
+        };
+        std::thread::Builder::new()
+            .name("ferrokiq-heartbeat".to_owned())
+            .spawn(move || {
+                let runtime = Builder::new_current_thread().enable_all().build();
+                match runtime {
+                    Ok(runtime) => {
+                        let _ = starts.send(Ok(()));
+                        runtime.block_on(beater.beat_until_stopped(listener));
+                    }
+                    Err(error) => drop(starts.send(Err(error))),
+                }
+                drop(ends);
+            })
+            .map_err(|error| {
+                Error::new(ErrorKind::Config, "the heartbeat's thread cannot be started").because(error)
+            })?;
+        let started: std::io::Result<()> = started.await.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
+        started.map_err(|error| Error::new(ErrorKind::Config, "the heartbeat has no runtime").because(error))?;
+        Ok(Self { begin: Some(begin), asks, stop, ended })
+    }
+
+    /// Makes the connection of the heartbeat.
+    ///
+    /// # Errors
+    ///
+    /// Redis cannot be reached from its thread.
+    pub(crate) async fn connect(&self) -> Result<()> {
+        let (answer, answered) = oneshot::channel();
+        let gone = || Error::new(ErrorKind::Config, "the heartbeat's thread has ended");
+        self.asks.send(answer).await.map_err(|_| gone())?;
+        answered.await.map_err(|_| gone())?
+    }
+
+    /// Beats from now on.
+    pub(crate) fn begin(mut self) -> Self {
+        if let Some(begin) = self.begin.take() {
+            let _ = begin.send(());
+        }
+        self
+    }
+
+    /// Flushes what was counted, takes the process off the Busy page and ends the thread.
+    pub(crate) async fn stop(self) {
+        let _ = self.stop.send(());
+        if tokio::time::timeout(PATIENCE, self.ended).await.is_err() {
+            tracing::error!("the heartbeat's thread does not end; it is left behind");
+        }
+    }
+}
+
+/// What comes before the first beat.
+struct Begins {
+    begins: oneshot::Receiver<()>,
+    asked: mpsc::Receiver<oneshot::Sender<Result<()>>>,
+}
+
+struct Beater {
+    core: Arc<Core>,
+    store: Store,
+    /// The runtime of the user's code: lifecycle hooks run there.
+    app: RuntimeHandle,
+    info: String,
+    /// Beats so far.
+    beats: u32,
+    /// Slow round trips in a row.
+    slow: u32,
+    outage: Outage,
+    alive_outage: Outage,
+    /// The last sign of life that Redis took.
+    signed: Option<Sign>,
+    /// How many connections there had been by then.
+    connections: u64,
+    /// Whether Redis ever refused part of the statistics: it is logged once.
+    partial: bool,
+    /// Whether the private lists were compared with the holdings since Redis may last have come back with older data.
+    restored: bool,
+    /// `None` after [`Heartbeat::begin`].
+    begins: Option<Begins>,
+    stopped: oneshot::Receiver<()>,
+    /// The hooks called last at each moment.
+    fired: HashMap<Event, JoinHandle<()>>,
+}
+
+impl Part for Beater {
+    fn name(&self) -> &'static str {
+        "heartbeat"
+    }
+
+    /// Until it is stopped.
+    async fn run(&mut self) {
+        if self.stopped.is_terminated() {
+            // Its last beat panicked.
+            return;
+        }
+        if let Some(Begins { begins, asked }) = &mut self.begins {
+            loop {
+                tokio::select! {
+                    biased;
+                    // The server did not start.
+                    _ = &mut self.stopped => return,
+                    Some(answer) = asked.recv() => drop(answer.send(self.store.ping().await.map(drop))),
+                    _ = &mut *begins => break,
+                }
+            }
+            self.begins = None;
+        }
+        let mut beats = tokio::time::interval(PERIOD);
+        let mut alive = tokio::time::interval(self.core.liveness.period());
+        let (mut well, mut pause) = (true, FIRST_PAUSE);
+        beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            tokio::select! {
+                _ = alive.tick() => {
+                    well = self.stay_alive().await;
+                    pause = if well { FIRST_PAUSE } else { (pause * 2).min(self.core.liveness.period()) };
+                    if !well {
+                        alive.reset_after(pause);
+                    }
+                }
+                () = self.store.connection_ended(), if well => alive.reset_immediately(),
+                () = self.core.liveness.doubted(), if well => alive.reset_immediately(),
+                _ = beats.tick() => match self.beat().await {
+                    Ok(()) => {
+                        self.core.pulse.beaten();
+                        self.outage.over();
+                    }
+                    Err(error) => self.outage.note("heartbeat", &error),
+                },
+                _ = &mut self.stopped => break,
+            }
+        }
+        self.last().await;
+    }
+
+    fn may_end(&self) -> bool {
+        self.stopped.is_terminated()
+    }
+}
+
+impl Beater {
+    /// All of what the thread does.
+    async fn beat_until_stopped(self, listener: Option<TcpListener>) {
+        let (core, supervisor) = (Arc::clone(&self.core), self.core.supervisor.clone());
+        supervisor.spawn(vitals::Ticks::of_heart(Arc::clone(&core)));
+        if let Some(listener) = listener {
+            supervisor.spawn(health::Listener::new(listener, Vitals::new(core)));
+        }
+        supervisor.keep(self).await;
+    }
+
+    /// Gives a sign of life. Returns whether Redis took it and has the private lists of this process.
+    async fn stay_alive(&mut self) -> bool {
+        let sent = Instant::now();
+        if let Err(error) = self.sign().await {
+            self.core.liveness.missed();
+            self.alive_outage.note("no sign of life reached Redis", &error);
+            return false;
+        }
+        self.core.liveness.seen(sent);
+        self.alive_outage.over();
+        if !self.restored {
+            match reconcile::restore_holdings(&self.core, &self.store).await {
+                Ok(()) => self.restored = true,
+                Err(error) => self.alive_outage.note("comparing the private lists failed", &error),
+            }
+        }
+        self.restored
+    }
+
+    async fn sign(&mut self) -> Result<()> {
+        let core = &self.core;
+        let sign = self.store.stay_alive(&core.identity, core.liveness.span()).await?;
+        if !sign.registered && core.liveness.is_leaving() {
+            // It holds nothing any more.
+            return Ok(());
+        }
+        // Redis goes back in time by a restart or a failover, which end the connection, or by a command; then it lacks the last sign.
+        let connections = self.store.connections_made();
+        let same = self.signed.is_some_and(|last| sign.previous == Some(last.alive_until));
+        self.restored &= same && connections == self.connections;
+        self.connections = connections;
+        let mut alive_until = sign.alive_until;
+        if !sign.registered {
+            let silent = self.signed.map_or(0, |last| sign.now.saturating_sub(last.now));
+            alive_until = self.join_again(u128::from(silent) >= (FENCED_FOR / 2).as_millis()).await?;
+        }
+        self.signed = Some(Sign { alive_until, ..sign });
+        Ok(())
+    }
+
+    /// Another process fenced this one, or Redis lost it with everything else. Claims were refused since.
+    async fn join_again(&self, long_silent: bool) -> Result<u64> {
+        let core = &self.core;
+        let joined = self.store.register(&core.registration, core.liveness.span(), long_silent).await?;
+        if core.liveness.is_leaving() {
+            // It left between the sign of life and the registration. Stays registered only while it holds jobs.
+            self.store.bye(&core.identity).await?;
+            return Ok(joined.alive_until);
+        }
+        if joined.fenced {
+            tracing::warn!(
+                "others took this process for dead and may have put its jobs back; it goes on with what is left to it"
+            );
+        } else {
+            tracing::warn!("Redis had forgotten this process; it is registered again");
+        }
+        Ok(joined.alive_until)
+    }
+
+    async fn beat(&mut self) -> Result<()> {
+        let work = self.core.work.as_json();
+        self.show_procline(work.len());
+        // Together: they share a round trip.
+        let (signal, written, paused) = tokio::join!(
+            self.store.take_signal(&self.core.identity),
+            self.store.write_work(&self.core.identity, &work, self.core.dialect.shows_work_to_6()),
+            self.store.paused_queues(),
+        );
+        if let Some(signal) = signal? {
+            self.obey(&signal);
+        }
+        written?;
+        let counted = self.core.counters.flush(&self.store).await;
+        self.allow_partial(counted)?;
+        let rtt = self.store.ping().await?;
+        self.core.telemetry.redis_rtt.set(rtt.as_secs_f64());
+        self.judge(rtt);
+        let rss_kb = rss_kb();
+        self.limit_memory(rss_kb);
+        let beat = Beat {
+            identity: &self.core.identity,
+            info: &self.info,
+            concurrency: self.core.telemetry.concurrency,
+            busy: work.len(),
+            at: EpochSecs::now().to_string(),
+            rtt_us: rtt.as_micros(),
+            quiet: self.core.handle.is_quiet(),
+            rss_kb,
+        };
+        if !self.store.beat(&beat).await? {
+            self.fire(Event::Heartbeat);
+        }
+        self.fire(Event::Beat);
+        let written = self.flush_metrics().await;
+        self.allow_partial(written)?;
+        self.look_around().await?;
+        self.look_at_queues().await?;
+        #[cfg(feature = "metrics")]
+        publish::publish(&self.core);
+        self.beats += 1;
+        if self.beats.is_multiple_of(BEATS_TO_EVICTION) {
+            self.core.judge_eviction(&self.store).await;
+        }
+        self.core.paused.set(paused?);
+        Ok(())
+    }
+
+    /// Passes on the outcome of writing statistics, unless Redis wrote part of them: a key of the wrong type is logged once, and the beat
+    /// goes on.
+    fn allow_partial(&mut self, written: Result<()>) -> Result<()> {
+        let Err(error) = written else { return Ok(()) };
+        if error.kind() != ErrorKind::Partial {
+            return Err(error);
+        }
+        if !std::mem::replace(&mut self.partial, true) {
+            let why = std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default();
+            tracing::error!(%error, why, "some statistics are not counted");
+        }
+        Ok(())
+    }
+
+    async fn flush_metrics(&self) -> Result<()> {
+        let taken = self.core.metrics.take();
+        if taken.is_empty() {
+            return Ok(());
+        }
+        let metrics: Vec<_> = taken.iter().map(|(class, metrics)| (class.as_str(), metrics.clone())).collect();
+        let forms: Vec<_> = self.core.dialect.metrics().collect();
+        self.store.write_metrics(&metrics, &forms, Utc::from(EpochSecs::now())).await
+    }
+
+    /// Adapts to the oldest Sidekiq that reads what we write.
+    async fn look_around(&self) -> Result<()> {
+        if self.core.config.wire_version != WireVersion::Auto {
+            return Ok(());
+        }
+        if let Some(rubies) = self.store.shared_rubies().await? {
+            self.core.adapt_to(rubies.majors);
+        }
+        Ok(())
+    }
+
+    /// For whoever collects metrics.
+    async fn look_at_queues(&self) -> Result<()> {
+        let telemetry = &self.core.telemetry;
+        if self.core.config.health.is_some() || cfg!(feature = "metrics") {
+            let now = EpochSecs::now();
+            for queue in self.store.queue_states_in_short(telemetry.queue_names()).await? {
+                telemetry.saw(&queue, now);
+            }
+            Vitals::new(Arc::clone(&self.core)).look_at_progress();
+        }
+        Ok(())
+    }
+
+    fn limit_memory(&self, rss_kb: u64) {
+        let Some(limit) = self.core.config.max_rss.filter(|limit| rss_kb * 1_024 > *limit) else { return };
+        if !self.core.handle.is_stopping() {
+            tracing::warn!(rss_kb, limit_kb = limit / 1_024, "more memory than allowed: stopping, to be started again");
+            self.core.over_memory.store(true, Ordering::Relaxed);
+            self.core.handle.stop();
+        }
+    }
+
+    fn judge(&mut self, rtt: Duration) {
+        self.slow = if rtt > SLOW { self.slow + 1 } else { 0 };
+        if self.slow >= 5 {
+            tracing::warn!(rtt_us = rtt.as_micros(), "Redis is slow to answer: five round trips over 50 ms in a row");
+            self.slow = 0;
+        }
+    }
+
+    fn show_procline(&self, busy: usize) {
+        let Config { procline, embedded, .. } = self.core.config;
+        if procline && !embedded {
+            set_procline(&procline_of(busy, self.core.telemetry.concurrency, self.core.handle.is_quiet()));
+        }
+    }
+
+    fn obey(&self, signal: &str) {
+        let (handle, config) = (&self.core.handle, &self.core.config);
+        let allowed = if config.embedded { RemoteSignals::None } else { config.remote_signals };
+        match order(signal, allowed) {
+            Some(Order::Quiet) => {
+                tracing::info!("told to quiet by the Web UI");
+                handle.quiet();
+            }
+            Some(Order::Stop) => {
+                tracing::info!("told to stop by the Web UI");
+                handle.stop();
+            }
+            Some(Order::Dump) => tracing::warn!("{}", handle.dump()),
+            None => {
+                // Anybody who can write to Redis can put anything there.
+                let signal: String = signal.chars().filter(char::is_ascii_alphanumeric).take(16).collect();
+                tracing::warn!(signal, "ignored a signal from Redis");
+            }
+        }
+    }
+
+    /// Calls the hooks of a moment on the runtime of the user's code, unless those of the last time still run.
+    #[expect(clippy::disallowed_methods, reason = "hooks contain their panics")]
+    fn fire(&mut self, event: Event) {
+        if self.core.hooks.is_empty(event) {
+            return;
+        }
+        if self.fired.get(&event).is_some_and(|hooks| !hooks.is_finished()) {
+            return tracing::warn!(?event, "a lifecycle hook still runs since the last beat; it is not called again");
+        }
+        let core = Arc::clone(&self.core);
+        self.fired.insert(event, self.app.spawn(async move { core.hooks.fire(event, None).await }));
+    }
+
+    async fn last(&mut self) {
+        let flushed = tokio::time::timeout(Duration::from_secs(5), async {
+            let counted = self.core.counters.flush(&self.store).await;
+            self.allow_partial(counted)?;
+            let written = self.flush_metrics().await;
+            self.allow_partial(written)?;
+            self.store.clear_heartbeat(&self.core.identity).await
+        });
+        match flushed.await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::error!(%error, "the last beat failed"),
+            Err(_) => tracing::error!("Redis did not answer the last beat"),
+        }
+    }
+}
+
+/// What a signal in Redis may have this process do; nothing else, whatever stands there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Order {
+    Quiet,
+    Stop,
+    Dump,
+}
+
+fn order(signal: &str, allowed: RemoteSignals) -> Option<Order> {
+    match (signal, allowed) {
+        ("TSTP", RemoteSignals::All | RemoteSignals::Quiet) => Some(Order::Quiet),
+        ("TERM", RemoteSignals::All) => Some(Order::Stop),
+        ("TTIN", RemoteSignals::All | RemoteSignals::Quiet) => Some(Order::Dump),
+        _ => None,
+    }
+}
+
+impl Core {
+    /// Adapts to the live Ruby processes, of these major versions: stamps are written so that the oldest of them reads them.
+    pub(crate) fn adapt_to(&self, majors: Vec<u32>) {
+        if let Some(oldest) = self.dialect.hear(majors.into_iter()) {
+            tracing::info!(
+                sidekiq = oldest,
+                "writing stamps for this major version, the oldest among the live processes"
+            );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn obeys_three_signals_and_only_as_far_as_allowed() {
+        use RemoteSignals::{All, None as Nothing, Quiet};
+        for (signal, all, quiet) in [
+            ("TSTP", Some(Order::Quiet), Some(Order::Quiet)),
+            ("TERM", Some(Order::Stop), None),
+            ("TTIN", Some(Order::Dump), Some(Order::Dump)),
+        ] {
+            assert_eq!(
+                (order(signal, All), order(signal, Quiet), order(signal, Nothing)),
+                (all, quiet, None),
+                "{signal}"
+            );
+        }
+        let megabyte = "TERM".repeat(1 << 18);
+        for signal in [
+            "",
+            "KILL",
+            "INT",
+            "QUIT",
+            "HUP",
+            "USR1",
+            "9",
+            "SIGTERM",
+            "term",
+            " TERM",
+            "TERM\n",
+            "TERM; rm -rf /",
+            &megabyte,
+        ] {
+            assert!([All, Quiet, Nothing].iter().all(|allowed| order(signal, *allowed).is_none()), "{signal:.40}");
+        }
+    }
+}

@@ -1,0 +1,10 @@
+//! What reads all of a server and shows it: the heartbeat, the probes, the metrics. Nothing below knows it exists.
+
+pub(crate) mod health;
+pub(crate) mod heartbeat;
+mod info;
+pub(crate) mod os;
+pub(crate) mod prometheus;
+pub(crate) mod publish;
+mod sample;
+pub(crate) mod vitals;

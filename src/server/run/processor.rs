@@ -1,0 +1,393 @@
+//! One job at a time, from bytes to a settled outcome.
+//!
+//! 1. decode the bytes; what is no payload is buried as it is
+//! 2. resolve the class; a job of an unknown class or of a Ruby gem may be for others
+//! 3. run the middleware chain and the job, apart from everything else: a panic is a failure
+//! 4. judge a failure: retry, dead, or neither
+//! 5. settle: tell Redis, count, run the hooks
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use crate::contain::{Contained, contained, discard};
+use crate::job::{Context, JobError, JobResult, Run};
+use crate::payload::{Malformed, Payload, is_routable_queue, names};
+use crate::server::control::supervisor::Part;
+use crate::server::core::Core;
+use crate::server::fetch::intake::Intake;
+use crate::server::run::admission::Admitted;
+use crate::server::run::failure_log::Failure;
+use crate::server::run::foreign;
+use crate::server::run::foreign::Owner;
+use crate::server::run::job_log::JobLog;
+use crate::server::run::middleware::{BoxFuture, Next, Performs};
+use crate::server::run::registry::Registered;
+use crate::server::run::retry::{Bench, Hooks, Verdict, jitter_at, judge};
+use crate::server::settings::config::{ForeignJobs, UnknownClasses};
+use crate::server::settle::Destination;
+use crate::server::stats::metrics::ClassCounters;
+use crate::server::stats::work::WorkSlot;
+use crate::server::unit::UnitOfWork;
+use crate::time::EpochSecs;
+
+/// Runs the jobs of one slot of a capsule, one after the other.
+pub(crate) struct Processor {
+    core: Arc<Core>,
+    intake: Arc<Intake>,
+    slot: Arc<WorkSlot>,
+    /// The job it has. One that is left here by a panic of ours has failed.
+    unit: Option<UnitOfWork>,
+    /// Jobs finished since it last came for one.
+    finished: u64,
+    /// The message of the last panic.
+    panic: String,
+}
+
+impl Processor {
+    pub(crate) fn new(core: Arc<Core>, intake: Arc<Intake>) -> Self {
+        let slot = core.work.add();
+        Self { core, intake, slot, unit: None, finished: 0, panic: String::new() }
+    }
+
+    /// Runs the job it has.
+    async fn run_unit(&self) {
+        let Some(unit) = &self.unit else { return };
+        if self.core.isolation.is_alert() {
+            return Box::pin(self.run_if_admitted(unit)).await;
+        }
+        if self.begin(unit) {
+            self.process(unit).await;
+        } else {
+            Box::pin(self.core.leave_to_others(unit)).await;
+        }
+        self.slot.end();
+    }
+
+    /// A panic of ours, not of the job's, ended the processor while it had this job: the job fails, so it is retried as any other.
+    async fn fail_after_panic(&self, unit: &UnitOfWork) {
+        let error = JobError::panicked(&self.panic);
+        match self.decode(unit) {
+            Ok(payload) => {
+                let registered = self.core.registry.of(&payload).unwrap_or_default();
+                self.fail(unit, error, registered).await;
+            }
+            Err(malformed) => self.bury_unreadable(unit, &malformed).await,
+        }
+        self.slot.end();
+    }
+
+    /// While there are suspects, or one runs alone.
+    async fn run_if_admitted(&self, unit: &UnitOfWork) {
+        let Some(admitted) = self.core.admit(unit, self.intake.suspects()).await else { return };
+        match admitted {
+            _ if !self.begin(unit) => self.core.leave_to_others(unit).await,
+            Admitted::Ordinary => self.process(unit).await,
+            Admitted::Suspect(suspect) => suspect.run(self.process(unit)).await,
+        }
+        self.slot.end();
+    }
+
+    /// Enters a job into the slot. `false` if nothing was heard of this process for so long that the job is for others to run.
+    fn begin(&self, unit: &UnitOfWork) -> bool {
+        let began = self.slot.begin(unit);
+        !(unit.lies_in_redis() && self.core.liveness.was_silent(began))
+    }
+
+    /// Whatever does not happen to most jobs is boxed: a slot keeps room for the largest thing it may wait for, all the time.
+    async fn process(&self, unit: &UnitOfWork) {
+        let payload = match self.decode(unit) {
+            Ok(payload) => payload,
+            Err(malformed) => return Box::pin(self.bury_unreadable(unit, &malformed)).await,
+        };
+        self.core.dialect.hear_job(&payload);
+        let registered = match self.core.registry.of(&payload) {
+            Ok(registered) => registered,
+            Err(error) => return Box::pin(self.fail(unit, error, None)).await,
+        };
+        if registered.is_none() {
+            match &self.core.config.unknown_classes {
+                UnknownClasses::Requeue => return Box::pin(self.leave_for_others(unit)).await,
+                UnknownClasses::Divert(queue) if payload.queue() != queue => {
+                    self.core.telemetry.left_for_others.add(1);
+                    return Box::pin(self.divert(unit, &payload, queue)).await;
+                }
+                UnknownClasses::Divert(_) | UnknownClasses::Fail => {}
+            }
+        }
+        if let Some(owner) = self.core.foreign.keeps(&payload, &self.core.registry) {
+            return Box::pin(self.leave_to_ruby(unit, &payload, owner, registered)).await;
+        }
+        self.core.paused.relent(unit.queue());
+        let log = JobLog::start(&payload, self.slot.tid());
+        let outcome = match registered {
+            Some(registered) => self.perform(unit, payload, registered).await,
+            None => Err(self.core.registry.unknown(&payload)),
+        };
+        log.finish(&outcome);
+        match outcome {
+            Ok(()) => {
+                self.core.settler.acknowledge(unit);
+                self.core.counters.processed();
+            }
+            Err(error) => {
+                if error.is_interruption() {
+                    discard("a job's error", error);
+                    Box::pin(self.run_again(unit)).await;
+                } else {
+                    Box::pin(self.fail(unit, error, registered)).await;
+                }
+            }
+        }
+    }
+
+    fn decode(&self, unit: &UnitOfWork) -> Result<Payload, Malformed> {
+        let limit = self.core.config.max_payload;
+        if unit.bytes().len() > limit {
+            return Err(Malformed { bytes: Vec::new(), reason: format!("larger than {limit} bytes") });
+        }
+        unit.payload()
+    }
+
+    async fn perform(&self, unit: &UnitOfWork, payload: Payload, registered: &Registered) -> JobResult {
+        let class = Metered::class(&payload, registered, &self.core);
+        let outcome = self.run_job(unit, payload, registered).await;
+        class.count(&outcome);
+        outcome
+    }
+
+    async fn run_job(&self, unit: &UnitOfWork, payload: Payload, registered: &Registered) -> JobResult {
+        let timeout = contained(|| registered.job.timeout()).map_err(|panic| JobError::panicked(&panic))?;
+        let _thread = if registered.job.blocks() { Some(Box::pin(self.core.blocking.reserve()).await?) } else { None };
+        // One that the clock cannot count to never comes.
+        let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
+        let run = Run {
+            queue: Arc::clone(unit.queue()),
+            client: self.core.client.clone(),
+            stop: self.core.stop.clone(),
+            deadline,
+            max_iteration_runtime: self.core.config.max_iteration_runtime,
+        };
+        let cx = Context::new(payload, run);
+        let job = Arc::clone(&registered.job) as Arc<dyn Performs>;
+        let run: BoxFuture<'static, JobResult> = if self.core.middleware.is_empty() {
+            job.perform(cx)
+        } else {
+            Box::pin(Next::new(Arc::clone(&self.core.middleware), job).run(cx))
+        };
+        let run = Contained::new(run);
+        let outcome = match timeout {
+            None => run.await,
+            Some(timeout) => match tokio::time::timeout(timeout, run).await {
+                Ok(outcome) => outcome,
+                Err(_) => Ok(Err(timed_out(timeout))),
+            },
+        };
+        outcome.unwrap_or_else(|panic| Err(JobError::panicked(&panic)))
+    }
+
+    /// An iterable job stopped between two items: to the end of its queue. Counted as Ruby counts it.
+    async fn run_again(&self, unit: &UnitOfWork) {
+        self.core.counters.failed();
+        self.core.counters.processed();
+        self.core.telemetry.requeued.add(1);
+        let Ok(mut payload) = unit.payload() else { return };
+        let form = payload.stamp_form().unwrap_or(self.core.dialect.stamps());
+        payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
+        let queue = if is_routable_queue(payload.queue()) { payload.queue() } else { unit.queue() }.to_owned();
+        self.core.insist(unit, Destination::Queue { payload: Some(payload), queue }, None).await;
+    }
+
+    async fn fail(&self, unit: &UnitOfWork, error: JobError, registered: Option<&Registered>) {
+        self.core.counters.failed();
+        self.core.counters.processed();
+        // Judged by the original bytes: what middleware did to its copy is not stored.
+        let Ok(payload) = unit.payload() else { return };
+        let bench = Bench {
+            queue: unit.queue(),
+            max_retries: self.core.config.max_retries,
+            now: EpochSecs::now(),
+            stamps: self.core.dialect.stamps(),
+        };
+        let counters = registered.map(|registered| counters_of(&payload, registered, &self.core));
+        if counters.is_none() {
+            self.core.telemetry.unknown.failed();
+        }
+        let hooks = registered.map(|registered| &*registered.job as &dyn Hooks);
+        let jitter = || jitter_at(bench.now);
+        let judged = contained(|| judge(payload.clone(), &error, hooks, &bench, &mut jitter()));
+        let verdict = judged.unwrap_or_else(|panic| {
+            // Ruby reports a hook that raises and goes on with the default.
+            tracing::error!(
+                tid = self.slot.tid(),
+                jid = payload.jid(),
+                class = payload.class(),
+                panic,
+                "a retry hook panicked; the default applies"
+            );
+            judge(payload.clone(), &error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut jitter())
+        });
+        if tracing::enabled!(tracing::Level::WARN) {
+            let hint = if registered.is_none() { self.core.registry.hint(&payload, &error) } else { None };
+            let (tid, payload, error, verdict, bench) = (self.slot.tid(), &payload, &error, &verdict, &bench);
+            Failure { tid, payload, error, verdict, bench, hint }.log();
+        }
+        self.core.report("Job raised exception", &error, Some(&payload));
+        let counters = counters.as_deref().unwrap_or(&self.core.telemetry.unknown);
+        match &verdict {
+            Verdict::Retry { .. } => counters.retried.add(1),
+            Verdict::Bury { .. } | Verdict::Choke { .. } => counters.dead.add(1),
+            Verdict::Discard { .. } => counters.discarded.add(1),
+        }
+        self.settle(unit, verdict, error).await;
+    }
+
+    async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: JobError) {
+        let limits = self.core.dead_limits();
+        let (to, death) = match verdict {
+            Verdict::Retry { payload, delay } => {
+                // What it was made from is a value of the user's.
+                discard("a job's error", error);
+                (Destination::Retry { payload, delay }, None)
+            }
+            Verdict::Bury { payload } => {
+                tracing::info!(
+                    tid = self.slot.tid(),
+                    jid = payload.jid(),
+                    class = payload.display_class(),
+                    "Adding dead job"
+                );
+                (Destination::Dead { payload: Some(payload), limits }, Some(error))
+            }
+            Verdict::Discard { payload } => {
+                self.core.settler.acknowledge(unit);
+                self.core.died(&payload, &error);
+                return discard("a job's error", error);
+            }
+            Verdict::Choke { key } => {
+                let (jid, class) = names(unit.bytes());
+                tracing::error!(
+                    tid = self.slot.tid(),
+                    jid,
+                    class,
+                    key,
+                    "invalid value in a failed job; moved to the dead set unchanged"
+                );
+                (Destination::Dead { payload: None, limits }, Some(error))
+            }
+        };
+        self.core.insist(unit, to, death).await;
+    }
+
+    async fn bury_unreadable(&self, unit: &UnitOfWork, malformed: &Malformed) {
+        let error = JobError::new("JSON::ParserError", &malformed.reason);
+        self.core.telemetry.unreadable.add(1);
+        let (jid, class) = names(unit.bytes());
+        let (tid, queue) = (self.slot.tid(), &**unit.queue());
+        let (bytes, reason) = (unit.bytes().len(), &malformed.reason);
+        tracing::error!(tid, jid, class, queue, bytes, reason, "job cannot be read; moved to the dead set");
+        let to = Destination::Dead { payload: None, limits: self.core.dead_limits() };
+        self.core.insist(unit, to, None).await;
+        self.core.report("Invalid JSON for job", &error, None);
+    }
+
+    /// A class that Ruby knows, perhaps: back where it came from. Whoever knows the class gets a head start; without it this process
+    /// would fetch the job again at once.
+    async fn leave_for_others(&self, unit: &UnitOfWork) {
+        self.core.telemetry.left_for_others.add(1);
+        self.requeue(unit).await;
+    }
+
+    async fn requeue(&self, unit: &UnitOfWork) {
+        self.core.paused.leave_alone(unit.queue());
+        self.core.put_back(std::slice::from_ref(unit)).await;
+    }
+
+    async fn divert(&self, unit: &UnitOfWork, payload: &Payload, queue: &str) {
+        tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
+        let to = Destination::Queue { payload: None, queue: queue.to_owned() };
+        self.core.insist(unit, to, None).await;
+    }
+
+    /// Applies the setting `foreign_jobs` to a job of a Ruby gem. A job that was diverted to this process fails: it would be diverted again for
+    /// ever.
+    async fn leave_to_ruby(&self, unit: &UnitOfWork, payload: &Payload, owner: Owner, registered: Option<&Registered>) {
+        let foreign = &self.core.foreign;
+        foreign.note(payload, unit.queue(), owner);
+        match foreign.policy() {
+            ForeignJobs::Divert(queue) if payload.queue() != queue => self.divert(unit, payload, queue).await,
+            ForeignJobs::Divert(_) | ForeignJobs::Fail => self.fail(unit, foreign::error(owner), registered).await,
+            ForeignJobs::Requeue | ForeignJobs::Run => self.requeue(unit).await,
+        }
+    }
+}
+
+impl Part for Processor {
+    fn name(&self) -> &'static str {
+        "processor"
+    }
+
+    /// Until the intake is closed.
+    async fn run(&mut self) {
+        if let Some(unit) = self.unit.take() {
+            Box::pin(self.fail_after_panic(&unit)).await;
+        }
+        while let Some(unit) = self.intake.next(std::mem::take(&mut self.finished)).await {
+            self.unit = Some(unit);
+            self.finished = 1;
+            self.run_unit().await;
+            self.unit = None;
+            tokio::task::consume_budget().await;
+        }
+    }
+
+    fn may_end(&self) -> bool {
+        self.core.handle.is_quiet()
+    }
+
+    fn panicked(&mut self, message: &str) {
+        message.clone_into(&mut self.panic);
+    }
+}
+
+/// Counts a run under the name the Metrics page shows.
+struct Metered {
+    counters: Arc<ClassCounters>,
+    started: Instant,
+}
+
+impl Metered {
+    fn class(payload: &Payload, registered: &Registered, core: &Core) -> Self {
+        Self { counters: counters_of(payload, registered, core), started: Instant::now() }
+    }
+
+    fn count(self, outcome: &JobResult) {
+        match outcome {
+            Err(error) if !error.is_interruption() => self.counters.failed(),
+            _ => self.counters.succeeded(self.started.elapsed()),
+        }
+    }
+}
+
+fn counters_of(payload: &Payload, registered: &Registered, core: &Core) -> Arc<ClassCounters> {
+    let name = payload.display_class();
+    if name == payload.class() { Arc::clone(&registered.metrics) } else { core.metrics.of(name) }
+}
+
+/// What a class whose hooks panic gets.
+struct Hookless;
+
+impl Hooks for Hookless {
+    fn default_retry(&self) -> crate::Retry {
+        crate::Retry::Default
+    }
+    fn retry_in(&self, _: u32, _: &JobError) -> crate::job::RetryIn {
+        crate::job::RetryIn::Default
+    }
+    fn retries_exhausted(&self, _: &Payload, _: &JobError) -> crate::job::OnExhausted {
+        crate::job::OnExhausted::Bury
+    }
+}
+
+fn timed_out(timeout: Duration) -> JobError {
+    JobError::new("Timeout::Error", format!("execution expired after {timeout:?}"))
+}

@@ -1,0 +1,54 @@
+//! Promotion of large members. Redis builds their new bytes from those it has: a command with these bytes would take several times their size in
+//! memory.
+
+use crate::error::Result;
+use crate::payload::{Edits, Fetched, Payload};
+use crate::server::core::Core;
+use crate::server::schedule::poller::Plan;
+use crate::server::schedule::sweep::telemetry;
+use crate::store::sets::{DueInPlace, Promotion, WaitingSet};
+use crate::time::EpochSecs;
+
+/// Moves one member to its destination, and counts it. Returns the same as [`promote`](crate::store::Store::promote).
+pub(super) async fn promote(
+    core: &Core,
+    set: WaitingSet,
+    score: &str,
+    member: &Fetched,
+    plan: Plan<Payload>,
+) -> Result<(usize, usize)> {
+    let (moved, stuck) = send(core, set, score, member, plan).await?;
+    tracing::debug!(jobs = moved, "enqueued a large due job");
+    telemetry(core, set).promoted.add(moved);
+    Ok((moved, stuck))
+}
+
+async fn send(
+    core: &Core,
+    set: WaitingSet,
+    score: &str,
+    member: &Fetched,
+    plan: Plan<Payload>,
+) -> Result<(usize, usize)> {
+    let limits = Some(core.dead_limits());
+    let (to, payload) = match &plan {
+        Plan::Push { queue, bytes } => (Promotion::Push { queue, bytes: "" }, Some(bytes)),
+        Plan::Later { score, bytes } => {
+            (Promotion::Later { score: EpochSecs(*score).to_string(), bytes: "" }, Some(bytes))
+        }
+        Plan::Bury | Plan::BuryAs(_) => (Promotion::Bury, None),
+    };
+    let edits = match payload {
+        Some(payload) => member.edits(Some(payload)),
+        None if matches!(plan, Plan::Bury) => Some(Edits::default()),
+        None => None,
+    };
+    if let Some(edits) = edits {
+        let due = DueInPlace { score, member: member.bytes(), to, pieces: edits.pieces() };
+        if let Some(promoted) = core.store.promote_in_place(set, &due, limits).await? {
+            return Ok(promoted);
+        }
+    }
+    let plan = plan.written();
+    core.store.promote(set, &[(member.bytes(), plan.promotion())], limits).await
+}

@@ -1,0 +1,6 @@
+//! What the user decided, and who this process is. Knows neither Redis nor tasks.
+
+pub(crate) mod capsule;
+pub(crate) mod config;
+pub(crate) mod dialect;
+pub(crate) mod identity;

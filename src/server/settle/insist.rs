@@ -1,0 +1,82 @@
+//! What became of a job, told to Redis until Redis takes it: what is left in a private list is nobody's while the process lives.
+
+use crate::contain::discard;
+use crate::job::JobError;
+use crate::server::core::Core;
+use crate::server::settle::{Destination, Settled};
+use crate::server::unit::UnitOfWork;
+use crate::store::is_wrong_type;
+
+/// How often jobs are put back while the server stops; then they are left to be recovered.
+const LAST_TRIES: u32 = 20;
+
+impl Core {
+    /// Moves a job to where it goes, until Redis takes it. If the key it belongs in holds something else, it is
+    /// [withheld](crate::server::settle::withheld). `death` is what a job that goes to the dead set died of: death handlers learn of it once it is there.
+    pub(crate) async fn insist(&self, unit: &UnitOfWork, to: Destination, death: Option<JobError>) {
+        let mut outage = self.outages.part();
+        loop {
+            match self.settler.settle(unit, &to).await {
+                Ok(settled) => {
+                    outage.over();
+                    self.stored(unit, &to, death.as_ref(), settled);
+                    // What it was made from is a value of the user's.
+                    return discard("a job's error", death);
+                }
+                Err(error) if is_wrong_type(&error) => {
+                    let exposed = self.settler.unacknowledged();
+                    return self.withheld.keep(unit, to, death, exposed).await;
+                }
+                Err(error) => {
+                    outage.note("settling a job failed", &error);
+                    outage.wait().await;
+                }
+            }
+        }
+    }
+
+    /// Redis took a job, or another process had recovered it.
+    pub(crate) fn stored(&self, unit: &UnitOfWork, to: &Destination, death: Option<&JobError>, settled: Settled) {
+        if settled == Settled::NotOurs {
+            tracing::warn!(queue = &**unit.queue(), "a job was no longer owned when it was settled");
+            return;
+        }
+        match (to, death) {
+            (Destination::Dead { payload: Some(payload), .. }, Some(error)) => self.died(payload, error),
+            (Destination::Dead { payload: None, .. }, Some(error)) => {
+                if let Ok(payload) = unit.payload() {
+                    self.died(&payload, error);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Puts jobs back to where they were fetched from, the first to run first, until Redis takes them; while the server stops, for a while.
+    /// Returns how many went back. Those whose queue holds something else are [withheld](crate::server::settle::withheld).
+    pub(crate) async fn put_back(&self, units: &[UnitOfWork]) -> usize {
+        let (mut outage, mut tries, mut back) = (self.outages.part(), 0, 0);
+        while !units.is_empty() {
+            match self.settler.requeue(units).await {
+                Ok(moved) => {
+                    back += moved;
+                    outage.over();
+                    break;
+                }
+                Err(error) if is_wrong_type(&error) => {
+                    units.iter().filter(|unit| unit.is_held()).for_each(|unit| self.withheld.keep_unbegun(unit));
+                    break;
+                }
+                Err(error) => outage.note("putting jobs back failed", &error),
+            }
+            tries += u32::from(self.handle.is_stopping());
+            if tries >= LAST_TRIES {
+                let jobs = units.len();
+                tracing::error!(jobs, "jobs could not be put back; they stay in the private lists until recovered");
+                break;
+            }
+            outage.wait().await;
+        }
+        back
+    }
+}

@@ -1,0 +1,13 @@
+//! The way of a job from its outcome back to Redis.
+//!
+//! The processor reports each outcome to the [`Settler`]. It knows whether jobs lie in private lists meanwhile (`reliable`) or nowhere (`basic`);
+//! neither the processor nor the manager does.
+
+mod acknowledger;
+mod insist;
+mod retrier;
+mod settler;
+pub(crate) mod withheld;
+
+pub(crate) use acknowledger::Acknowledger;
+pub(crate) use settler::{Destination, Settled, Settler};

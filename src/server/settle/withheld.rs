@@ -1,0 +1,247 @@
+//! Jobs that ended, or are to go back, and that Redis cannot store since the key they belong in holds something else.
+//!
+//! They stay in their private lists, free their slots, and are stored once somebody mends the key.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
+
+use crate::contain::discard;
+use crate::error::Error;
+use crate::job::JobError;
+use crate::server::control::supervisor::Part;
+use crate::server::core::Core;
+use crate::server::settle::Destination;
+use crate::server::stats::counter::Counted;
+use crate::server::unit::{MARGIN, Unacknowledged, UnitOfWork};
+use crate::store::{backoff, is_wrong_type};
+
+/// Jobs that ran and wait here at most. The next one keeps its slot until there is room. They count among the jobs that would run twice if the
+/// process died, and leave a quarter of that margin to acknowledgements.
+const MOST: usize = MARGIN as usize / 4 * 3;
+
+/// The withheld jobs of one process, by the key they belong in.
+#[derive(Debug)]
+pub(crate) struct Withheld {
+    keys: Mutex<BTreeMap<String, Waiting>>,
+    room: Arc<Semaphore>,
+    /// Slots that wait for room.
+    held_up: AtomicUsize,
+    /// Wakes [`Storing`]: a job was added, or it has to end.
+    changed: Notify,
+    closed: AtomicBool,
+}
+
+/// The jobs that wait for one key.
+#[derive(Debug, Default)]
+struct Waiting {
+    jobs: VecDeque<Arc<Job>>,
+    /// How many there were since the key broke.
+    total: usize,
+    logged: bool,
+}
+
+/// One job that waits.
+#[derive(Debug)]
+struct Job {
+    unit: UnitOfWork,
+    to: Destination,
+    /// What a job died of that goes to the dead set: for the death handlers.
+    death: Option<JobError>,
+    _room: Option<Room>,
+}
+
+/// Room for a job that ran. It would run twice if the process died now.
+#[derive(Debug)]
+struct Room {
+    _permit: Option<OwnedSemaphorePermit>,
+    exposed: Option<Unacknowledged>,
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        if let Some(exposed) = &self.exposed {
+            exposed.acknowledged(1);
+        }
+    }
+}
+
+impl Default for Withheld {
+    fn default() -> Self {
+        Self {
+            keys: Mutex::default(),
+            room: Arc::new(Semaphore::new(MOST)),
+            held_up: AtomicUsize::default(),
+            changed: Notify::new(),
+            closed: AtomicBool::default(),
+        }
+    }
+}
+
+impl Withheld {
+    fn keys(&self) -> MutexGuard<'_, BTreeMap<String, Waiting>> {
+        self.keys.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Keeps a job that ran until its key is mended, and counts it as exposed. Waits while too many are kept.
+    ///
+    /// # Cancel safety
+    ///
+    /// The job is kept, or it stays the caller's.
+    pub(crate) async fn keep(
+        &self,
+        unit: &UnitOfWork,
+        to: Destination,
+        death: Option<JobError>,
+        exposed: &Unacknowledged,
+    ) {
+        let permit = match Arc::clone(&self.room).try_acquire_owned() {
+            Ok(permit) => Some(permit),
+            Err(_) => {
+                let _held_up = Counted::new(&self.held_up);
+                Arc::clone(&self.room).acquire_owned().await.ok()
+            }
+        };
+        let exposed = unit.lies_in_redis().then(|| exposed.clone());
+        if let Some(exposed) = &exposed {
+            exposed.add();
+        }
+        self.add(Job { unit: unit.clone(), to, death, _room: Some(Room { _permit: permit, exposed }) });
+    }
+
+    /// Keeps a job that has not begun. Nothing more is fetched from a queue that is none, so there are few.
+    pub(crate) fn keep_unbegun(&self, unit: &UnitOfWork) {
+        self.add(Job { unit: unit.clone(), to: Destination::Origin, death: None, _room: None });
+    }
+
+    fn add(&self, job: Job) {
+        let mut keys = self.keys();
+        let waiting = keys.entry(job.to.key(&job.unit)).or_default();
+        waiting.jobs.push_back(Arc::new(job));
+        waiting.total += 1;
+        drop(keys);
+        self.changed.notify_one();
+    }
+
+    /// Whether slots are held by jobs that there is no room for.
+    pub(crate) fn holds_slots(&self) -> bool {
+        self.held_up.load(Ordering::Relaxed) > 0
+    }
+
+    /// Has the part end.
+    pub(crate) fn close(&self) {
+        self.closed.store(true, Ordering::Release);
+        self.changed.notify_one();
+    }
+
+    fn is_closed(&self) -> bool {
+        self.closed.load(Ordering::Acquire)
+    }
+
+    /// Takes every job.
+    pub(crate) fn take(&self) -> Vec<UnitOfWork> {
+        let keys = std::mem::take(&mut *self.keys());
+        keys.into_values().flat_map(|waiting| waiting.jobs).map(|job| job.unit.clone()).collect()
+    }
+
+    fn first(&self, key: &str) -> Option<Arc<Job>> {
+        self.keys().get(key)?.jobs.front().cloned()
+    }
+
+    /// The first job that waits for a key left. Forgets the key with its last job.
+    fn left(&self, key: &str) {
+        let mut keys = self.keys();
+        let Some(waiting) = keys.get_mut(key) else { return };
+        waiting.jobs.pop_front();
+        if waiting.jobs.is_empty() {
+            if waiting.logged {
+                tracing::info!(
+                    key,
+                    jobs = waiting.total,
+                    "this key has its type again; the jobs that waited are stored"
+                );
+            }
+            keys.remove(key);
+        }
+    }
+
+    /// Logs, once, that a key has another type.
+    fn log(&self, key: &str, first: &UnitOfWork, error: &Error) {
+        let mut keys = self.keys();
+        let Some(waiting) = keys.get_mut(key).filter(|waiting| !waiting.logged) else { return };
+        waiting.logged = true;
+        let jobs = waiting.jobs.len();
+        drop(keys);
+        let payload = first.payload();
+        let jid = payload.as_ref().map_or("", |payload| payload.jid());
+        let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        tracing::error!(
+            key,
+            %error,
+            why,
+            jobs,
+            jid,
+            "this key has another type: jobs that belong there wait in private lists until it is removed"
+        );
+    }
+}
+
+/// Tries to store what is withheld: one job of each key at a time, and all of them once one was stored.
+pub(crate) struct Storing(pub(crate) Arc<Core>);
+
+impl Storing {
+    /// Stores what waits for one key. Returns whether all of it is stored.
+    async fn store(&self, key: &str) -> bool {
+        let Self(core) = self;
+        while let Some(job) = core.withheld.first(key) {
+            if core.withheld.is_closed() {
+                return false;
+            }
+            match core.settler.settle(&job.unit, &job.to).await {
+                Ok(settled) => {
+                    core.withheld.left(key);
+                    core.stored(&job.unit, &job.to, job.death.as_ref(), settled);
+                    discard("a job's error", job);
+                }
+                Err(error) => {
+                    if is_wrong_type(&error) {
+                        core.withheld.log(key, &job.unit, &error);
+                    }
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Part for Storing {
+    fn name(&self) -> &'static str {
+        "storing of withheld jobs"
+    }
+
+    async fn run(&mut self) {
+        let withheld = &self.0.withheld;
+        let mut failures = 0;
+        while !withheld.is_closed() {
+            let keys: Vec<String> = withheld.keys().keys().cloned().collect();
+            if keys.is_empty() {
+                failures = 0;
+                withheld.changed.notified().await;
+                continue;
+            }
+            // Each job was tried before it came here.
+            failures += 1;
+            tokio::time::sleep(backoff(failures)).await;
+            for key in keys {
+                self.store(&key).await;
+            }
+        }
+    }
+
+    fn may_end(&self) -> bool {
+        self.0.withheld.is_closed()
+    }
+}

@@ -1,0 +1,221 @@
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, RedisFault};
+use crate::server::stats::counter::Counter;
+use crate::store::{backoff, is_denied};
+
+/// The times without Redis of one process. Its parts find out one after the other; the log has one line when an outage begins, one with its
+/// length when it is over, as Sidekiq, one a minute in between, and one when it turns out that somebody must act.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Outages(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    now: Mutex<Option<Now>>,
+    /// How many there were.
+    count: Counter,
+    /// Held by who waits to be the next to ask Redis.
+    turn: tokio::sync::Mutex<()>,
+}
+
+/// An outage that is going on.
+#[derive(Debug)]
+struct Now {
+    /// Which outage this is; the first is 1.
+    number: u64,
+    since: Instant,
+    told: Instant,
+    /// Somebody was told that it will not go over by itself.
+    told_denied: bool,
+    failures: u32,
+}
+
+/// What one part of a server knows of outages.
+#[derive(Debug)]
+pub(crate) struct Outage {
+    all: Outages,
+    /// The outage this part failed in last, unless it has worked since. A part that retries only after that outage ended has no evidence about
+    /// the next one.
+    failed_in: Option<u64>,
+}
+
+/// Between two lines about an outage that lasts.
+const TELL_AGAIN: Duration = Duration::from_secs(60);
+
+impl Outages {
+    pub(crate) fn part(&self) -> Outage {
+        Outage { all: self.clone(), failed_in: None }
+    }
+
+    /// How many there were so far.
+    pub(crate) fn count(&self) -> u64 {
+        self.0.count.total()
+    }
+
+    /// Whether there is none.
+    pub(crate) fn is_online(&self) -> bool {
+        self.now().is_none()
+    }
+
+    fn now(&self) -> MutexGuard<'_, Option<Now>> {
+        self.0.now.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Outage {
+    /// This part failed at `what`. Logs the state of Redis, the part that noticed it first, the command and the error of Redis; never what was
+    /// sent.
+    pub(crate) fn note(&mut self, what: &str, error: &Error) {
+        let (at, denied) = (Instant::now(), is_denied(error));
+        let mut now = self.all.now();
+        let tell = match &mut *now {
+            Some(now) => {
+                now.failures = now.failures.saturating_add(1);
+                // A connection that broke hides that no new one is allowed.
+                let again = now.told.elapsed() >= TELL_AGAIN || (denied && !now.told_denied);
+                now.told_denied |= denied;
+                if again {
+                    now.told = at;
+                }
+                again
+            }
+            None => {
+                self.all.0.count.add(1);
+                let number = self.all.count();
+                *now = Some(Now { number, since: at, told: at, told_denied: denied, failures: 1 });
+                true
+            }
+        };
+        self.failed_in = now.as_ref().map(|now| now.number);
+        drop(now);
+        if tell {
+            let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+            match trouble(error) {
+                Some(trouble) => tracing::error!(noticed = what, %error, why, "{trouble}"),
+                None => tracing::error!(%error, why, "{what}"),
+            }
+        }
+    }
+
+    /// How long to wait before the next try.
+    pub(crate) fn pause(&self) -> Duration {
+        self.all.now().as_ref().map_or(Duration::ZERO, |now| backoff(now.failures))
+    }
+
+    /// Waits before the next try. All parts that share a connection wait one after the other: however many they are, Redis is
+    /// asked twice a second, and once one of them finds it back all go on.
+    pub(crate) async fn wait(&self) {
+        let _turn = self.all.0.turn.lock().await;
+        tokio::time::sleep(self.pause()).await;
+    }
+
+    /// It worked. For a part that had failed in it, the outage is over; others may know better in a moment.
+    pub(crate) fn over(&mut self) {
+        let Some(failed_in) = self.failed_in.take() else { return };
+        let over = self.all.now().take_if(|now| now.number == failed_in);
+        if let Some(Now { since, .. }) = over {
+            tracing::info!("Redis is online, {:.3} sec downtime", since.elapsed().as_secs_f64());
+        }
+    }
+}
+
+/// What is wrong with Redis for every part; `None` for a fault that may concern one part alone.
+fn trouble(error: &Error) -> Option<&'static str> {
+    match error.redis_fault()? {
+        RedisFault::Unreachable => Some("Redis is away"),
+        RedisFault::Denied => Some("Redis denies access"),
+        RedisFault::Unwilling => Some("Redis does not take commands now"),
+        RedisFault::WrongType | RedisFault::Other => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_longer_but_never_beyond_a_second() {
+        let (mut outage, error) = (Outages::default().part(), Error::config("x"));
+        let mut longest = Duration::ZERO;
+        for _ in 0..100 {
+            outage.note("test", &error);
+            longest = longest.max(outage.pause());
+        }
+        assert!(longest > Duration::from_millis(400) && longest <= Duration::from_secs(1), "{longest:?}");
+        outage.over();
+        assert_eq!(outage.pause(), Duration::ZERO);
+    }
+
+    #[test]
+    fn a_part_that_failed_in_an_earlier_outage_does_not_end_the_next_one() {
+        let outages = Outages::default();
+        let (mut one, mut other) = (outages.part(), outages.part());
+        let error = Error::config("x");
+        one.note("test", &error);
+        other.note("test", &error);
+        other.over();
+        assert!(outages.is_online());
+        other.note("test", &error);
+        one.over();
+        assert!(!outages.is_online(), "it failed in the first outage alone");
+        one.note("test", &error);
+        one.over();
+        assert!(outages.is_online());
+        assert_eq!(outages.count(), 2);
+    }
+
+    #[test]
+    fn says_what_is_wrong_with_redis() {
+        let error = |fault| Error::new(crate::ErrorKind::Redis, "x").with_fault(fault);
+        let said = [
+            RedisFault::Unreachable,
+            RedisFault::Denied,
+            RedisFault::Unwilling,
+            RedisFault::WrongType,
+            RedisFault::Other,
+        ]
+        .map(|fault| trouble(&error(fault)));
+        let expected = ["Redis is away", "Redis denies access", "Redis does not take commands now"];
+        assert_eq!(said, [Some(expected[0]), Some(expected[1]), Some(expected[2]), None, None]);
+        assert_eq!(trouble(&Error::config("x")), None);
+    }
+
+    #[test]
+    fn is_over_for_all_when_one_that_failed_is_well_again() {
+        let outages = Outages::default();
+        let (mut one, mut other, mut unaware) = (outages.part(), outages.part(), outages.part());
+        one.note("test", &Error::config("x"));
+        other.note("test", &Error::config("x"));
+        unaware.over();
+        assert_eq!(outages.now().as_ref().unwrap().failures, 2, "who did not fail does not know");
+        other.over();
+        assert!(outages.now().is_none());
+        one.over();
+        assert!(outages.now().is_none());
+    }
+
+    #[tokio::test]
+    async fn asks_twice_a_second_however_many_wait() {
+        let outages = Outages::default();
+        let mut first = outages.part();
+        (0..20).for_each(|_| first.note("test", &Error::config("x")));
+        let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
+        let parts: Vec<_> = (0..50)
+            .map(|_| {
+                let (asked, part) = (Arc::clone(&asked), outages.part());
+                tokio::spawn(async move {
+                    part.wait().await;
+                    asked.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+                })
+            })
+            .collect();
+        tokio::time::sleep(Duration::from_secs(2)).await;
+        let few = asked.load(std::sync::atomic::Ordering::Relaxed);
+        assert!(few < 15, "{few}");
+        first.over();
+        for part in parts {
+            part.await.unwrap();
+        }
+    }
+}

@@ -1,0 +1,99 @@
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use crate::server::unit::{Batch, UnitOfWork};
+
+/// The batches of this process whose jobs lie in private lists, by list: what ought to be in Redis, to be held against what is.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Holdings {
+    batches: Arc<Mutex<HashMap<String, Arc<Batch>>>>,
+    /// What the names of private lists begin with whose jobs are still on their way here: a large answer takes its time.
+    expected: Arc<Mutex<HashSet<String>>>,
+}
+
+/// Private lists that a command may fill. While this exists, the reconciliation does not put their jobs back as unknown.
+#[derive(Debug)]
+pub(crate) struct Expected {
+    name: String,
+    expected: Arc<Mutex<HashSet<String>>>,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Holdings {
+    fn batches(&self) -> MutexGuard<'_, HashMap<String, Arc<Batch>>> {
+        lock(&self.batches)
+    }
+
+    /// Jobs may come into private lists whose names begin like this.
+    pub(crate) fn expect(&self, name: String) -> Expected {
+        lock(&self.expected).insert(name.clone());
+        Expected { name, expected: Arc::clone(&self.expected) }
+    }
+
+    /// Nothing is on its way any more, whatever was expected.
+    pub(crate) fn expect_nothing(&self) {
+        lock(&self.expected).clear();
+    }
+
+    pub(crate) fn add(&self, batch: &Arc<Batch>) {
+        self.batches().insert(batch.list().to_owned(), Arc::clone(batch));
+    }
+
+    pub(crate) fn remove(&self, batch: &Batch) {
+        self.batches().remove(batch.list());
+    }
+
+    /// Whether the jobs of a private list are known and were delivered, or are still on their way.
+    pub(crate) fn has(&self, list: &str) -> bool {
+        self.batches().get(list).is_some_and(|batch| batch.is_delivered())
+            || lock(&self.expected).iter().any(|name| list.starts_with(name.as_str()))
+    }
+
+    /// The jobs of this list went back to their queue, and were never delivered.
+    pub(crate) fn forget(&self, list: &str) {
+        self.batches().remove(list);
+    }
+
+    pub(crate) fn all(&self) -> Vec<Arc<Batch>> {
+        self.batches().values().cloned().collect()
+    }
+
+    /// How many jobs besides this one lie in private lists.
+    pub(crate) fn others(&self, unit: &UnitOfWork) -> usize {
+        self.batches().values().map(|batch| batch.held_but(unit)).sum()
+    }
+}
+
+impl Expected {
+    /// The name of the list, or what it begins with.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
+    }
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        lock(&self.expected).remove(&self.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_known_while_its_jobs_are_on_their_way() {
+        let holdings = Holdings::default();
+        let claim = holdings.expect("batch:me|7.69|".to_owned());
+        let waits = holdings.expect("batch:me|8.69|q".to_owned());
+        assert!(["batch:me|7.69|q", "batch:me|7.69|a|b", "batch:me|8.69|q"].iter().all(|list| holdings.has(list)));
+        assert!(!holdings.has("batch:me|9.69|q"));
+        drop(claim);
+        assert!(!holdings.has("batch:me|7.69|q") && holdings.has(waits.name()));
+        holdings.expect_nothing();
+        assert!(!holdings.has(waits.name()));
+    }
+}
