@@ -68,6 +68,13 @@ impl<T> fmt::Debug for Contained<'_, T> {
     }
 }
 
+/// Runs a user's hook; a panic in it is logged and goes no further.
+pub(crate) fn guarded(what: &str, hook: impl FnOnce()) {
+    if let Err(panic) = contained(hook) {
+        tracing::error!(panic, "{what} panicked");
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,10 +1,9 @@
 //! The start of a process: waits until Redis is available, and registers the process.
 
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, RedisFault, Result};
-use crate::server::core::Core;
+use crate::server::report::Process;
 use crate::server::report::heartbeat::Heartbeat;
 use crate::server::settings::config::WireVersion;
 
@@ -12,22 +11,6 @@ use crate::server::settings::config::WireVersion;
 const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 /// Between two log lines of one wait.
 const REMARK: Duration = Duration::from_secs(10);
-
-/// The cause for which a starting server waits; probes and systemd read it.
-#[derive(Debug, Default)]
-pub(crate) struct Boot(Mutex<Option<String>>);
-
-impl Boot {
-    /// The cause of the wait; `None` if the server does not wait.
-    #[cfg(any(test, feature = "cli"))]
-    pub(crate) fn cause(&self) -> Option<String> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
-    }
-
-    fn set(&self, cause: Option<String>) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cause;
-    }
-}
 
 /// Registers this process. While Redis is not available, tries again, for the boot timeout at most. A wrong password or an old server is an error
 /// at once. Returns `false` if the server was stopped during the wait.
@@ -39,21 +22,21 @@ impl Boot {
 /// # Cancel safety
 ///
 /// It may be dropped at any point.
-pub(crate) async fn wait_for_redis(core: &Core, heartbeat: &Heartbeat) -> Result<bool> {
+pub(crate) async fn wait_for_redis(process: &Process, heartbeat: &Heartbeat) -> Result<bool> {
     let began = Instant::now();
     let (mut pause, mut remarked) = (PAUSE.0, None::<Instant>);
     loop {
-        let error = match register(core, heartbeat).await {
+        let error = match register(process, heartbeat).await {
             Ok(()) => {
                 if remarked.is_some() {
                     tracing::info!(after_secs = began.elapsed().as_secs(), "Redis answers");
                 }
-                core.boot.set(None);
+                process.boot.set(None);
                 return Ok(true);
             }
             Err(error) => error,
         };
-        let left = core.config.boot_timeout.unwrap_or_default().saturating_sub(began.elapsed());
+        let left = process.shared.config.boot_timeout.unwrap_or_default().saturating_sub(began.elapsed());
         let cause = described(&error);
         if left.is_zero() || !is_late(&error, &cause) {
             return Err(error);
@@ -62,10 +45,10 @@ pub(crate) async fn wait_for_redis(core: &Core, heartbeat: &Heartbeat) -> Result
             remarked = Some(Instant::now());
             tracing::warn!(left_secs = left.as_secs(), "waiting for Redis: {cause}");
         }
-        core.boot.set(Some(cause));
+        process.boot.set(Some(cause));
         tokio::select! {
             () = tokio::time::sleep(pause.min(left)) => {}
-            () = core.handle.stopping() => return Ok(false),
+            () = process.shared.handle.stopping() => return Ok(false),
         }
         pause = (pause * 2).min(PAUSE.1);
     }
@@ -85,28 +68,28 @@ fn described(error: &Error) -> String {
 }
 
 /// Reads what must be known before the first claim, and registers the process.
-async fn register(core: &Core, heartbeat: &Heartbeat) -> Result<()> {
-    check_server(core).await?;
+async fn register(process: &Process, heartbeat: &Heartbeat) -> Result<()> {
+    check_server(process).await?;
     // Without it others take this process for dead, and run its jobs a second time.
     heartbeat.connect().await?;
-    if core.config.wire_version == WireVersion::Auto {
-        let majors = match core.store.shared_rubies().await? {
+    if process.shared.config.wire_version == WireVersion::Auto {
+        let majors = match process.shared.store.shared_rubies().await? {
             Some(rubies) => rubies.majors,
             // Another process is reading them: this one must know before its first push.
-            None => core.store.sidekiqs().await?,
+            None => process.shared.store.sidekiqs().await?,
         };
-        core.adapt_to(majors);
+        process.shared.dialect.adapt_to(majors);
     }
-    core.paused.set(core.store.paused_queues().await?);
+    process.runner.fetch.paused.set(process.shared.store.paused_queues().await?);
     let sent = Instant::now();
-    core.store.register(&core.registration, core.liveness.span(), false).await?;
-    core.liveness.seen(sent);
+    process.shared.store.register(&process.shared.registration, process.shared.stats.liveness.span(), false).await?;
+    process.shared.stats.liveness.seen(sent);
     Ok(())
 }
 
-async fn check_server(core: &Core) -> Result<()> {
-    core.store.ping().await?;
-    match core.store.server_version().await {
+async fn check_server(process: &Process) -> Result<()> {
+    process.shared.store.ping().await?;
+    match process.shared.store.server_version().await {
         Ok(Some((major, minor))) if major < 7 => {
             return Err(Error::new(
                 ErrorKind::Redis,
@@ -116,7 +99,7 @@ async fn check_server(core: &Core) -> Result<()> {
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the version of Redis is unknown; it must be 7.0 or newer"),
     }
-    core.judge_eviction(&core.store).await;
+    process.judge_eviction(&process.shared.store).await;
     Ok(())
 }
 
@@ -148,18 +131,18 @@ mod tests {
         let redis = Redis::start().unwrap();
         let near = redis.dir().join("late.sock");
         let server = server(&redis, &near, 60);
-        let (handle, vitals, core) = (server.handle(), server.vitals(), std::sync::Arc::clone(&server.core));
+        let (handle, vitals, process) = (server.handle(), server.vitals(), std::sync::Arc::clone(&server.process));
         let running = tokio::spawn(server.run(std::future::pending()));
-        until("it waits", || core.boot.cause().is_some()).await;
+        until("it waits", || process.boot.cause().is_some()).await;
         assert_eq!((vitals.live(), vitals.ready()), (Ok(()), Err("starting")));
         let proxy = Refusing::start(&near, &redis.dir().join("redis.sock")).unwrap();
         for (code, said) in [("LOADING", "BusyLoading"), ("MASTERDOWN", "MasterDown")] {
             proxy.plan(Some((Which::Named("PING"), Fault::Refuse(code))));
-            until(code, || core.boot.cause().is_some_and(|cause| cause.contains(said))).await;
+            until(code, || process.boot.cause().is_some_and(|cause| cause.contains(said))).await;
         }
         proxy.plan(None);
         until("it runs", || vitals.ready().is_ok()).await;
-        assert_eq!(core.boot.cause(), None);
+        assert_eq!(process.boot.cause(), None);
         handle.stop();
         running.await.unwrap().unwrap();
     }
@@ -182,10 +165,10 @@ mod tests {
         let near = redis.dir().join("late.sock");
         for by_handle in [true, false] {
             let server = server(&redis, &near, 3_600);
-            let (handle, core) = (server.handle(), std::sync::Arc::clone(&server.core));
+            let (handle, process) = (server.handle(), std::sync::Arc::clone(&server.process));
             let (stop, stopped) = tokio::sync::oneshot::channel::<()>();
             let running = tokio::spawn(server.run(async { drop(stopped.await) }));
-            until("it waits", || core.boot.cause().is_some()).await;
+            until("it waits", || process.boot.cause().is_some()).await;
             if by_handle {
                 handle.stop()
             } else {

@@ -10,21 +10,22 @@ use crate::error::Result;
 use crate::job::{Args, BlockingJob, Context, IterableJob, Job, JobError, JobOptions, JobResult, StopSignal};
 use crate::payload::Payload;
 use crate::server::Server;
-use crate::server::boot::Boot;
 use crate::server::control::blocking::BlockingPool;
 use crate::server::control::events::{Event, Hooks};
 use crate::server::control::handle::Handle;
 use crate::server::control::supervisor::Supervisor;
-use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
+use crate::server::fetch::FetchState;
 use crate::server::fetch::paused::Paused;
 use crate::server::fetch::progress::Progress;
 use crate::server::report::vitals::Pulse;
+use crate::server::report::{Awaited, Process};
 use crate::server::run::foreign::Foreign;
 use crate::server::run::iterating::Iterating;
 use crate::server::run::middleware::{AnyServerMiddleware, ServerMiddleware};
 #[cfg(feature = "contract")]
 use crate::server::run::registry::Registry;
 use crate::server::run::registry::{Async, Blocking, Function, Registrations, Wrapping};
+use crate::server::run::{ErrorHandler, ErrorReport, Runner};
 use crate::server::settings::capsule::CapsuleBuilder;
 #[cfg(feature = "cli")]
 use crate::server::settings::config::BOOT_TIMEOUT;
@@ -35,6 +36,9 @@ use crate::server::settings::dialect::Dialect;
 use crate::server::settings::identity::identity;
 use crate::server::settle::Settler;
 use crate::server::settle::withheld::Withheld;
+use crate::server::settle::{DeathHandler, Settlement};
+use crate::server::shared::Shared;
+use crate::server::stats::Stats;
 use crate::server::stats::liveness::Liveness;
 use crate::server::stats::metrics::Metrics;
 use crate::server::stats::outage::Outages;
@@ -400,41 +404,59 @@ impl ServerBuilder {
         let (acknowledger, acknowledgements) = mpsc::unbounded_channel();
         let (identity, work) = (identity(), WorkState::default());
         let (registration, supervisor) = (Arc::new(Registration::of(&identity)), Supervisor::default());
-        let core = Core {
-            settler: Settler::new(store.clone(), Arc::clone(&registration), acknowledger, supervisor.clone()),
-            supervisor,
-            blocking: self.blocking,
-            progress: Progress::default(),
+        let settler = Settler::new(store.clone(), Arc::clone(&registration), acknowledger, supervisor.clone());
+        let shared = Arc::new(Shared {
             identity,
             registration,
-            registry,
-            foreign: Foreign::new(&self.config),
-            middleware: self.server_chain.into(),
-            death_handlers: self.death_handlers,
-            error_handlers: self.error_handlers,
-            hooks: self.hooks,
-            client: Client::over(store.clone(), self.client_chain, stamps.clone(), self.config.max_payload),
-            dialect: Dialect::new(self.config.wire_version, stamps),
-            boot: Boot::default(),
+            handle: Handle::new(work.clone()),
+            supervisor,
+            dialect: Dialect::new(self.config.wire_version, stamps.clone()),
+            stats: Stats {
+                counters: Counters::default(),
+                metrics,
+                telemetry: Telemetry::new(&capsules),
+                work,
+                liveness: Arc::new(Liveness::new(self.config.liveness)),
+                outages: Outages::default(),
+            },
+            store: store.clone(),
+            config: self.config,
+        });
+        let fetch = Arc::new(FetchState {
+            shared: Arc::clone(&shared),
             holdings: Holdings::default(),
             isolation: Arc::default(),
-            liveness: Arc::new(Liveness::new(self.config.liveness)),
-            store,
-            counters: Counters::default(),
-            metrics,
-            telemetry: Telemetry::new(&capsules),
-            pulse: Pulse::default(),
-            handle: Handle::new(work.clone()),
             paused: Paused::default(),
-            outages: Outages::default(),
+            progress: Progress::default(),
+        });
+        let settle = Arc::new(Settlement {
+            shared: Arc::clone(&shared),
+            settler,
             withheld: Withheld::default(),
-            work,
+            death_handlers: self.death_handlers,
+        });
+        let runner = Arc::new(Runner {
+            shared: Arc::clone(&shared),
+            fetch,
+            settle,
+            registry,
+            foreign: Foreign::new(&shared.config),
+            middleware: self.server_chain.into(),
+            error_handlers: self.error_handlers,
+            client: Client::over(store, self.client_chain, stamps, shared.config.max_payload),
+            blocking: self.blocking,
+            stop: StopSignal::default(),
+        });
+        let process = Process {
+            shared,
+            runner,
+            hooks: self.hooks,
+            pulse: Pulse::default(),
             evicts: AtomicBool::default(),
             over_memory: AtomicBool::default(),
-            stop: StopSignal::default(),
-            config: self.config,
+            boot: Awaited::default(),
         };
-        Ok(Server { core: Arc::new(core), capsules, acknowledgements })
+        Ok(Server { process: Arc::new(process), capsules, acknowledgements })
     }
 }
 

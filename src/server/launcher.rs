@@ -13,11 +13,11 @@ use crate::server::boot::wait_for_redis;
 use crate::server::control::events::Event;
 use crate::server::control::handle::Stopped;
 use crate::server::control::supervisor::spawn;
-use crate::server::core::Core;
 use crate::server::recovery::lookout::Recovery;
 use crate::server::recovery::named::Named;
 use crate::server::recovery::reconcile;
 use crate::server::recovery::reconcile::Reconciliation;
+use crate::server::report::Process;
 use crate::server::report::heartbeat::Heartbeat;
 #[cfg(feature = "metrics")]
 use crate::server::report::publish;
@@ -33,7 +33,7 @@ use crate::store::claims::Private;
 
 /// The parts of a running server.
 pub(crate) struct Launcher {
-    core: Arc<Core>,
+    process: Arc<Process>,
     heartbeat: Heartbeat,
     managers: Vec<Manager>,
     /// The poller, the search for dead processes and the reconciliation: all end when the server is quieted.
@@ -51,53 +51,53 @@ impl Launcher {
     /// Takes thread and port of this machine, registers the process in Redis, and then starts all parts. `None` if the server was stopped while it
     /// waited for Redis.
     pub(crate) async fn start(
-        core: Arc<Core>,
+        process: Arc<Process>,
         capsules: Vec<Capsule>,
         acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
     ) -> Result<Option<Self>> {
         // Before the registration: a worker without its heartbeat must not run.
-        let listener = core.config.health.map(health::bind).transpose()?;
-        let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules, listener).await?;
-        let ticker = core.supervisor.spawn(vitals::Ticks::of_jobs(Arc::clone(&core)));
-        if !wait_for_redis(&core, &heartbeat).await? {
+        let listener = process.shared.config.health.map(health::bind).transpose()?;
+        let heartbeat = Heartbeat::start(Arc::clone(&process), &capsules, listener).await?;
+        let ticker = process.shared.supervisor.spawn(vitals::Ticks::of_jobs(Arc::clone(&process)));
+        if !wait_for_redis(&process, &heartbeat).await? {
             return Ok(None);
         }
         tokio::select! {
-            () = core.hooks.fire(Event::Startup, None) => {}
-            () = too_late_to_start(&core) => tracing::warn!("a startup hook still runs; the server stops all the same"),
+            () = process.hooks.fire(Event::Startup, None) => {}
+            () = too_late_to_start(&process) => tracing::warn!("a startup hook still runs; the server stops all the same"),
         }
         #[cfg(feature = "metrics")]
         publish::describe();
         let heartbeat = heartbeat.begin();
-        let quieted = Arc::clone(&core);
+        let quieted = Arc::clone(&process);
         let quiet_teller = spawn(async move {
-            quieted.handle.quieted().await;
-            quieted.hooks.fire(Event::Quiet, Some(after(quieted.config.timeout))).await;
+            quieted.shared.handle.quieted().await;
+            quieted.hooks.fire(Event::Quiet, Some(after(quieted.shared.config.timeout))).await;
         });
-        let supervisor = &core.supervisor;
-        let private = Private::of(&core.identity);
+        let supervisor = &process.shared.supervisor;
+        let private = Private::of(&process.shared.identity);
         let acknowledger = Acknowledger::new(
-            core.store.clone(),
+            process.shared.store.clone(),
             private.clone(),
-            core.holdings.clone(),
+            process.runner.fetch.holdings.clone(),
             acknowledgements,
-            core.settler.unacknowledged().clone(),
-            core.outages.clone(),
+            process.runner.settle.settler.unacknowledged().clone(),
+            process.shared.stats.outages.clone(),
             supervisor.clone(),
         );
         let acknowledger = supervisor.spawn(acknowledger);
-        let storing = supervisor.spawn(Storing(Arc::clone(&core)));
-        let mut helpers = vec![supervisor.spawn(Poller(Arc::clone(&core)))];
-        if core.config.fetch == FetchMode::Reliable {
-            helpers.push(supervisor.spawn(Recovery(Arc::clone(&core))));
-            helpers.push(supervisor.spawn(Reconciliation(Arc::clone(&core))));
+        let storing = supervisor.spawn(Storing(Arc::clone(&process.runner.settle)));
+        let mut helpers = vec![supervisor.spawn(Poller(Arc::clone(&process.runner)))];
+        if process.shared.config.fetch == FetchMode::Reliable {
+            helpers.push(supervisor.spawn(Recovery(Arc::clone(&process.shared))));
+            helpers.push(supervisor.spawn(Reconciliation(Arc::clone(&process.runner.fetch))));
         }
         let numbers = Arc::new(AtomicU64::new(0));
         let managers = capsules
             .into_iter()
-            .map(|capsule| Manager::start(&core, capsule, private.clone(), Arc::clone(&numbers)))
+            .map(|capsule| Manager::start(&process.runner, capsule, private.clone(), Arc::clone(&numbers)))
             .collect();
-        Ok(Some(Self { core, heartbeat, managers, helpers, acknowledger, storing, ticker, quiet_teller }))
+        Ok(Some(Self { process, heartbeat, managers, helpers, acknowledger, storing, ticker, quiet_teller }))
     }
 
     /// Returns within the timeout and some ten seconds, whatever hooks and jobs do.
@@ -108,23 +108,23 @@ impl Launcher {
     /// 4. acknowledge what is done
     /// 5. leave the registry, then the Busy page
     pub(crate) async fn stop(self) -> Stopped {
-        let Self { core, heartbeat, mut managers, mut helpers, acknowledger, storing, ticker, quiet_teller } = self;
-        let (deadline, failing) = (after(core.config.timeout), core.supervisor.is_failing());
-        core.handle.quiet();
-        core.stop.trigger();
-        let mut hooks = spawn(shutdown_hooks(Arc::clone(&core), quiet_teller, deadline));
+        let Self { process, heartbeat, mut managers, mut helpers, acknowledger, storing, ticker, quiet_teller } = self;
+        let (deadline, failing) = (after(process.shared.config.timeout), process.shared.supervisor.is_failing());
+        process.shared.handle.quiet();
+        process.runner.stop.trigger();
+        let mut hooks = spawn(shutdown_hooks(Arc::clone(&process), quiet_teller, deadline));
         let running = tokio::select! {
             running = drain(&mut managers, deadline) => running,
-            () = core.handle.now() => managers.len(),
+            () = process.shared.handle.now() => managers.len(),
         };
         if running > 0 {
-            put_back(&core, &core.settler).await;
+            put_back(&process, &process.runner.settle.settler).await;
         }
         let mut cut_off = 0;
         for manager in managers {
             cut_off += manager.abort().await;
         }
-        core.withheld.close();
+        process.runner.settle.withheld.close();
         helpers.push(storing);
         let patience = after(Duration::from_secs(5));
         for helper in helpers {
@@ -134,22 +134,28 @@ impl Launcher {
                 abort.abort();
             }
         }
-        core.telemetry.requeued.add(requeue(&core.settler, core.withheld.take()).await);
-        let left_for_recovery = if core.config.fetch == FetchMode::Reliable { leave(&core).await } else { 0 };
+        process
+            .shared
+            .stats
+            .telemetry
+            .requeued
+            .add(requeue(&process.runner.settle.settler, process.runner.settle.withheld.take()).await);
+        let left_for_recovery =
+            if process.shared.config.fetch == FetchMode::Reliable { leave(&process).await } else { 0 };
         tokio::select! {
             _ = &mut hooks => {}
-            () = core.handle.now() => hooks.abort(),
+            () = process.shared.handle.now() => hooks.abort(),
         }
-        core.hooks.fire(Event::Exit, Some(deadline)).await;
+        process.hooks.fire(Event::Exit, Some(deadline)).await;
         heartbeat.stop().await;
         acknowledger.abort();
         ticker.abort();
-        core.blocking.close();
+        process.runner.blocking.close();
         Stopped {
             left_for_recovery,
             cut_off,
-            over_memory: core.over_memory.load(Ordering::Relaxed),
-            failed: failing || core.supervisor.is_failing(),
+            over_memory: process.over_memory.load(Ordering::Relaxed),
+            failed: failing || process.shared.supervisor.is_failing(),
         }
     }
 }
@@ -161,20 +167,20 @@ fn after(span: Duration) -> Instant {
 }
 
 /// Resolves once a stop was asked for and its timeout is over.
-async fn too_late_to_start(core: &Core) {
-    core.handle.stopping().await;
+async fn too_late_to_start(process: &Process) {
+    process.shared.handle.stopping().await;
     tokio::select! {
-        () = tokio::time::sleep(core.config.timeout) => {}
-        () = core.handle.now() => {}
+        () = tokio::time::sleep(process.shared.config.timeout) => {}
+        () = process.shared.handle.now() => {}
     }
 }
 
 /// The hooks of a stop that may run while jobs do: those of quiet, if they still run, and then those of shutdown.
-async fn shutdown_hooks(core: Arc<Core>, mut quiet_hooks: JoinHandle<()>, deadline: Instant) {
+async fn shutdown_hooks(process: Arc<Process>, mut quiet_hooks: JoinHandle<()>, deadline: Instant) {
     if tokio::time::timeout_at(deadline, &mut quiet_hooks).await.is_err() {
         quiet_hooks.abort();
     }
-    core.hooks.fire(Event::Shutdown, Some(deadline)).await;
+    process.hooks.fire(Event::Shutdown, Some(deadline)).await;
 }
 
 async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {
@@ -186,8 +192,8 @@ async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {
 }
 
 /// Puts back every job that runs. The bytes go back first, the tasks are ended after: a crash in between runs a job twice, never not at all.
-pub(crate) async fn put_back(core: &Core, settler: &Settler) {
-    let running = core.work.running();
+pub(crate) async fn put_back(process: &Process, settler: &Settler) {
+    let running = process.shared.stats.work.running();
     tracing::warn!(jobs = running.len(), "Terminating busy jobs: they go back to their queues");
     let mut named = Named::new("cut off by the stop, goes back to its queue");
     for (tid, work) in &running {
@@ -195,11 +201,11 @@ pub(crate) async fn put_back(core: &Core, settler: &Settler) {
     }
     named.end();
     let moved = requeue(settler, running.into_iter().map(|(_, work)| work.unit).collect()).await;
-    core.telemetry.requeued.add(moved);
+    process.shared.stats.telemetry.requeued.add(moved);
     // Counted as Sidekiq counts jobs it interrupts.
     for _ in 0..moved {
-        core.counters.processed();
-        core.counters.failed();
+        process.shared.stats.counters.processed();
+        process.shared.stats.counters.failed();
     }
 }
 
@@ -218,16 +224,16 @@ pub(crate) async fn requeue(settler: &Settler, mut units: Vec<UnitOfWork>) -> us
 }
 
 /// Leaves the registry once nothing is held any more; returns how many jobs are held all the same.
-async fn leave(core: &Core) -> usize {
+async fn leave(process: &Process) -> usize {
     let mut held = 0;
     let patience = Instant::now() + Duration::from_secs(5);
-    core.liveness.set_leaving(true);
+    process.shared.stats.liveness.set_leaving(true);
     // What a command moved whose answer never came.
-    if let Err(error) = reconcile::put_back_all_strangers(core, &core.store).await {
+    if let Err(error) = reconcile::put_back_all_strangers(&process.runner.fetch, &process.shared.store).await {
         tracing::error!(%error, "looking through the private lists failed");
     }
     while Instant::now() < patience {
-        match core.store.bye(&core.identity).await {
+        match process.shared.store.bye(&process.shared.identity).await {
             Ok(0) => return 0,
             // Acknowledgements are still on their way.
             Ok(jobs) => held = jobs,
@@ -239,7 +245,7 @@ async fn leave(core: &Core) -> usize {
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Others put back the jobs of a registered process alone.
-    core.liveness.set_leaving(false);
+    process.shared.stats.liveness.set_leaving(false);
     tracing::error!(jobs = held, "jobs are left in private lists; another ferrokiq process puts them back");
     held
 }

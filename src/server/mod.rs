@@ -7,8 +7,9 @@
 mod boot;
 mod builder;
 mod control;
-mod core;
 mod fetch;
+#[cfg(feature = "cli")]
+mod last_resort;
 mod launcher;
 mod recovery;
 pub(crate) mod report;
@@ -16,6 +17,7 @@ pub(crate) mod run;
 mod schedule;
 mod settings;
 mod settle;
+mod shared;
 pub(crate) mod stats;
 #[cfg(test)]
 #[cfg(feature = "testing")]
@@ -27,10 +29,10 @@ use std::sync::Arc;
 
 use tokio::sync::mpsc;
 
-pub use self::core::ErrorReport;
 pub use builder::ServerBuilder;
 pub use control::events::Event;
 pub use control::handle::{Handle, Stopped};
+pub use run::ErrorReport;
 #[cfg(feature = "contract")]
 pub(crate) use run::foreign::{Foreign, Owner, error as foreign_error};
 pub use run::middleware::{Next, ServerMiddleware};
@@ -44,10 +46,10 @@ pub use settings::config::{
     Config, DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion,
 };
 
-use self::core::Core;
 use crate::client::Client;
 use crate::error::Result;
 use launcher::Launcher;
+use report::Process;
 use unit::Batch;
 
 /// A worker process: capsules of processors, a poller and a heartbeat, what `sidekiq` starts.
@@ -70,7 +72,7 @@ use unit::Batch;
 /// # }
 /// ```
 pub struct Server {
-    core: Arc<Core>,
+    process: Arc<Process>,
     capsules: Vec<Capsule>,
     acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
 }
@@ -83,29 +85,29 @@ impl Server {
 
     /// What quiets and stops this server from elsewhere.
     pub fn handle(&self) -> Handle {
-        self.core.handle.clone()
+        self.process.shared.handle.clone()
     }
 
     /// A client for the same Redis, with the same middleware.
     pub fn client(&self) -> Client {
-        self.core.client.clone()
+        self.process.runner.client.clone()
     }
 
     /// What it says of itself to whoever is outside its runtimes.
     #[cfg(feature = "cli")]
     pub(crate) fn vitals(&self) -> report::vitals::Vitals {
-        report::vitals::Vitals::new(Arc::clone(&self.core))
+        report::vitals::Vitals::new(Arc::clone(&self.process))
     }
 
     /// What ends the process if the stop does not.
     #[cfg(feature = "cli")]
-    pub(crate) fn last_resort(&self) -> recovery::last_resort::LastResort {
-        recovery::last_resort::LastResort::new(Arc::clone(&self.core))
+    pub(crate) fn last_resort(&self) -> last_resort::LastResort {
+        last_resort::LastResort::new(Arc::clone(&self.process))
     }
 
     #[cfg(all(test, feature = "cli"))]
     pub(crate) fn config_tag(&self) -> &str {
-        &self.core.config.tag
+        &self.process.shared.config.tag
     }
 
     /// Where Redis is, the capsules, the number of registered classes: for a line at boot.
@@ -118,7 +120,7 @@ impl Server {
                 format!("{} ({} x {})", capsule.name(), capsule.concurrency(), queues.join(" "))
             })
             .collect();
-        let (redis, classes) = (self.core.store.options(), self.core.registry.len());
+        let (redis, classes) = (self.process.shared.store.options(), self.process.runner.registry.len());
         format!("redis={redis} classes={classes} capsules={}", capsules.join(", "))
     }
 
@@ -145,7 +147,7 @@ impl Server {
     ) -> Result<Stopped> {
         let handle = self.handle();
         let mut stop = std::pin::pin!(stop);
-        let mut starting = std::pin::pin!(Launcher::start(self.core, self.capsules, self.acknowledgements));
+        let mut starting = std::pin::pin!(Launcher::start(self.process, self.capsules, self.acknowledgements));
         let started = tokio::select! {
             started = &mut starting => started,
             () = &mut stop => {
@@ -167,6 +169,9 @@ impl Server {
 
 impl fmt::Debug for Server {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Server").field("core", &self.core).field("capsules", &self.capsules).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("process", &self.process)
+            .field("capsules", &self.capsules)
+            .finish_non_exhaustive()
     }
 }

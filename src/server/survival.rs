@@ -63,7 +63,7 @@ async fn every_part_survives_a_panic_and_no_job_is_lost() {
         .health("127.0.0.1:0".parse().unwrap())
         .build()
         .unwrap();
-    let (core, client, handle) = (Arc::clone(&server.core), server.client(), server.handle());
+    let (process, client, handle) = (Arc::clone(&server.process), server.client(), server.handle());
     let retries = Api::new(&client).retries();
     let running = tokio::spawn(server.run(std::future::pending()));
     // A job that is done, or waits for its retry.
@@ -76,19 +76,19 @@ async fn every_part_survives_a_panic_and_no_job_is_lost() {
     };
     let all = push().await;
     until("the first jobs ran", async || accounted().await == all).await;
-    until("every part runs", async || core.supervisor.failpoints().parts() == PARTS).await;
-    assert_eq!(Vitals::new(Arc::clone(&core)).live(), Ok(()));
+    until("every part runs", async || process.shared.supervisor.failpoints().parts() == PARTS).await;
+    assert_eq!(Vitals::new(Arc::clone(&process)).live(), Ok(()));
 
     for (part, faults) in PARTS.into_iter().zip(1..) {
         let all = push().await;
-        until("some job runs", async || core.work.busy() > 0 || accounted().await == all).await;
-        core.supervisor.failpoints().panic(part);
+        until("some job runs", async || process.shared.stats.work.busy() > 0 || accounted().await == all).await;
+        process.shared.supervisor.failpoints().panic(part);
         let all = push().await;
-        until(part, async || core.supervisor.restarts().total() == faults && accounted().await == all).await;
+        until(part, async || process.shared.supervisor.restarts().total() == faults && accounted().await == all).await;
     }
-    assert_eq!(Vitals::new(Arc::clone(&core)).live(), Err("parts of the server fail again and again"));
+    assert_eq!(Vitals::new(Arc::clone(&process)).live(), Err("parts of the server fail again and again"));
     handle.stop();
     let stopped = running.await.unwrap().unwrap();
     assert_eq!((stopped.left_for_recovery, stopped.cut_off, stopped.failed), (0, 0, true));
-    assert_eq!(core.store.private_lists(&core.identity).await.unwrap(), []);
+    assert_eq!(process.shared.store.private_lists(&process.shared.identity).await.unwrap(), []);
 }

@@ -14,3 +14,22 @@ mod reliable;
 mod watcher;
 
 pub(crate) use fetcher::{Fetcher, Source};
+
+use std::sync::Arc;
+
+use isolation::Isolation;
+use paused::Paused;
+use progress::Progress;
+
+use crate::server::shared::Shared;
+use crate::server::unit::Holdings;
+
+/// What the tasks that fetch jobs share.
+#[derive(Debug)]
+pub(crate) struct FetchState {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) holdings: Holdings,
+    pub(crate) isolation: Arc<Isolation>,
+    pub(crate) paused: Paused,
+    pub(crate) progress: Progress,
+}

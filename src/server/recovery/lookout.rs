@@ -7,9 +7,9 @@ use rand::seq::SliceRandom;
 use crate::error::Result;
 use crate::payload::{Fetched, Jid, Payload, names};
 use crate::server::control::supervisor::Part;
-use crate::server::core::Core;
 use crate::server::recovery::named::Named;
 use crate::server::recovery::stuck::Stuck;
+use crate::server::shared::Shared;
 use crate::store::Store;
 use crate::store::claims::Moved;
 use crate::store::sets::DeadLimits;
@@ -19,7 +19,7 @@ use crate::time::{EpochSecs, StampForm};
 const POISON: u64 = 3;
 
 /// Looks for dead processes until the server is quieted.
-pub(crate) struct Recovery(pub(crate) Arc<Core>);
+pub(crate) struct Recovery(pub(crate) Arc<Shared>);
 
 impl Part for Recovery {
     fn name(&self) -> &'static str {
@@ -35,19 +35,19 @@ impl Part for Recovery {
     }
 }
 
-async fn run(core: &Core) {
-    let (mut outage, mut stuck) = (core.outages.part(), Stuck::default());
+async fn run(shared: &Shared) {
+    let (mut outage, mut stuck) = (shared.stats.outages.part(), Stuck::default());
     loop {
         // A process that is not steady may not judge others: it leaves the turn to another.
-        if core.liveness.is_steady() {
-            match recover(core, &mut stuck).await {
+        if shared.stats.liveness.is_steady() {
+            match recover(shared, &mut stuck).await {
                 Ok(()) => outage.over(),
                 Err(error) => outage.note("looking for dead processes failed", &error),
             }
         }
         tokio::select! {
-            () = tokio::time::sleep(core.liveness.period().mul_f64(0.9 + rand::random::<f64>() / 5.0)) => {}
-            () = core.handle.quieted() => return,
+            () = tokio::time::sleep(shared.stats.liveness.period().mul_f64(0.9 + rand::random::<f64>() / 5.0)) => {}
+            () = shared.handle.quieted() => return,
         }
     }
 }
@@ -70,19 +70,19 @@ impl Sum {
     }
 }
 
-async fn recover(core: &Core, stuck: &mut Stuck) -> Result<()> {
-    if !core.store.take_lookout(&core.identity, core.liveness.turn()).await? {
+async fn recover(shared: &Shared, stuck: &mut Stuck) -> Result<()> {
+    if !shared.store.take_lookout(&shared.identity, shared.stats.liveness.turn()).await? {
         return Ok(());
     }
-    let mut dead = core.store.dead_processes(&core.identity, core.liveness.grace()).await?;
+    let mut dead = shared.store.dead_processes(&shared.identity, shared.stats.liveness.grace()).await?;
     // Whatever keeps this pass from its end, every process and every list comes first some time.
     dead.shuffle(&mut rand::rng());
     for identity in dead {
         let mut sum = Sum::new();
-        let outcome = recover_process(core, &identity, stuck, &mut sum).await;
+        let outcome = recover_process(shared, &identity, stuck, &mut sum).await;
         let Sum { recovered, convicted, named } = sum;
         named.end();
-        core.telemetry.recovered.add(recovered);
+        shared.stats.telemetry.recovered.add(recovered);
         if recovered + convicted > 0 {
             tracing::warn!(identity, recovered, convicted, "put back the jobs of a process that died");
         }
@@ -94,30 +94,30 @@ async fn recover(core: &Core, stuck: &mut Stuck) -> Result<()> {
     Ok(())
 }
 
-async fn recover_process(core: &Core, identity: &str, stuck: &mut Stuck, sum: &mut Sum) -> Result<()> {
-    let mut lists = core.store.private_lists(identity).await?;
+async fn recover_process(shared: &Shared, identity: &str, stuck: &mut Stuck, sum: &mut Sum) -> Result<()> {
+    let mut lists = shared.store.private_lists(identity).await?;
     lists.shuffle(&mut rand::rng());
     for (list, queue) in &lists {
-        match recover_list(core, identity, (list, queue), sum).await {
+        match recover_list(shared, identity, (list, queue), sum).await {
             Ok(()) => stuck.works(list),
             Err(error) => stuck.note(list, error)?,
         }
     }
     if !lists.is_empty() {
         let looked_at: Vec<String> = lists.into_iter().map(|(list, _)| list).collect();
-        core.store.forget_lists(identity, &looked_at).await?;
+        shared.store.forget_lists(identity, &looked_at).await?;
     }
     Ok(())
 }
 
-async fn recover_list(core: &Core, identity: &str, (list, queue): (&str, &str), sum: &mut Sum) -> Result<()> {
+async fn recover_list(shared: &Shared, identity: &str, (list, queue): (&str, &str), sum: &mut Sum) -> Result<()> {
     let convicts = Store::convicts(identity, queue);
     if list != convicts {
         // The next to run, which are the most likely to have begun.
-        let jobs = jobs_to_name(core, list, sum.named.room()).await;
+        let jobs = jobs_to_name(shared, list, sum.named.room()).await;
         let (mut back, mut convicted) = (0, 0);
         loop {
-            let step = core.store.recover(identity, (list, queue), POISON).await?;
+            let step = shared.store.recover(identity, (list, queue), POISON).await?;
             sum.recovered += step.back;
             back += step.back;
             convicted += step.convicted;
@@ -125,35 +125,35 @@ async fn recover_list(core: &Core, identity: &str, (list, queue): (&str, &str), 
                 break;
             }
         }
-        let condemned = jobs_to_name(core, &convicts, convicted).await;
+        let condemned = jobs_to_name(shared, &convicts, convicted).await;
         let recovered: Vec<&Vec<u8>> = jobs.iter().filter(|job| !condemned.contains(job)).take(back).collect();
         recovered.iter().for_each(|job| sum.named.job(None, job, queue));
         sum.named.more(back - recovered.len());
     }
-    sum.convicted += bury_convicts(core, &core.store, identity, &convicts).await?;
+    sum.convicted += bury_convicts(shared, &shared.store, identity, &convicts).await?;
     Ok(())
 }
 
 /// Up to `n` jobs of a list, for the log alone: a list that cannot be read is recovered all the same.
-async fn jobs_to_name(core: &Core, list: &str, n: usize) -> Vec<Vec<u8>> {
-    if n == 0 { Vec::new() } else { core.store.private_jobs(list, n).await.unwrap_or_default() }
+async fn jobs_to_name(shared: &Shared, list: &str, n: usize) -> Vec<Vec<u8>> {
+    if n == 0 { Vec::new() } else { shared.store.private_jobs(list, n).await.unwrap_or_default() }
 }
 
 /// Moves the convicted jobs of a process to the dead set.
-pub(crate) async fn bury_convicts(core: &Core, store: &Store, identity: &str, convicts: &str) -> Result<usize> {
+pub(crate) async fn bury_convicts(shared: &Shared, store: &Store, identity: &str, convicts: &str) -> Result<usize> {
     let mut buried = 0;
     loop {
         let jobs = store.private_jobs(convicts, 1).await?;
         let Some(job) = jobs.into_iter().next().map(Fetched::new) else { return Ok(buried) };
-        let payload = convicted(&job, core.dialect.stamps(), EpochSecs::now());
-        if bury(store, identity, convicts, &job, payload.as_ref(), core.dead_limits()).await? != Moved::Yes {
+        let payload = convicted(&job, shared.dialect.stamps(), EpochSecs::now());
+        if bury(store, identity, convicts, &job, payload.as_ref(), shared.dead_limits()).await? != Moved::Yes {
             // Another process buried it.
             return Ok(buried);
         }
         buried += 1;
         let (jid, class) = names(job.bytes());
         tracing::warn!(jid, class, "{POISON} processes died while they had this job; moved to the dead set");
-        core.telemetry.convicted.add(1);
+        shared.stats.telemetry.convicted.add(1);
     }
 }
 

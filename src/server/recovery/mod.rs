@@ -1,7 +1,5 @@
-//! What happens to the jobs that nobody settles: those of dead processes, those fetched for nobody, those of a process that must end now.
+//! What happens to the jobs that nobody settles: those of dead processes and those fetched for nobody.
 
-#[cfg(feature = "cli")]
-pub(crate) mod last_resort;
 pub(crate) mod lookout;
 pub(crate) mod named;
 pub(crate) mod reconcile;

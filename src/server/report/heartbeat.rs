@@ -13,8 +13,8 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::server::control::events::Event;
 use crate::server::control::supervisor::Part;
-use crate::server::core::Core;
 use crate::server::recovery::reconcile;
+use crate::server::report::Process;
 use crate::server::report::info::info;
 use crate::server::report::os::{procline_of, rss_kb, set_procline};
 #[cfg(feature = "metrics")]
@@ -55,21 +55,25 @@ const PATIENCE: Duration = Duration::from_secs(7);
 impl Heartbeat {
     /// Starts the thread. It answers probes at once, and beats after [`begin`](Self::begin).
     #[expect(clippy::disallowed_methods, reason = "the supervisor keeps what runs on the thread")]
-    pub(crate) async fn start(core: Arc<Core>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
+    pub(crate) async fn start(
+        process: Arc<Process>,
+        capsules: &[Capsule],
+        listener: Option<TcpListener>,
+    ) -> Result<Self> {
         let (begin, begins) = oneshot::channel();
         let (asks, asked) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let (starts, started) = oneshot::channel();
         let (ends, ended) = oneshot::channel();
         let beater = Beater {
-            info: info(&core, capsules),
+            info: info(&process.shared, capsules),
             // Connections belong to the runtime that made them.
-            store: core.store.fresh(),
+            store: process.shared.store.fresh(),
             app: RuntimeHandle::current(),
             beats: 0,
             slow: 0,
-            outage: core.outages.part(),
-            alive_outage: core.outages.part(),
+            outage: process.shared.stats.outages.part(),
+            alive_outage: process.shared.stats.outages.part(),
             signed: None,
             connections: 0,
             partial: false,
@@ -77,7 +81,7 @@ impl Heartbeat {
             begins: Some(Begins { begins, asked }),
             stopped,
             fired: HashMap::new(),
-            core,
+            process,
         };
         std::thread::Builder::new()
             .name("ferrokiq-heartbeat".to_owned())
@@ -136,7 +140,7 @@ struct Begins {
 }
 
 struct Beater {
-    core: Arc<Core>,
+    process: Arc<Process>,
     store: Store,
     /// The runtime of the user's code: lifecycle hooks run there.
     app: RuntimeHandle,
@@ -186,7 +190,7 @@ impl Part for Beater {
             self.begins = None;
         }
         let mut beats = tokio::time::interval(PERIOD);
-        let mut alive = tokio::time::interval(self.core.liveness.period());
+        let mut alive = tokio::time::interval(self.process.shared.stats.liveness.period());
         let (mut well, mut pause) = (true, FIRST_PAUSE);
         beats.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         alive.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -194,16 +198,16 @@ impl Part for Beater {
             tokio::select! {
                 _ = alive.tick() => {
                     well = self.stay_alive().await;
-                    pause = if well { FIRST_PAUSE } else { (pause * 2).min(self.core.liveness.period()) };
+                    pause = if well { FIRST_PAUSE } else { (pause * 2).min(self.process.shared.stats.liveness.period()) };
                     if !well {
                         alive.reset_after(pause);
                     }
                 }
                 () = self.store.connection_ended(), if well => alive.reset_immediately(),
-                () = self.core.liveness.doubted(), if well => alive.reset_immediately(),
+                () = self.process.shared.stats.liveness.doubted(), if well => alive.reset_immediately(),
                 _ = beats.tick() => match self.beat().await {
                     Ok(()) => {
-                        self.core.pulse.beaten();
+                        self.process.pulse.beaten();
                         self.outage.over();
                     }
                     Err(error) => self.outage.note("heartbeat", &error),
@@ -222,10 +226,10 @@ impl Part for Beater {
 impl Beater {
     /// All of what the thread does.
     async fn beat_until_stopped(self, listener: Option<TcpListener>) {
-        let (core, supervisor) = (Arc::clone(&self.core), self.core.supervisor.clone());
-        supervisor.spawn(vitals::Ticks::of_heart(Arc::clone(&core)));
+        let (process, supervisor) = (Arc::clone(&self.process), self.process.shared.supervisor.clone());
+        supervisor.spawn(vitals::Ticks::of_heart(Arc::clone(&process)));
         if let Some(listener) = listener {
-            supervisor.spawn(health::Listener::new(listener, Vitals::new(core)));
+            supervisor.spawn(health::Listener::new(listener, Vitals::new(process)));
         }
         supervisor.keep(self).await;
     }
@@ -234,14 +238,14 @@ impl Beater {
     async fn stay_alive(&mut self) -> bool {
         let sent = Instant::now();
         if let Err(error) = self.sign().await {
-            self.core.liveness.missed();
+            self.process.shared.stats.liveness.missed();
             self.alive_outage.note("no sign of life reached Redis", &error);
             return false;
         }
-        self.core.liveness.seen(sent);
+        self.process.shared.stats.liveness.seen(sent);
         self.alive_outage.over();
         if !self.restored {
-            match reconcile::restore_holdings(&self.core, &self.store).await {
+            match reconcile::restore_holdings(&self.process.runner.fetch, &self.store).await {
                 Ok(()) => self.restored = true,
                 Err(error) => self.alive_outage.note("comparing the private lists failed", &error),
             }
@@ -250,9 +254,9 @@ impl Beater {
     }
 
     async fn sign(&mut self) -> Result<()> {
-        let core = &self.core;
-        let sign = self.store.stay_alive(&core.identity, core.liveness.span()).await?;
-        if !sign.registered && core.liveness.is_leaving() {
+        let process = &self.process;
+        let sign = self.store.stay_alive(&process.shared.identity, process.shared.stats.liveness.span()).await?;
+        if !sign.registered && process.shared.stats.liveness.is_leaving() {
             // It holds nothing any more.
             return Ok(());
         }
@@ -272,11 +276,14 @@ impl Beater {
 
     /// Another process fenced this one, or Redis lost it with everything else. Claims were refused since.
     async fn join_again(&self, long_silent: bool) -> Result<u64> {
-        let core = &self.core;
-        let joined = self.store.register(&core.registration, core.liveness.span(), long_silent).await?;
-        if core.liveness.is_leaving() {
+        let process = &self.process;
+        let joined = self
+            .store
+            .register(&process.shared.registration, process.shared.stats.liveness.span(), long_silent)
+            .await?;
+        if process.shared.stats.liveness.is_leaving() {
             // It left between the sign of life and the registration. Stays registered only while it holds jobs.
-            self.store.bye(&core.identity).await?;
+            self.store.bye(&process.shared.identity).await?;
             return Ok(joined.alive_until);
         }
         if joined.fenced {
@@ -290,33 +297,33 @@ impl Beater {
     }
 
     async fn beat(&mut self) -> Result<()> {
-        let work = self.core.work.as_json();
+        let work = self.process.shared.stats.work.as_json();
         self.show_procline(work.len());
         // Together: they share a round trip.
         let (signal, written, paused) = tokio::join!(
-            self.store.take_signal(&self.core.identity),
-            self.store.write_work(&self.core.identity, &work, self.core.dialect.shows_work_to_6()),
+            self.store.take_signal(&self.process.shared.identity),
+            self.store.write_work(&self.process.shared.identity, &work, self.process.shared.dialect.shows_work_to_6()),
             self.store.paused_queues(),
         );
         if let Some(signal) = signal? {
             self.obey(&signal);
         }
         written?;
-        let counted = self.core.counters.flush(&self.store).await;
+        let counted = self.process.shared.stats.counters.flush(&self.store).await;
         self.allow_partial(counted)?;
         let rtt = self.store.ping().await?;
-        self.core.telemetry.redis_rtt.set(rtt.as_secs_f64());
+        self.process.shared.stats.telemetry.redis_rtt.set(rtt.as_secs_f64());
         self.judge(rtt);
         let rss_kb = rss_kb();
         self.limit_memory(rss_kb);
         let beat = Beat {
-            identity: &self.core.identity,
+            identity: &self.process.shared.identity,
             info: &self.info,
-            concurrency: self.core.telemetry.concurrency,
+            concurrency: self.process.shared.stats.telemetry.concurrency,
             busy: work.len(),
             at: EpochSecs::now().to_string(),
             rtt_us: rtt.as_micros(),
-            quiet: self.core.handle.is_quiet(),
+            quiet: self.process.shared.handle.is_quiet(),
             rss_kb,
         };
         if !self.store.beat(&beat).await? {
@@ -328,12 +335,12 @@ impl Beater {
         self.look_around().await?;
         self.look_at_queues().await?;
         #[cfg(feature = "metrics")]
-        publish::publish(&self.core);
+        publish::publish(&self.process);
         self.beats += 1;
         if self.beats.is_multiple_of(BEATS_TO_EVICTION) {
-            self.core.judge_eviction(&self.store).await;
+            self.process.judge_eviction(&self.store).await;
         }
-        self.core.paused.set(paused?);
+        self.process.runner.fetch.paused.set(paused?);
         Ok(())
     }
 
@@ -352,45 +359,45 @@ impl Beater {
     }
 
     async fn flush_metrics(&self) -> Result<()> {
-        let taken = self.core.metrics.take();
+        let taken = self.process.shared.stats.metrics.take();
         if taken.is_empty() {
             return Ok(());
         }
         let metrics: Vec<_> = taken.iter().map(|(class, metrics)| (class.as_str(), metrics.clone())).collect();
-        let forms: Vec<_> = self.core.dialect.metrics().collect();
+        let forms: Vec<_> = self.process.shared.dialect.metrics().collect();
         self.store.write_metrics(&metrics, &forms, Utc::from(EpochSecs::now())).await
     }
 
     /// Adapts to the oldest Sidekiq that reads what we write.
     async fn look_around(&self) -> Result<()> {
-        if self.core.config.wire_version != WireVersion::Auto {
+        if self.process.shared.config.wire_version != WireVersion::Auto {
             return Ok(());
         }
         if let Some(rubies) = self.store.shared_rubies().await? {
-            self.core.adapt_to(rubies.majors);
+            self.process.shared.dialect.adapt_to(rubies.majors);
         }
         Ok(())
     }
 
     /// For whoever collects metrics.
     async fn look_at_queues(&self) -> Result<()> {
-        let telemetry = &self.core.telemetry;
-        if self.core.config.health.is_some() || cfg!(feature = "metrics") {
+        let telemetry = &self.process.shared.stats.telemetry;
+        if self.process.shared.config.health.is_some() || cfg!(feature = "metrics") {
             let now = EpochSecs::now();
             for queue in self.store.queue_states_in_short(telemetry.queue_names()).await? {
                 telemetry.saw(&queue, now);
             }
-            Vitals::new(Arc::clone(&self.core)).look_at_progress();
+            Vitals::new(Arc::clone(&self.process)).look_at_progress();
         }
         Ok(())
     }
 
     fn limit_memory(&self, rss_kb: u64) {
-        let Some(limit) = self.core.config.max_rss.filter(|limit| rss_kb * 1_024 > *limit) else { return };
-        if !self.core.handle.is_stopping() {
+        let Some(limit) = self.process.shared.config.max_rss.filter(|limit| rss_kb * 1_024 > *limit) else { return };
+        if !self.process.shared.handle.is_stopping() {
             tracing::warn!(rss_kb, limit_kb = limit / 1_024, "more memory than allowed: stopping, to be started again");
-            self.core.over_memory.store(true, Ordering::Relaxed);
-            self.core.handle.stop();
+            self.process.over_memory.store(true, Ordering::Relaxed);
+            self.process.shared.handle.stop();
         }
     }
 
@@ -403,14 +410,18 @@ impl Beater {
     }
 
     fn show_procline(&self, busy: usize) {
-        let Config { procline, embedded, .. } = self.core.config;
+        let Config { procline, embedded, .. } = self.process.shared.config;
         if procline && !embedded {
-            set_procline(&procline_of(busy, self.core.telemetry.concurrency, self.core.handle.is_quiet()));
+            set_procline(&procline_of(
+                busy,
+                self.process.shared.stats.telemetry.concurrency,
+                self.process.shared.handle.is_quiet(),
+            ));
         }
     }
 
     fn obey(&self, signal: &str) {
-        let (handle, config) = (&self.core.handle, &self.core.config);
+        let (handle, config) = (&self.process.shared.handle, &self.process.shared.config);
         let allowed = if config.embedded { RemoteSignals::None } else { config.remote_signals };
         match order(signal, allowed) {
             Some(Order::Quiet) => {
@@ -433,23 +444,23 @@ impl Beater {
     /// Calls the hooks of a moment on the runtime of the user's code, unless those of the last time still run.
     #[expect(clippy::disallowed_methods, reason = "hooks contain their panics")]
     fn fire(&mut self, event: Event) {
-        if self.core.hooks.is_empty(event) {
+        if self.process.hooks.is_empty(event) {
             return;
         }
         if self.fired.get(&event).is_some_and(|hooks| !hooks.is_finished()) {
             return tracing::warn!(?event, "a lifecycle hook still runs since the last beat; it is not called again");
         }
-        let core = Arc::clone(&self.core);
-        self.fired.insert(event, self.app.spawn(async move { core.hooks.fire(event, None).await }));
+        let process = Arc::clone(&self.process);
+        self.fired.insert(event, self.app.spawn(async move { process.hooks.fire(event, None).await }));
     }
 
     async fn last(&mut self) {
         let flushed = tokio::time::timeout(Duration::from_secs(5), async {
-            let counted = self.core.counters.flush(&self.store).await;
+            let counted = self.process.shared.stats.counters.flush(&self.store).await;
             self.allow_partial(counted)?;
             let written = self.flush_metrics().await;
             self.allow_partial(written)?;
-            self.store.clear_heartbeat(&self.core.identity).await
+            self.store.clear_heartbeat(&self.process.shared.identity).await
         });
         match flushed.await {
             Ok(Ok(())) => {}
@@ -473,18 +484,6 @@ fn order(signal: &str, allowed: RemoteSignals) -> Option<Order> {
         ("TERM", RemoteSignals::All) => Some(Order::Stop),
         ("TTIN", RemoteSignals::All | RemoteSignals::Quiet) => Some(Order::Dump),
         _ => None,
-    }
-}
-
-impl Core {
-    /// Adapts to the live Ruby processes, of these major versions: stamps are written so that the oldest of them reads them.
-    pub(crate) fn adapt_to(&self, majors: Vec<u32>) {
-        if let Some(oldest) = self.dialect.hear(majors.into_iter()) {
-            tracing::info!(
-                sidekiq = oldest,
-                "writing stamps for this major version, the oldest among the live processes"
-            );
-        }
     }
 }
 

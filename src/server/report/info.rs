@@ -2,9 +2,9 @@
 
 use serde::Serialize;
 
-use crate::server::core::Core;
 use crate::server::settings::capsule::Capsule;
 use crate::server::settings::identity::hostname;
+use crate::server::shared::Shared;
 use crate::time::EpochSecs;
 
 /// What `info` in the process hash says: the superset of what the Web UIs of Sidekiq 6, 7 and 8 read.
@@ -44,7 +44,7 @@ impl<V: Serialize> Serialize for Ordered<V> {
 const VERSION: &str = concat!("ferrokiq-", env!("CARGO_PKG_VERSION"));
 
 /// As JSON.
-pub(crate) fn info(core: &Core, capsules: &[Capsule]) -> String {
+pub(crate) fn info(shared: &Shared, capsules: &[Capsule]) -> String {
     let weights = |capsule: &Capsule| Ordered(capsule.weights().to_vec());
     let mut queues: Vec<&str> = Vec::new();
     for (queue, _) in capsules.iter().flat_map(Capsule::weights) {
@@ -56,7 +56,7 @@ pub(crate) fn info(core: &Core, capsules: &[Capsule]) -> String {
         hostname: hostname(),
         started_at: EpochSecs::now().0,
         pid: std::process::id(),
-        tag: &core.config.tag,
+        tag: &shared.config.tag,
         concurrency: capsules.iter().map(Capsule::concurrency).sum(),
         capsules: Ordered(
             capsules
@@ -73,10 +73,10 @@ pub(crate) fn info(core: &Core, capsules: &[Capsule]) -> String {
         ),
         queues,
         weights: capsules.iter().map(weights).collect(),
-        labels: &core.config.labels,
-        identity: &core.identity,
+        labels: &shared.config.labels,
+        identity: &shared.identity,
         version: VERSION,
-        embedded: core.config.embedded,
+        embedded: shared.config.embedded,
     };
     serde_json::to_string(&info).expect("process info can be written as JSON")
 }

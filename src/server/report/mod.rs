@@ -4,7 +4,10 @@ pub(crate) mod health;
 pub(crate) mod heartbeat;
 mod info;
 pub(crate) mod os;
+mod process;
 pub(crate) mod prometheus;
 pub(crate) mod publish;
 mod sample;
 pub(crate) mod vitals;
+
+pub(crate) use process::{Awaited, Process};

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::server::core::Core;
+use crate::server::report::Process;
 use crate::server::report::sample::{Value, sample};
 use crate::server::stats::catalog::Metric;
 use crate::store::metrics::{BOUNDS_MS, ClassMetrics};
@@ -11,10 +11,10 @@ use crate::store::metrics::{BOUNDS_MS, ClassMetrics};
 pub(crate) const CONTENT_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8";
 
 /// Every metric. Writing to a string cannot fail.
-pub(crate) fn text(core: &Core) -> String {
+pub(crate) fn text(process: &Process) -> String {
     let mut text = String::with_capacity(16 * 1_024);
     let mut described = "";
-    sample(core, &mut |metric, label, value| {
+    sample(process, &mut |metric, label, value| {
         if described != metric.name {
             described = metric.name;
             let _ = writeln!(text, "# HELP {0} {1}\n# TYPE {0} {2}", metric.name, metric.help, metric.kind.as_str());

@@ -2,15 +2,15 @@
 
 use metrics::Unit;
 
-use crate::server::core::Core;
+use crate::server::report::Process;
 use crate::server::report::sample::{Value, sample};
 use crate::server::stats::catalog::{ALL, Kind, Metric};
 use crate::server::stats::facade::{METADATA, key};
 
 /// Everything but durations.
-pub(crate) fn publish(core: &Core) {
+pub(crate) fn publish(process: &Process) {
     metrics::with_recorder(|recorder| {
-        sample(core, &mut |metric, label, value| {
+        sample(process, &mut |metric, label, value| {
             let key = key(metric.name, metric.label.zip(label));
             match value {
                 Value::Count(count) => recorder.register_counter(&key, &METADATA).absolute(count),
@@ -134,15 +134,15 @@ mod tests {
             let nothing = async |_: Context, (): ()| -> JobResult { Ok(()) };
             let redis = "redis://127.0.0.1:1".parse().unwrap();
             let server = Server::builder().register_fn("Job", nothing).queues(["low"]).redis(redis).build().unwrap();
-            let core = &server.core;
+            let process = &server.process;
             describe();
-            core.metrics.register("Job").succeeded(Duration::from_millis(1_500));
-            core.metrics.register("Job").failed();
-            core.metrics.of("Wrapped|x").succeeded(Duration::from_millis(250));
-            core.telemetry.fetched("low", 3);
-            core.telemetry.recovered.add(2);
-            publish(core);
-            publish(core);
+            process.shared.stats.metrics.register("Job").succeeded(Duration::from_millis(1_500));
+            process.shared.stats.metrics.register("Job").failed();
+            process.shared.stats.metrics.of("Wrapped|x").succeeded(Duration::from_millis(250));
+            process.shared.stats.telemetry.fetched("low", 3);
+            process.shared.stats.telemetry.recovered.add(2);
+            publish(process);
+            publish(process);
         });
         let heard = heard.0.lock().unwrap();
         for Metric { name, .. } in ALL {

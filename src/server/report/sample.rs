@@ -1,4 +1,4 @@
-use crate::server::core::Core;
+use crate::server::report::Process;
 use crate::server::report::os::rss_kb;
 use crate::server::stats::catalog;
 use crate::server::stats::catalog::Metric;
@@ -43,12 +43,12 @@ impl OfClass {
 
 /// Shows every metric under every label: all of one metric before the next. The label sets are bounded: classes are those that
 /// are registered and `other`, queues those of the capsules, gems those that are known.
-pub(crate) fn sample(core: &Core, show: &mut dyn FnMut(&'static Metric, Option<&str>, Value<'_>)) {
-    let telemetry = &core.telemetry;
+pub(crate) fn sample(process: &Process, show: &mut dyn FnMut(&'static Metric, Option<&str>, Value<'_>)) {
+    let telemetry = &process.shared.stats.telemetry;
     for (name, queue) in &telemetry.queues {
         show(&catalog::FETCHED, Some(name), Value::Count(queue.fetched.total()));
     }
-    let classes = classes(core);
+    let classes = classes(process);
     let mut by_class = |metric: &'static Metric, value: fn(&OfClass) -> Value<'_>| {
         for class in &classes {
             show(metric, Some(&class.name), value(class));
@@ -64,14 +64,14 @@ pub(crate) fn sample(core: &Core, show: &mut dyn FnMut(&'static Metric, Option<&
     let mut count = |metric: &'static Metric, counter: &Counter| show(metric, None, Value::Count(counter.total()));
     count(&catalog::REQUEUED, &telemetry.requeued);
     count(&catalog::LEFT, &telemetry.left_for_others);
-    for (gem, left) in core.foreign.counts() {
+    for (gem, left) in process.runner.foreign.counts() {
         show(&catalog::FOREIGN, Some(gem), Value::Count(left));
     }
     let mut count = |metric: &'static Metric, counter: &Counter| show(metric, None, Value::Count(counter.total()));
     count(&catalog::UNREADABLE, &telemetry.unreadable);
     count(&catalog::RECOVERED, &telemetry.recovered);
     count(&catalog::CONVICTED, &telemetry.convicted);
-    count(&catalog::RESTARTS, core.supervisor.restarts());
+    count(&catalog::RESTARTS, process.shared.supervisor.restarts());
 
     let sets = [("retry", &telemetry.retry), ("schedule", &telemetry.schedule)];
     let mut by_set = |metric: &'static Metric, value: fn(&OfSet) -> Value<'_>| {
@@ -91,24 +91,24 @@ pub(crate) fn sample(core: &Core, show: &mut dyn FnMut(&'static Metric, Option<&
     by_queue(&catalog::QUEUE_LATENCY, |queue| queue.latency.value());
 
     let mut level = |metric: &'static Metric, value: f64| show(metric, None, Value::Level(value));
-    level(&catalog::BUSY, core.work.busy() as f64);
+    level(&catalog::BUSY, process.shared.stats.work.busy() as f64);
     level(&catalog::CONCURRENCY, telemetry.concurrency as f64);
-    level(&catalog::QUIET, f64::from(u8::from(core.handle.is_quiet())));
+    level(&catalog::QUIET, f64::from(u8::from(process.shared.handle.is_quiet())));
     level(&catalog::RSS, rss_kb() as f64 * 1_024.0);
-    let (threads, abandoned) = core.blocking.threads();
+    let (threads, abandoned) = process.runner.blocking.threads();
     level(&catalog::THREADS, threads as f64);
     level(&catalog::ABANDONED, abandoned as f64);
-    level(&catalog::REDIS_UP, f64::from(u8::from(core.outages.is_online())));
+    level(&catalog::REDIS_UP, f64::from(u8::from(process.shared.stats.outages.is_online())));
     level(&catalog::REDIS_RTT, telemetry.redis_rtt.value());
-    show(&catalog::REDIS_OUTAGES, None, Value::Count(core.outages.count()));
+    show(&catalog::REDIS_OUTAGES, None, Value::Count(process.shared.stats.outages.count()));
 }
 
 /// The registered classes by name, and all others as one.
-fn classes(core: &Core) -> Vec<OfClass> {
+fn classes(process: &Process) -> Vec<OfClass> {
     let mut classes = Vec::new();
     let mut other = OfClass { name: OTHER.to_owned(), ..OfClass::default() };
-    other.add(&core.telemetry.unknown);
-    for (name, counters) in core.metrics.all() {
+    other.add(&process.shared.stats.telemetry.unknown);
+    for (name, counters) in process.shared.stats.metrics.all() {
         if counters.is_registered {
             let mut class = OfClass { name, ..OfClass::default() };
             class.add(&counters);

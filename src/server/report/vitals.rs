@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use crate::server::control::supervisor::Part;
-use crate::server::core::Core;
+use crate::server::report::Process;
 
 /// Without a sign of the two runtimes for so long, the process counts as hung.
 const HUNG: Duration = Duration::from_secs(20);
@@ -54,20 +54,20 @@ impl Pulse {
 
 /// Gives signs of the runtime it runs on.
 pub(crate) struct Ticks {
-    core: Arc<Core>,
+    process: Arc<Process>,
     name: &'static str,
     of: fn(&Pulse) -> &AtomicU64,
 }
 
 impl Ticks {
     /// For the runtime that runs jobs.
-    pub(crate) fn of_jobs(core: Arc<Core>) -> Self {
-        Self { core, name: "pulse of the jobs", of: |pulse| &pulse.jobs }
+    pub(crate) fn of_jobs(process: Arc<Process>) -> Self {
+        Self { process, name: "pulse of the jobs", of: |pulse| &pulse.jobs }
     }
 
     /// For the heartbeat's runtime.
-    pub(crate) fn of_heart(core: Arc<Core>) -> Self {
-        Self { core, name: "pulse of the heartbeat", of: |pulse| &pulse.heart }
+    pub(crate) fn of_heart(process: Arc<Process>) -> Self {
+        Self { process, name: "pulse of the heartbeat", of: |pulse| &pulse.heart }
     }
 }
 
@@ -82,7 +82,7 @@ impl Part for Ticks {
         ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
-            self.core.pulse.sign((self.of)(&self.core.pulse));
+            self.process.pulse.sign((self.of)(&self.process.pulse));
         }
     }
 
@@ -93,11 +93,11 @@ impl Part for Ticks {
 
 /// What a server says of itself, to whoever is outside its runtimes.
 #[derive(Clone, Debug)]
-pub(crate) struct Vitals(Arc<Core>);
+pub(crate) struct Vitals(Arc<Process>);
 
 impl Vitals {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self(core)
+    pub(crate) fn new(process: Arc<Process>) -> Self {
+        Self(process)
     }
 
     /// Whether it moves; what does not if it does not.
@@ -109,13 +109,13 @@ impl Vitals {
         if pulse.is_hung(&pulse.heart) {
             return Err("the heartbeat hangs");
         }
-        if self.0.supervisor.is_failing() {
+        if self.0.shared.supervisor.is_failing() {
             return Err("parts of the server fail again and again");
         }
-        if self.0.blocking.threads().1 > self.0.telemetry.concurrency.min(MOST_LOST) {
+        if self.0.runner.blocking.threads().1 > self.0.shared.stats.telemetry.concurrency.min(MOST_LOST) {
             return Err("jobs that were given up block too many threads");
         }
-        if self.0.progress.is_stuck() && self.takes_jobs() {
+        if self.0.runner.fetch.progress.is_stuck() && self.takes_jobs() {
             return Err("jobs wait, slots are free, and none is taken");
         }
         Ok(())
@@ -123,33 +123,37 @@ impl Vitals {
 
     /// Whether nothing keeps it from fetching.
     fn takes_jobs(&self) -> bool {
-        let core = &self.0;
-        !core.handle.is_quiet() && core.outages.is_online() && !core.liveness.is_silent() && !core.isolation.is_alert()
+        let process = &self.0;
+        !process.shared.handle.is_quiet()
+            && process.shared.stats.outages.is_online()
+            && !process.shared.stats.liveness.is_silent()
+            && !process.runner.fetch.isolation.is_alert()
     }
 
     /// Looks whether the capsules take the jobs that wait; on every beat, after the sizes of the queues were read.
     pub(crate) fn look_at_progress(&self) {
-        let core = &self.0;
-        let waits = |queue: &str| core.telemetry.waits(queue) && !core.paused.contains(queue);
-        core.progress.look(self.takes_jobs(), waits);
+        let process = &self.0;
+        let waits =
+            |queue: &str| process.shared.stats.telemetry.waits(queue) && !process.runner.fetch.paused.contains(queue);
+        process.runner.fetch.progress.look(self.takes_jobs(), waits);
     }
 
     /// Whether it takes work; why not if it does not.
     pub(crate) fn ready(&self) -> Result<(), &'static str> {
-        let core = &self.0;
-        if core.handle.is_stopping() {
+        let process = &self.0;
+        if process.shared.handle.is_stopping() {
             return Err("stopping");
         }
-        if core.handle.is_quiet() {
+        if process.shared.handle.is_quiet() {
             return Err("quiet");
         }
-        if !core.pulse.beaten.load(Ordering::Relaxed) {
+        if !process.pulse.beaten.load(Ordering::Relaxed) {
             return Err("starting");
         }
-        if !core.outages.is_online() || core.liveness.is_silent() {
+        if !process.shared.stats.outages.is_online() || process.shared.stats.liveness.is_silent() {
             return Err("Redis does not answer");
         }
-        if core.withheld.holds_slots() {
+        if process.runner.settle.withheld.holds_slots() {
             return Err("jobs hold their slots: the key they belong in has another type");
         }
         self.live()
@@ -162,7 +166,7 @@ impl Vitals {
 
     #[cfg(feature = "cli")]
     pub(crate) fn handle(&self) -> &crate::server::Handle {
-        &self.0.handle
+        &self.0.shared.handle
     }
 
     /// What it waits for while it starts; `None` if it does not wait.
@@ -174,13 +178,13 @@ impl Vitals {
     /// How many jobs run, and how many may.
     #[cfg(feature = "cli")]
     pub(crate) fn busy(&self) -> (usize, usize) {
-        (self.0.work.busy(), self.0.telemetry.concurrency)
+        (self.0.shared.stats.work.busy(), self.0.shared.stats.telemetry.concurrency)
     }
 
     /// How long a stop may take.
     #[cfg(feature = "cli")]
     pub(crate) fn timeout(&self) -> Duration {
-        self.0.config.timeout
+        self.0.shared.config.timeout
     }
 }
 

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::server::core::Core;
 use crate::server::fetch::isolation::{Admission, Begun, Hold, Seat, SuspectSlots, Turn};
+use crate::server::run::Runner;
 use crate::server::settle::Destination;
 use crate::server::unit::UnitOfWork;
 
@@ -27,7 +27,7 @@ pub(crate) enum Admitted<'a> {
 /// A suspect that is named in Redis and may begin.
 #[derive(Debug)]
 pub(crate) struct Suspect<'a> {
-    core: &'a Core,
+    runner: &'a Runner,
     fingerprint: String,
     alone: Option<AloneUntil<'a>>,
     _begun: Begun<'a>,
@@ -42,29 +42,29 @@ struct AloneUntil<'a> {
     _turn: Turn<'a>,
 }
 
-impl Core {
+impl Runner {
     /// Whether a job may start now, and how. `None` if it went elsewhere: its processor goes on with the next.
     ///
     /// Only to be asked while the [`Isolation`](crate::server::fetch::isolation::Isolation) is alert.
     pub(crate) async fn admit(&self, unit: &UnitOfWork, slots: &Arc<SuspectSlots>) -> Option<Admitted<'_>> {
-        match self.isolation.admission(unit) {
+        match self.fetch.isolation.admission(unit) {
             Admission::Go => {
                 slots.see_ordinary();
                 Some(Admitted::Ordinary)
             }
             Admission::Held => {
-                self.put_back(std::slice::from_ref(unit)).await;
+                self.settle.put_back(std::slice::from_ref(unit)).await;
                 tokio::select! {
-                    () = self.isolation.released() => {}
-                    () = self.handle.quieted() => {}
+                    () = self.fetch.isolation.released() => {}
+                    () = self.shared.handle.quieted() => {}
                 }
                 None
             }
             Admission::Suspect(fingerprint) => match slots.seat() {
                 Some(seat) => tokio::select! {
                     suspect = self.prepare(unit, fingerprint, seat) => suspect.map(Admitted::Suspect),
-                    () = self.handle.quieted() => {
-                        self.put_back(std::slice::from_ref(unit)).await;
+                    () = self.shared.handle.quieted() => {
+                        self.settle.put_back(std::slice::from_ref(unit)).await;
                         None
                     }
                 },
@@ -81,26 +81,26 @@ impl Core {
         if slots.keep(unit) {
             return;
         }
-        if self.handle.is_quiet() {
-            self.put_back(std::slice::from_ref(unit)).await;
+        if self.shared.handle.is_quiet() {
+            self.settle.put_back(std::slice::from_ref(unit)).await;
             return;
         }
-        self.insist(unit, Destination::Queue { payload: None, queue: unit.queue().to_string() }, None).await;
+        self.settle.insist(unit, Destination::Queue { payload: None, queue: unit.queue().to_string() }, None).await;
         self.rest().await;
     }
 
     async fn rest(&self) {
         tokio::select! {
             () = tokio::time::sleep(REST) => {}
-            () = self.handle.quieted() => {}
+            () = self.shared.handle.quieted() => {}
         }
     }
 
     /// Waits for the turn of a suspect, for solitude where it is due, and names it in Redis before it begins. `None` if Redis does not take
     /// that; then the job is back in its queue.
     async fn prepare<'a>(&'a self, unit: &UnitOfWork, fingerprint: String, seat: Seat) -> Option<Suspect<'a>> {
-        let isolation = &self.isolation;
-        let (turn, test) = isolation.turn(&fingerprint, self.telemetry.concurrency).await;
+        let isolation = &self.fetch.isolation;
+        let (turn, test) = isolation.turn(&fingerprint, self.shared.stats.telemetry.concurrency).await;
         let mut hold = None;
         if let Some(alone) = test.alone {
             hold = isolation.hold(&turn).await;
@@ -108,11 +108,11 @@ impl Core {
                 hold = None;
             }
         }
-        let named = self.store.suspect_begins(&self.identity, &fingerprint, hold.is_some()).await;
+        let named = self.shared.store.suspect_begins(&self.shared.identity, &fingerprint, hold.is_some()).await;
         if let Err(error) = named {
             tracing::debug!(%error, "a suspect cannot be named; it goes back");
             drop(hold);
-            self.put_back(std::slice::from_ref(unit)).await;
+            self.settle.put_back(std::slice::from_ref(unit)).await;
             self.rest().await;
             return None;
         }
@@ -124,7 +124,7 @@ impl Core {
         let begun = isolation.begin(test.company);
         let span = test.alone.map_or(Duration::ZERO, |alone| alone.hold);
         let alone = hold.map(|hold| AloneUntil { end: Instant::now() + span, _hold: hold, _turn: turn });
-        Some(Suspect { core: self, fingerprint, alone, _begun: begun, _seat: seat })
+        Some(Suspect { runner: self, fingerprint, alone, _begun: begun, _seat: seat })
     }
 
     /// Whether, within so long, every other job that has begun here ends.
@@ -132,8 +132,8 @@ impl Core {
         let deadline = Instant::now() + patience;
         loop {
             // In this order: a suspect that comes to wait meanwhile counts as begun. None of those begins while this one has the turn.
-            let others = self.holdings.others(unit);
-            if others <= self.isolation.waiting() {
+            let others = self.fetch.holdings.others(unit);
+            if others <= self.fetch.isolation.waiting() {
                 return true;
             }
             if Instant::now() >= deadline {
@@ -145,10 +145,10 @@ impl Core {
 
     /// Waits until Redis took a sign of life again, or the server is quieted.
     pub(crate) async fn heard_of(&self) {
-        while self.liveness.is_silent() && !self.handle.is_quiet() {
+        while self.shared.stats.liveness.is_silent() && !self.shared.handle.is_quiet() {
             tokio::select! {
                 () = tokio::time::sleep(SIGN) => {}
-                () = self.handle.quieted() => {}
+                () = self.shared.handle.quieted() => {}
             }
         }
     }
@@ -157,7 +157,7 @@ impl Core {
     /// more: it goes back to its queue if it is still ours.
     pub(crate) async fn leave_to_others(&self, unit: &UnitOfWork) {
         self.heard_of().await;
-        self.put_back(std::slice::from_ref(unit)).await;
+        self.settle.put_back(std::slice::from_ref(unit)).await;
     }
 }
 
@@ -182,8 +182,10 @@ impl Suspect<'_> {
     /// From `end` on, and once Redis has it, others may begin.
     async fn has_company(&self, end: Instant) {
         tokio::time::sleep_until(end).await;
-        let mut outage = self.core.outages.part();
-        while let Err(error) = self.core.store.suspect_has_company(&self.core.identity, &self.fingerprint).await {
+        let mut outage = self.runner.shared.stats.outages.part();
+        while let Err(error) =
+            self.runner.shared.store.suspect_has_company(&self.runner.shared.identity, &self.fingerprint).await
+        {
             outage.note("naming the company of a suspect failed", &error);
             outage.wait().await;
         }
@@ -193,15 +195,15 @@ impl Suspect<'_> {
     /// It ended, and its process did not: whatever became of it, these bytes are no suspect any more. Others begin only once Redis has
     /// it: a death from now on is not its doing.
     async fn acquit(&self) {
-        let mut outage = self.core.outages.part();
-        while let Err(error) = self.core.store.acquit(&self.core.identity, &self.fingerprint).await {
+        let mut outage = self.runner.shared.stats.outages.part();
+        while let Err(error) = self.runner.shared.store.acquit(&self.runner.shared.identity, &self.fingerprint).await {
             outage.note("acquitting a job failed", &error);
-            if self.core.handle.is_quiet() {
+            if self.runner.shared.handle.is_quiet() {
                 return;
             }
             outage.wait().await;
         }
         outage.over();
-        self.core.isolation.forget(&self.fingerprint);
+        self.runner.fetch.isolation.forget(&self.fingerprint);
     }
 }

@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::server::control::supervisor::Part;
-use crate::server::core::Core;
 use crate::server::fetch::intake;
 use crate::server::fetch::intake::Intake;
 use crate::server::fetch::{Fetcher, Source};
+use crate::server::run::Runner;
 use crate::server::run::processor::Processor;
 use crate::server::settings::capsule::Capsule;
 use crate::server::unit::{MARGIN, UnitOfWork};
@@ -26,30 +26,30 @@ pub(crate) struct Manager {
 }
 
 impl Manager {
-    pub(crate) fn start(core: &Arc<Core>, capsule: Capsule, private: Private, numbers: Arc<AtomicU64>) -> Self {
-        let intake = Arc::new(Intake::new(capsule.concurrency(), core.settler.unacknowledged().clone()));
-        core.isolation.add(Arc::clone(intake.suspects()));
+    pub(crate) fn start(runner: &Arc<Runner>, capsule: Capsule, private: Private, numbers: Arc<AtomicU64>) -> Self {
+        let intake = Arc::new(Intake::new(capsule.concurrency(), runner.settle.settler.unacknowledged().clone()));
+        runner.fetch.isolation.add(Arc::clone(intake.suspects()));
         let mut processors = JoinSet::new();
         for _ in 0..capsule.concurrency() {
-            core.supervisor.spawn_in(&mut processors, Processor::new(Arc::clone(core), Arc::clone(&intake)));
+            runner.shared.supervisor.spawn_in(&mut processors, Processor::new(Arc::clone(runner), Arc::clone(&intake)));
         }
-        core.progress.watch(&intake, capsule.weights().iter().map(|(queue, _)| queue.clone()).collect());
+        runner.fetch.progress.watch(&intake, capsule.weights().iter().map(|(queue, _)| queue.clone()).collect());
         let source = Source {
-            store: core.store.clone(),
+            store: runner.shared.store.clone(),
             // Jobs begin in the order they lie in a list, and no processor takes one while so many run or are not acknowledged.
             private: private.for_capsule(capsule.concurrency() as u64 + MARGIN),
             capsule: Arc::new(capsule),
             intake,
-            handle: core.handle.clone(),
-            paused: core.paused.clone(),
-            holdings: core.holdings.clone(),
-            isolation: Arc::clone(&core.isolation),
-            liveness: Arc::clone(&core.liveness),
-            registration: Arc::clone(&core.registration),
-            supervisor: core.supervisor.clone(),
+            handle: runner.shared.handle.clone(),
+            paused: runner.fetch.paused.clone(),
+            holdings: runner.fetch.holdings.clone(),
+            isolation: Arc::clone(&runner.fetch.isolation),
+            liveness: Arc::clone(&runner.shared.stats.liveness),
+            registration: Arc::clone(&runner.shared.registration),
+            supervisor: runner.shared.supervisor.clone(),
             numbers,
         };
-        let fetching = core.supervisor.spawn(Fetching::new(Arc::clone(core), source));
+        let fetching = runner.shared.supervisor.spawn(Fetching::new(Arc::clone(runner), source));
         Self { fetching, processors }
     }
 
@@ -85,17 +85,17 @@ impl Manager {
 
 /// Brings jobs until the server is quieted.
 struct Fetching {
-    core: Arc<Core>,
+    runner: Arc<Runner>,
     intake: Arc<Intake>,
     /// Outlives a panic: a claim whose answer was lost is asked for again. `None` once it is closed.
     fetcher: Option<Fetcher>,
 }
 
 impl Fetching {
-    fn new(core: Arc<Core>, source: Source) -> Self {
+    fn new(runner: Arc<Runner>, source: Source) -> Self {
         let intake = Arc::clone(&source.intake);
-        let fetcher = Some(Fetcher::new(core.config.fetch, source));
-        Self { core, intake, fetcher }
+        let fetcher = Some(Fetcher::new(runner.shared.config.fetch, source));
+        Self { runner, intake, fetcher }
     }
 }
 
@@ -105,49 +105,49 @@ impl Part for Fetching {
     }
 
     async fn run(&mut self) {
-        let Self { core, intake, fetcher } = self;
+        let Self { runner, intake, fetcher } = self;
         if let Some(fetcher) = fetcher {
-            fetch(core, intake, fetcher).await;
+            fetch(runner, intake, fetcher).await;
         }
         intake.close();
         if let Some(fetcher) = fetcher.take() {
             fetcher.close().await;
         }
-        give_back(core, &intake.suspects().close()).await;
-        give_back(core, &intake.take_ready()).await;
+        give_back(runner, &intake.suspects().close()).await;
+        give_back(runner, &intake.take_ready()).await;
     }
 
     fn may_end(&self) -> bool {
-        self.core.handle.is_quiet()
+        self.runner.shared.handle.is_quiet()
     }
 }
 
-async fn fetch(core: &Core, intake: &Intake, fetcher: &mut Fetcher) {
-    let handle = &core.handle;
-    let mut outage = core.outages.part();
+async fn fetch(runner: &Runner, intake: &Intake, fetcher: &mut Fetcher) {
+    let handle = &runner.shared.handle;
+    let mut outage = runner.shared.stats.outages.part();
     let mut round_trip = Duration::from_micros(100);
     while !handle.is_quiet() {
-        if core.liveness.is_silent() {
+        if runner.shared.stats.liveness.is_silent() {
             // Others may put this process's jobs back any moment: it must not take more.
             tracing::error!("no sign of life reached Redis for long: nothing is fetched until one does");
-            core.heard_of().await;
+            runner.heard_of().await;
             continue;
         }
         let want = intake.wanted(round_trip);
         if want == 0 {
-            wait_for_room(core, intake).await;
+            wait_for_room(runner, intake).await;
             continue;
         }
         let asked = Instant::now();
         match fetcher.retrieve_work(want).await {
             Ok(batches) if batches.is_empty() => outage.over(),
             Ok(batches) if handle.is_quiet() => {
-                give_back(core, &batches.iter().flat_map(|batch| batch.units()).collect::<Vec<_>>()).await;
+                give_back(runner, &batches.iter().flat_map(|batch| batch.units()).collect::<Vec<_>>()).await;
             }
             Ok(batches) => {
                 round_trip = asked.elapsed().min(Duration::from_millis(50));
                 for batch in &batches {
-                    core.telemetry.fetched(batch.queue(), batch.jobs());
+                    runner.shared.stats.telemetry.fetched(batch.queue(), batch.jobs());
                 }
                 intake.push(&batches);
                 outage.over();
@@ -165,20 +165,20 @@ async fn fetch(core: &Core, intake: &Intake, fetcher: &mut Fetcher) {
 
 /// Waits until a processor is free. Jobs that were fetched ahead and lie still meanwhile go back: another process may be
 /// idle.
-async fn wait_for_room(core: &Core, intake: &Intake) {
+async fn wait_for_room(runner: &Runner, intake: &Intake) {
     let before = intake.taken();
     let still = intake.holds_jobs();
     tokio::select! {
         () = intake.room() => {}
-        () = core.handle.quieted() => {}
+        () = runner.shared.handle.quieted() => {}
         () = tokio::time::sleep(intake::PATIENCE), if still => {
             if intake.taken() == before {
-                give_back(core, &intake.take_ready()).await;
+                give_back(runner, &intake.take_ready()).await;
             }
         }
     }
 }
 
-async fn give_back(core: &Core, units: &[UnitOfWork]) {
-    core.telemetry.requeued.add(core.put_back(units).await);
+async fn give_back(runner: &Runner, units: &[UnitOfWork]) {
+    runner.shared.stats.telemetry.requeued.add(runner.settle.put_back(units).await);
 }

@@ -10,3 +10,7 @@ pub(crate) mod middleware;
 mod processor;
 pub(crate) mod registry;
 pub(crate) mod retry;
+mod runner;
+
+pub use runner::ErrorReport;
+pub(crate) use runner::{ErrorHandler, Runner};

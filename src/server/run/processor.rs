@@ -13,8 +13,8 @@ use crate::contain::{Contained, contained, discard};
 use crate::job::{Context, JobError, JobResult, Run};
 use crate::payload::{Malformed, Payload, is_routable_queue, names};
 use crate::server::control::supervisor::Part;
-use crate::server::core::Core;
 use crate::server::fetch::intake::Intake;
+use crate::server::run::Runner;
 use crate::server::run::admission::Admitted;
 use crate::server::run::failure_log::Failure;
 use crate::server::run::foreign;
@@ -32,7 +32,7 @@ use crate::time::EpochSecs;
 
 /// Runs the jobs of one slot of a capsule, one after the other.
 pub(crate) struct Processor {
-    core: Arc<Core>,
+    runner: Arc<Runner>,
     intake: Arc<Intake>,
     slot: Arc<WorkSlot>,
     /// The job it has. One that is left here by a panic of ours has failed.
@@ -44,21 +44,21 @@ pub(crate) struct Processor {
 }
 
 impl Processor {
-    pub(crate) fn new(core: Arc<Core>, intake: Arc<Intake>) -> Self {
-        let slot = core.work.add();
-        Self { core, intake, slot, unit: None, finished: 0, panic: String::new() }
+    pub(crate) fn new(runner: Arc<Runner>, intake: Arc<Intake>) -> Self {
+        let slot = runner.shared.stats.work.add();
+        Self { runner, intake, slot, unit: None, finished: 0, panic: String::new() }
     }
 
     /// Runs the job it has.
     async fn run_unit(&self) {
         let Some(unit) = &self.unit else { return };
-        if self.core.isolation.is_alert() {
+        if self.runner.fetch.isolation.is_alert() {
             return Box::pin(self.run_if_admitted(unit)).await;
         }
         if self.begin(unit) {
             self.process(unit).await;
         } else {
-            Box::pin(self.core.leave_to_others(unit)).await;
+            Box::pin(self.runner.leave_to_others(unit)).await;
         }
         self.slot.end();
     }
@@ -68,7 +68,7 @@ impl Processor {
         let error = JobError::panicked(&self.panic);
         match self.decode(unit) {
             Ok(payload) => {
-                let registered = self.core.registry.of(&payload).unwrap_or_default();
+                let registered = self.runner.registry.of(&payload).unwrap_or_default();
                 self.fail(unit, error, registered).await;
             }
             Err(malformed) => self.bury_unreadable(unit, &malformed).await,
@@ -78,9 +78,9 @@ impl Processor {
 
     /// While there are suspects, or one runs alone.
     async fn run_if_admitted(&self, unit: &UnitOfWork) {
-        let Some(admitted) = self.core.admit(unit, self.intake.suspects()).await else { return };
+        let Some(admitted) = self.runner.admit(unit, self.intake.suspects()).await else { return };
         match admitted {
-            _ if !self.begin(unit) => self.core.leave_to_others(unit).await,
+            _ if !self.begin(unit) => self.runner.leave_to_others(unit).await,
             Admitted::Ordinary => self.process(unit).await,
             Admitted::Suspect(suspect) => suspect.run(self.process(unit)).await,
         }
@@ -90,7 +90,7 @@ impl Processor {
     /// Enters a job into the slot. `false` if nothing was heard of this process for so long that the job is for others to run.
     fn begin(&self, unit: &UnitOfWork) -> bool {
         let began = self.slot.begin(unit);
-        !(unit.lies_in_redis() && self.core.liveness.was_silent(began))
+        !(unit.lies_in_redis() && self.runner.shared.stats.liveness.was_silent(began))
     }
 
     /// Whatever does not happen to most jobs is boxed: a slot keeps room for the largest thing it may wait for, all the time.
@@ -99,35 +99,35 @@ impl Processor {
             Ok(payload) => payload,
             Err(malformed) => return Box::pin(self.bury_unreadable(unit, &malformed)).await,
         };
-        self.core.dialect.hear_job(&payload);
-        let registered = match self.core.registry.of(&payload) {
+        self.runner.shared.dialect.hear_job(&payload);
+        let registered = match self.runner.registry.of(&payload) {
             Ok(registered) => registered,
             Err(error) => return Box::pin(self.fail(unit, error, None)).await,
         };
         if registered.is_none() {
-            match &self.core.config.unknown_classes {
+            match &self.runner.shared.config.unknown_classes {
                 UnknownClasses::Requeue => return Box::pin(self.leave_for_others(unit)).await,
                 UnknownClasses::Divert(queue) if payload.queue() != queue => {
-                    self.core.telemetry.left_for_others.add(1);
+                    self.runner.shared.stats.telemetry.left_for_others.add(1);
                     return Box::pin(self.divert(unit, &payload, queue)).await;
                 }
                 UnknownClasses::Divert(_) | UnknownClasses::Fail => {}
             }
         }
-        if let Some(owner) = self.core.foreign.keeps(&payload, &self.core.registry) {
+        if let Some(owner) = self.runner.foreign.keeps(&payload, &self.runner.registry) {
             return Box::pin(self.leave_to_ruby(unit, &payload, owner, registered)).await;
         }
-        self.core.paused.relent(unit.queue());
+        self.runner.fetch.paused.relent(unit.queue());
         let log = JobLog::start(&payload, self.slot.tid());
         let outcome = match registered {
             Some(registered) => self.perform(unit, payload, registered).await,
-            None => Err(self.core.registry.unknown(&payload)),
+            None => Err(self.runner.registry.unknown(&payload)),
         };
         log.finish(&outcome);
         match outcome {
             Ok(()) => {
-                self.core.settler.acknowledge(unit);
-                self.core.counters.processed();
+                self.runner.settle.settler.acknowledge(unit);
+                self.runner.shared.stats.counters.processed();
             }
             Err(error) => {
                 if error.is_interruption() {
@@ -141,7 +141,7 @@ impl Processor {
     }
 
     fn decode(&self, unit: &UnitOfWork) -> Result<Payload, Malformed> {
-        let limit = self.core.config.max_payload;
+        let limit = self.runner.shared.config.max_payload;
         if unit.bytes().len() > limit {
             return Err(Malformed { bytes: Vec::new(), reason: format!("larger than {limit} bytes") });
         }
@@ -149,7 +149,7 @@ impl Processor {
     }
 
     async fn perform(&self, unit: &UnitOfWork, payload: Payload, registered: &Registered) -> JobResult {
-        let class = Metered::class(&payload, registered, &self.core);
+        let class = Metered::class(&payload, registered, &self.runner);
         let outcome = self.run_job(unit, payload, registered).await;
         class.count(&outcome);
         outcome
@@ -157,22 +157,23 @@ impl Processor {
 
     async fn run_job(&self, unit: &UnitOfWork, payload: Payload, registered: &Registered) -> JobResult {
         let timeout = contained(|| registered.job.timeout()).map_err(|panic| JobError::panicked(&panic))?;
-        let _thread = if registered.job.blocks() { Some(Box::pin(self.core.blocking.reserve()).await?) } else { None };
+        let _thread =
+            if registered.job.blocks() { Some(Box::pin(self.runner.blocking.reserve()).await?) } else { None };
         // One that the clock cannot count to never comes.
         let deadline = timeout.and_then(|timeout| Instant::now().checked_add(timeout));
         let run = Run {
             queue: Arc::clone(unit.queue()),
-            client: self.core.client.clone(),
-            stop: self.core.stop.clone(),
+            client: self.runner.client.clone(),
+            stop: self.runner.stop.clone(),
             deadline,
-            max_iteration_runtime: self.core.config.max_iteration_runtime,
+            max_iteration_runtime: self.runner.shared.config.max_iteration_runtime,
         };
         let cx = Context::new(payload, run);
         let job = Arc::clone(&registered.job) as Arc<dyn Performs>;
-        let run: BoxFuture<'static, JobResult> = if self.core.middleware.is_empty() {
+        let run: BoxFuture<'static, JobResult> = if self.runner.middleware.is_empty() {
             job.perform(cx)
         } else {
-            Box::pin(Next::new(Arc::clone(&self.core.middleware), job).run(cx))
+            Box::pin(Next::new(Arc::clone(&self.runner.middleware), job).run(cx))
         };
         let run = Contained::new(run);
         let outcome = match timeout {
@@ -187,30 +188,30 @@ impl Processor {
 
     /// An iterable job stopped between two items: to the end of its queue. Counted as Ruby counts it.
     async fn run_again(&self, unit: &UnitOfWork) {
-        self.core.counters.failed();
-        self.core.counters.processed();
-        self.core.telemetry.requeued.add(1);
+        self.runner.shared.stats.counters.failed();
+        self.runner.shared.stats.counters.processed();
+        self.runner.shared.stats.telemetry.requeued.add(1);
         let Ok(mut payload) = unit.payload() else { return };
-        let form = payload.stamp_form().unwrap_or(self.core.dialect.stamps());
+        let form = payload.stamp_form().unwrap_or(self.runner.shared.dialect.stamps());
         payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
         let queue = if is_routable_queue(payload.queue()) { payload.queue() } else { unit.queue() }.to_owned();
-        self.core.insist(unit, Destination::Queue { payload: Some(payload), queue }, None).await;
+        self.runner.settle.insist(unit, Destination::Queue { payload: Some(payload), queue }, None).await;
     }
 
     async fn fail(&self, unit: &UnitOfWork, error: JobError, registered: Option<&Registered>) {
-        self.core.counters.failed();
-        self.core.counters.processed();
+        self.runner.shared.stats.counters.failed();
+        self.runner.shared.stats.counters.processed();
         // Judged by the original bytes: what middleware did to its copy is not stored.
         let Ok(payload) = unit.payload() else { return };
         let bench = Bench {
             queue: unit.queue(),
-            max_retries: self.core.config.max_retries,
+            max_retries: self.runner.shared.config.max_retries,
             now: EpochSecs::now(),
-            stamps: self.core.dialect.stamps(),
+            stamps: self.runner.shared.dialect.stamps(),
         };
-        let counters = registered.map(|registered| counters_of(&payload, registered, &self.core));
+        let counters = registered.map(|registered| counters_of(&payload, registered, &self.runner));
         if counters.is_none() {
-            self.core.telemetry.unknown.failed();
+            self.runner.shared.stats.telemetry.unknown.failed();
         }
         let hooks = registered.map(|registered| &*registered.job as &dyn Hooks);
         let jitter = || jitter_at(bench.now);
@@ -227,12 +228,12 @@ impl Processor {
             judge(payload.clone(), &error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut jitter())
         });
         if tracing::enabled!(tracing::Level::WARN) {
-            let hint = if registered.is_none() { self.core.registry.hint(&payload, &error) } else { None };
+            let hint = if registered.is_none() { self.runner.registry.hint(&payload, &error) } else { None };
             let (tid, payload, error, verdict, bench) = (self.slot.tid(), &payload, &error, &verdict, &bench);
             Failure { tid, payload, error, verdict, bench, hint }.log();
         }
-        self.core.report("Job raised exception", &error, Some(&payload));
-        let counters = counters.as_deref().unwrap_or(&self.core.telemetry.unknown);
+        self.runner.report("Job raised exception", &error, Some(&payload));
+        let counters = counters.as_deref().unwrap_or(&self.runner.shared.stats.telemetry.unknown);
         match &verdict {
             Verdict::Retry { .. } => counters.retried.add(1),
             Verdict::Bury { .. } | Verdict::Choke { .. } => counters.dead.add(1),
@@ -242,7 +243,7 @@ impl Processor {
     }
 
     async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: JobError) {
-        let limits = self.core.dead_limits();
+        let limits = self.runner.shared.dead_limits();
         let (to, death) = match verdict {
             Verdict::Retry { payload, delay } => {
                 // What it was made from is a value of the user's.
@@ -259,8 +260,8 @@ impl Processor {
                 (Destination::Dead { payload: Some(payload), limits }, Some(error))
             }
             Verdict::Discard { payload } => {
-                self.core.settler.acknowledge(unit);
-                self.core.died(&payload, &error);
+                self.runner.settle.settler.acknowledge(unit);
+                self.runner.settle.died(&payload, &error);
                 return discard("a job's error", error);
             }
             Verdict::Choke { key } => {
@@ -275,43 +276,43 @@ impl Processor {
                 (Destination::Dead { payload: None, limits }, Some(error))
             }
         };
-        self.core.insist(unit, to, death).await;
+        self.runner.settle.insist(unit, to, death).await;
     }
 
     async fn bury_unreadable(&self, unit: &UnitOfWork, malformed: &Malformed) {
         let error = JobError::new("JSON::ParserError", &malformed.reason);
-        self.core.telemetry.unreadable.add(1);
+        self.runner.shared.stats.telemetry.unreadable.add(1);
         let (jid, class) = names(unit.bytes());
         let (tid, queue) = (self.slot.tid(), &**unit.queue());
         let (bytes, reason) = (unit.bytes().len(), &malformed.reason);
         tracing::error!(tid, jid, class, queue, bytes, reason, "job cannot be read; moved to the dead set");
-        let to = Destination::Dead { payload: None, limits: self.core.dead_limits() };
-        self.core.insist(unit, to, None).await;
-        self.core.report("Invalid JSON for job", &error, None);
+        let to = Destination::Dead { payload: None, limits: self.runner.shared.dead_limits() };
+        self.runner.settle.insist(unit, to, None).await;
+        self.runner.report("Invalid JSON for job", &error, None);
     }
 
     /// A class that Ruby knows, perhaps: back where it came from. Whoever knows the class gets a head start; without it this process
     /// would fetch the job again at once.
     async fn leave_for_others(&self, unit: &UnitOfWork) {
-        self.core.telemetry.left_for_others.add(1);
+        self.runner.shared.stats.telemetry.left_for_others.add(1);
         self.requeue(unit).await;
     }
 
     async fn requeue(&self, unit: &UnitOfWork) {
-        self.core.paused.leave_alone(unit.queue());
-        self.core.put_back(std::slice::from_ref(unit)).await;
+        self.runner.fetch.paused.leave_alone(unit.queue());
+        self.runner.settle.put_back(std::slice::from_ref(unit)).await;
     }
 
     async fn divert(&self, unit: &UnitOfWork, payload: &Payload, queue: &str) {
         tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
         let to = Destination::Queue { payload: None, queue: queue.to_owned() };
-        self.core.insist(unit, to, None).await;
+        self.runner.settle.insist(unit, to, None).await;
     }
 
     /// Applies the setting `foreign_jobs` to a job of a Ruby gem. A job that was diverted to this process fails: it would be diverted again for
     /// ever.
     async fn leave_to_ruby(&self, unit: &UnitOfWork, payload: &Payload, owner: Owner, registered: Option<&Registered>) {
-        let foreign = &self.core.foreign;
+        let foreign = &self.runner.foreign;
         foreign.note(payload, unit.queue(), owner);
         match foreign.policy() {
             ForeignJobs::Divert(queue) if payload.queue() != queue => self.divert(unit, payload, queue).await,
@@ -341,7 +342,7 @@ impl Part for Processor {
     }
 
     fn may_end(&self) -> bool {
-        self.core.handle.is_quiet()
+        self.runner.shared.handle.is_quiet()
     }
 
     fn panicked(&mut self, message: &str) {
@@ -356,8 +357,8 @@ struct Metered {
 }
 
 impl Metered {
-    fn class(payload: &Payload, registered: &Registered, core: &Core) -> Self {
-        Self { counters: counters_of(payload, registered, core), started: Instant::now() }
+    fn class(payload: &Payload, registered: &Registered, runner: &Runner) -> Self {
+        Self { counters: counters_of(payload, registered, runner), started: Instant::now() }
     }
 
     fn count(self, outcome: &JobResult) {
@@ -368,9 +369,9 @@ impl Metered {
     }
 }
 
-fn counters_of(payload: &Payload, registered: &Registered, core: &Core) -> Arc<ClassCounters> {
+fn counters_of(payload: &Payload, registered: &Registered, runner: &Runner) -> Arc<ClassCounters> {
     let name = payload.display_class();
-    if name == payload.class() { Arc::clone(&registered.metrics) } else { core.metrics.of(name) }
+    if name == payload.class() { Arc::clone(&registered.metrics) } else { runner.shared.stats.metrics.of(name) }
 }
 
 /// What a class whose hooks panic gets.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, Result};
 use crate::payload::{Fetched, Payload};
-use crate::server::core::Core;
+use crate::server::run::Runner;
 use crate::server::schedule::large;
 use crate::server::schedule::poller::plan_payload;
 use crate::server::schedule::sweep::telemetry;
@@ -30,10 +30,10 @@ pub(super) struct Neighbours {
 
 impl Neighbours {
     /// Reads what one process found for all within the last five seconds. After an error the last answer holds.
-    pub(super) async fn look(&mut self, core: &Core) {
-        let rubies = match core.store.shared_rubies().await {
+    pub(super) async fn look(&mut self, runner: &Runner) {
+        let rubies = match runner.shared.store.shared_rubies().await {
             // Another process is reading them just now.
-            Ok(None) if self.known.is_none() => core.store.rubies().await.map(Some),
+            Ok(None) if self.known.is_none() => runner.shared.store.rubies().await.map(Some),
             answer => answer,
         };
         match rubies {
@@ -57,13 +57,13 @@ impl Neighbours {
 }
 
 /// The payload of a member that is promoted here; `None` for one that Ruby's poller promotes.
-fn ours(core: &Core, polled: &BTreeSet<String>, payload: Payload) -> Option<Payload> {
+fn ours(runner: &Runner, polled: &BTreeSet<String>, payload: Payload) -> Option<Payload> {
     if !payload.get("class").is_some_and(|class| class.starts_with('"')) {
         return None;
     }
     // A registered class is ours, unless the job belongs to a Ruby gem: its client middleware is in Ruby.
-    let is_registered = matches!(core.registry.of(&payload), Ok(Some(_)));
-    if is_registered && core.foreign.keeps(&payload, &core.registry).is_none() {
+    let is_registered = matches!(runner.registry.of(&payload), Ok(Some(_)));
+    if is_registered && runner.foreign.keeps(&payload, &runner.registry).is_none() {
         return Some(payload);
     }
     let queue = if payload.queue().is_empty() { "default" } else { payload.queue() };
@@ -105,30 +105,35 @@ pub(super) struct Found {
 
 impl Recent {
     /// Moves those that Ruby's poller does not promote: a bounded number of pages of new members, and one page of those that were read before.
-    pub(super) async fn enqueue(&mut self, core: &Core, set: WaitingSet, polled: &BTreeSet<String>) -> Result<Found> {
+    pub(super) async fn enqueue(
+        &mut self,
+        runner: &Runner,
+        set: WaitingSet,
+        polled: &BTreeSet<String>,
+    ) -> Result<Found> {
         if self.polled != *polled {
             *self = Self { polled: polled.clone(), ..Self::default() };
         }
-        let max_payload = core.config.max_payload;
+        let max_payload = runner.shared.config.max_payload;
         let mut found = Found::default();
         let small = 0..=READ.min(max_payload);
         if !self.read.score.is_empty() {
             let until = Some(self.read.score.as_str());
             let look = JustLook { overdue: LEFT_FOR, from: &self.again, until, sizes: small.clone() };
-            let page = core.store.just_due(set, &look).await?;
-            let next = promote(core, set, polled, &page, &mut found).await?;
+            let page = runner.shared.store.just_due(set, &look).await?;
+            let next = promote(runner, set, polled, &page, &mut found).await?;
             self.again = if page.more { next } else { Place::default() };
         }
         for _ in 0..PAGES {
             let look = JustLook { overdue: LEFT_FOR, from: &self.read, until: None, sizes: small.clone() };
-            let page = core.store.just_due(set, &look).await?;
-            self.read = promote(core, set, polled, &page, &mut found).await?;
-            if !page.more || core.handle.is_quiet() {
+            let page = runner.shared.store.just_due(set, &look).await?;
+            self.read = promote(runner, set, polled, &page, &mut found).await?;
+            if !page.more || runner.shared.handle.is_quiet() {
                 break;
             }
         }
         if (found.larger > 0 || self.is_large_left)
-            && let Err(error) = self.enqueue_large(core, set, &mut found).await
+            && let Err(error) = self.enqueue_large(runner, set, &mut found).await
         {
             // One that cannot be read would be in the way of the next poll again.
             self.large = Place { score: std::mem::take(&mut found.now), skip: 0 };
@@ -138,17 +143,17 @@ impl Recent {
         Ok(found)
     }
 
-    async fn enqueue_large(&mut self, core: &Core, set: WaitingSet, found: &mut Found) -> Result<()> {
+    async fn enqueue_large(&mut self, runner: &Runner, set: WaitingSet, found: &mut Found) -> Result<()> {
         let mut bytes = 0;
         for _ in 0..PAGES {
-            let sizes = READ + 1..=core.config.max_payload;
+            let sizes = READ + 1..=runner.shared.config.max_payload;
             let look = JustLook { overdue: LEFT_FOR, from: &self.large, until: None, sizes };
-            let page = core.store.just_due(set, &look).await?;
+            let page = runner.shared.store.just_due(set, &look).await?;
             bytes += page.members.iter().map(Vec::len).sum::<usize>();
             let more = page.more;
-            self.large = promote_large(core, set, &self.polled, page, found).await?;
+            self.large = promote_large(runner, set, &self.polled, page, found).await?;
             self.is_large_left = more;
-            if !more || bytes >= LARGE_BYTES || core.handle.is_quiet() {
+            if !more || bytes >= LARGE_BYTES || runner.shared.handle.is_quiet() {
                 break;
             }
         }
@@ -158,7 +163,7 @@ impl Recent {
 
 /// Moves the members of a page that are not for Ruby. Returns the place behind the page.
 async fn promote(
-    core: &Core,
+    runner: &Runner,
     set: WaitingSet,
     polled: &BTreeSet<String>,
     page: &JustDue,
@@ -169,23 +174,23 @@ async fn promote(
     let (mut plans, mut tied) = (Vec::new(), 0);
     for (at, member) in page.members.iter().enumerate() {
         let payload = Payload::from_bytes(member.clone()).ok();
-        if let Some(payload) = payload.and_then(|payload| ours(core, polled, payload)) {
-            plans.push((member.as_slice(), plan_payload(core, payload, EpochSecs(now)).await.written()));
+        if let Some(payload) = payload.and_then(|payload| ours(runner, polled, payload)) {
+            plans.push((member.as_slice(), plan_payload(runner, payload, EpochSecs(now)).await.written()));
             tied += usize::from(at >= first_tied);
         }
     }
     let promotions: Vec<(&[u8], Promotion<'_>)> =
         plans.iter().map(|(member, plan)| (*member, plan.promotion())).collect();
-    let (moved, stuck) = core.store.promote(set, &promotions, Some(core.dead_limits())).await?;
+    let (moved, stuck) = runner.shared.store.promote(set, &promotions, Some(runner.shared.dead_limits())).await?;
     tracing::debug!(jobs = moved, "enqueued due jobs");
-    telemetry(core, set).promoted.add(moved);
+    telemetry(runner, set).promoted.add(moved);
     found.stuck += stuck;
     Ok(behind(page.next.clone(), if stuck == 0 { tied } else { 0 }))
 }
 
 /// The same for a page of large members, which has one.
 async fn promote_large(
-    core: &Core,
+    runner: &Runner,
     set: WaitingSet,
     polled: &BTreeSet<String>,
     page: JustDue,
@@ -196,9 +201,9 @@ async fn promote_large(
     for member in page.members {
         let member = Fetched::new(member);
         let payload = member.payload().ok();
-        let Some(payload) = payload.and_then(|payload| ours(core, polled, payload)) else { continue };
-        let plan = plan_payload(core, payload, EpochSecs(now)).await;
-        let (_moved, stuck) = large::promote(core, set, &page.score, &member, plan).await?;
+        let Some(payload) = payload.and_then(|payload| ours(runner, polled, payload)) else { continue };
+        let plan = plan_payload(runner, payload, EpochSecs(now)).await;
+        let (_moved, stuck) = large::promote(runner, set, &page.score, &member, plan).await?;
         found.stuck += stuck;
         gone += usize::from(stuck == 0);
     }
@@ -262,7 +267,7 @@ mod tests {
             ("\u{0}", true),
         ] {
             let payload = Payload::from_bytes(raw.as_bytes().to_vec()).ok();
-            let ours = payload.and_then(|payload| ours(&server.core, &polled, payload));
+            let ours = payload.and_then(|payload| ours(&server.process.runner, &polled, payload));
             assert_eq!(ours.is_none(), expected, "{raw}");
         }
     }

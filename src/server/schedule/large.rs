@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::payload::{Edits, Fetched, Payload};
-use crate::server::core::Core;
+use crate::server::run::Runner;
 use crate::server::schedule::poller::Plan;
 use crate::server::schedule::sweep::telemetry;
 use crate::store::sets::{DueInPlace, Promotion, WaitingSet};
@@ -11,26 +11,26 @@ use crate::time::EpochSecs;
 
 /// Moves one member to its destination, and counts it. Returns the same as [`promote`](crate::store::Store::promote).
 pub(super) async fn promote(
-    core: &Core,
+    runner: &Runner,
     set: WaitingSet,
     score: &str,
     member: &Fetched,
     plan: Plan<Payload>,
 ) -> Result<(usize, usize)> {
-    let (moved, stuck) = send(core, set, score, member, plan).await?;
+    let (moved, stuck) = send(runner, set, score, member, plan).await?;
     tracing::debug!(jobs = moved, "enqueued a large due job");
-    telemetry(core, set).promoted.add(moved);
+    telemetry(runner, set).promoted.add(moved);
     Ok((moved, stuck))
 }
 
 async fn send(
-    core: &Core,
+    runner: &Runner,
     set: WaitingSet,
     score: &str,
     member: &Fetched,
     plan: Plan<Payload>,
 ) -> Result<(usize, usize)> {
-    let limits = Some(core.dead_limits());
+    let limits = Some(runner.shared.dead_limits());
     let (to, payload) = match &plan {
         Plan::Push { queue, bytes } => (Promotion::Push { queue, bytes: "" }, Some(bytes)),
         Plan::Later { score, bytes } => {
@@ -45,10 +45,10 @@ async fn send(
     };
     if let Some(edits) = edits {
         let due = DueInPlace { score, member: member.bytes(), to, pieces: edits.pieces() };
-        if let Some(promoted) = core.store.promote_in_place(set, &due, limits).await? {
+        if let Some(promoted) = runner.shared.store.promote_in_place(set, &due, limits).await? {
             return Ok(promoted);
         }
     }
     let plan = plan.written();
-    core.store.promote(set, &[(member.bytes(), plan.promotion())], limits).await
+    runner.shared.store.promote(set, &[(member.bytes(), plan.promotion())], limits).await
 }

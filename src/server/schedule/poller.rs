@@ -8,7 +8,7 @@ use crate::client::{fill_in, unmovable};
 use crate::contain::Contained;
 use crate::payload::{Malformed, Payload, is_routable_queue, names, unreadable};
 use crate::server::control::supervisor::Part;
-use crate::server::core::Core;
+use crate::server::run::Runner;
 use crate::server::schedule::beside_ruby::Neighbours;
 use crate::server::schedule::sweep::Sweeper;
 use crate::server::settings::config::Promote;
@@ -17,7 +17,7 @@ use crate::store::sets::{Promotion, WaitingSet};
 use crate::time::EpochSecs;
 
 /// Looks at both sets at random intervals, so that all processes together look as often as one should.
-pub(crate) struct Poller(pub(crate) Arc<Core>);
+pub(crate) struct Poller(pub(crate) Arc<Runner>);
 
 impl Part for Poller {
     fn name(&self) -> &'static str {
@@ -29,26 +29,26 @@ impl Part for Poller {
     }
 
     fn may_end(&self) -> bool {
-        self.0.handle.is_quiet()
+        self.0.shared.handle.is_quiet()
     }
 }
 
-async fn run(core: &Core) {
-    let mut outage = core.outages.part();
-    let configured = core.config.poll_interval_average.is_some();
+async fn run(runner: &Runner) {
+    let mut outage = runner.shared.stats.outages.part();
+    let configured = runner.shared.config.poll_interval_average.is_some();
     // Processes of one deploy start together; they should not look together.
     let head_start = if configured { Duration::ZERO } else { Duration::from_secs(10) };
     let first = head_start + Duration::from_secs(5).mul_f64(rand::random());
-    if !pause(core, first).await {
+    if !pause(runner, first).await {
         return;
     }
-    let mut sweepers = [WaitingSet::Retry, WaitingSet::Schedule].map(|set| Sweeper::new(core, set));
-    let promote = core.config.promote.unwrap_or_default();
+    let mut sweepers = [WaitingSet::Retry, WaitingSet::Schedule].map(|set| Sweeper::new(runner, set));
+    let promote = runner.shared.config.promote.unwrap_or_default();
     let mut neighbours = Neighbours::default();
     let mut is_clean = false;
     loop {
         if !is_clean {
-            match core.store.clean_up_processes().await {
+            match runner.shared.store.clean_up_processes().await {
                 // What Redis refuses is not an outage, and would be refused again.
                 Err(error) if is_refusal(&error) => {
                     tracing::error!(%error, "cleaning up dead processes failed");
@@ -62,32 +62,32 @@ async fn run(core: &Core) {
             }
         }
         if promote == Promote::Own {
-            neighbours.look(core).await;
+            neighbours.look(runner).await;
         }
         if promote != Promote::Off {
             for sweeper in &mut sweepers {
-                sweeper.run(core, neighbours.polled()).await;
+                sweeper.run(runner, neighbours.polled()).await;
             }
         }
-        if !pause(core, interval(core).await).await {
+        if !pause(runner, interval(runner).await).await {
             return;
         }
     }
 }
 
 /// `false` when the server was quieted meanwhile.
-async fn pause(core: &Core, span: Duration) -> bool {
+async fn pause(runner: &Runner, span: Duration) -> bool {
     tokio::select! {
-        () = tokio::time::sleep(span) => !core.handle.is_quiet(),
-        () = core.handle.quieted() => false,
+        () = tokio::time::sleep(span) => !runner.shared.handle.is_quiet(),
+        () = runner.shared.handle.quieted() => false,
     }
 }
 
-async fn interval(core: &Core) -> Duration {
-    let processes = core.store.process_count().await.unwrap_or(1).max(1);
-    let average = core.config.poll_interval_average.unwrap_or_else(|| {
+async fn interval(runner: &Runner) -> Duration {
+    let processes = runner.shared.store.process_count().await.unwrap_or(1).max(1);
+    let average = runner.shared.config.poll_interval_average.unwrap_or_else(|| {
         let count = u32::try_from(processes).unwrap_or(u32::MAX);
-        core.config.average_scheduled_poll_interval.saturating_mul(count)
+        runner.shared.config.average_scheduled_poll_interval.saturating_mul(count)
     });
     spread(average, processes, rand::random()).max(SHORTEST)
 }
@@ -142,13 +142,13 @@ impl Plan<Payload> {
 
 /// Plans for a member that was read as `payload`.
 pub(super) async fn plan(
-    core: &Core,
+    runner: &Runner,
     member: &[u8],
     payload: Result<Payload, Malformed>,
     now: EpochSecs,
 ) -> Plan<Payload> {
     match payload {
-        Ok(payload) => plan_payload(core, payload, now).await,
+        Ok(payload) => plan_payload(runner, payload, now).await,
         Err(malformed) => {
             let ((jid, class), reason) = (names(member), malformed.reason);
             tracing::warn!(jid, class, reason, "a due entry is no job payload; it goes to the dead set");
@@ -160,13 +160,13 @@ pub(super) async fn plan(
     }
 }
 
-pub(super) async fn plan_payload(core: &Core, mut payload: Payload, now: EpochSecs) -> Plan<Payload> {
-    let stamps = core.dialect.stamps();
+pub(super) async fn plan_payload(runner: &Runner, mut payload: Payload, now: EpochSecs) -> Plan<Payload> {
+    let stamps = runner.shared.dialect.stamps();
     let form = payload.stamp_form().unwrap_or(stamps);
     fill_in(&mut payload, || form.stamp(now));
-    if core.client.has_middleware() {
+    if runner.client.has_middleware() {
         // Code of the user's: the poller must survive it.
-        match Contained::new(Box::pin(core.client.through_middleware(payload.clone()))).await {
+        match Contained::new(Box::pin(runner.client.through_middleware(payload.clone()))).await {
             Ok(Ok(Some(changed))) => payload = changed,
             // Ruby would lose the job here: it has left the set already. A middleware may refuse a job before it was
             // accepted, not afterwards.

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 
 use crate::error::{Error, RedisFault, Result};
 use crate::payload::{Fetched, Payload};
-use crate::server::core::Core;
+use crate::server::run::Runner;
 use crate::server::stats::outage::Outage;
 use crate::server::stats::telemetry::OfSet;
 use crate::store::is_refusal;
@@ -29,18 +29,25 @@ pub(super) struct Sweeper {
 }
 
 impl Sweeper {
-    pub(super) fn new(core: &Core, set: WaitingSet) -> Self {
-        Self { set, outage: core.outages.part(), fault: None, stuck: 0, large_from: 0, recent: Recent::default() }
+    pub(super) fn new(runner: &Runner, set: WaitingSet) -> Self {
+        Self {
+            set,
+            outage: runner.shared.stats.outages.part(),
+            fault: None,
+            stuck: 0,
+            large_from: 0,
+            recent: Recent::default(),
+        }
     }
 
     /// Moves what is due. Logs what goes wrong: a lost Redis as an outage, a fault of the set or of a queue once.
     ///
     /// `polled`: the queues of the Ruby processes that poll, if there are any. What Ruby's poller promotes is left to it for [`LEFT_FOR`]
     /// seconds.
-    pub(super) async fn run(&mut self, core: &Core, polled: Option<&BTreeSet<String>>) {
+    pub(super) async fn run(&mut self, runner: &Runner, polled: Option<&BTreeSet<String>>) {
         let moved = match polled {
-            None => self.enqueue_due(core, 0).await,
-            Some(polled) => self.enqueue_beside_ruby(core, polled).await,
+            None => self.enqueue_due(runner, 0).await,
+            Some(polled) => self.enqueue_beside_ruby(runner, polled).await,
         };
         match moved {
             Ok(stuck) => {
@@ -57,29 +64,29 @@ impl Sweeper {
     }
 
     /// Moves all members that Ruby's poller had time for, and of the others those that it does not promote.
-    async fn enqueue_beside_ruby(&mut self, core: &Core, polled: &BTreeSet<String>) -> Result<usize> {
-        let stuck = self.enqueue_due(core, LEFT_FOR).await?;
-        let found = self.recent.enqueue(core, self.set, polled).await?;
+    async fn enqueue_beside_ruby(&mut self, runner: &Runner, polled: &BTreeSet<String>) -> Result<usize> {
+        let stuck = self.enqueue_due(runner, LEFT_FOR).await?;
+        let found = self.recent.enqueue(runner, self.set, polled).await?;
         if let Some(error) = found.large_fault {
             self.note_fault("a large due job could not be read", &error);
         }
-        let lateness = &telemetry(core, self.set).lateness;
+        let lateness = &telemetry(runner, self.set).lateness;
         lateness.set(lateness.value().max(found.first));
         Ok(stuck + found.stuck)
     }
 
     /// Moves all members that are overdue by so many seconds. Small members first, then large ones one by one: a connection that is too slow for one of those still moves all others. Returns how
     /// many members stay because of their queue.
-    async fn enqueue_due(&mut self, core: &Core, overdue: u64) -> Result<usize> {
-        let max_payload = core.config.max_payload;
+    async fn enqueue_due(&mut self, runner: &Runner, overdue: u64) -> Result<usize> {
+        let max_payload = runner.shared.config.max_payload;
         let mut small = Look { from: 0, sizes: 0..=READ.min(max_payload), max_payload, overdue };
-        let Swept { passed, stuck, first } = sweep(core, self.set, &mut small).await?;
-        telemetry(core, self.set).lateness.set(first);
+        let Swept { passed, stuck, first } = sweep(runner, self.set, &mut small).await?;
+        telemetry(runner, self.set).lateness.set(first);
         if passed == 0 {
             return Ok(stuck);
         }
         let mut large = Look { from: self.large_from, sizes: READ + 1..=max_payload, max_payload, overdue };
-        match sweep_large(core, self.set, &mut large).await {
+        match sweep_large(runner, self.set, &mut large).await {
             Ok(swept) => {
                 self.large_from = 0;
                 Ok(stuck + swept.stuck)
@@ -115,8 +122,12 @@ impl Sweeper {
 }
 
 /// What is counted of a set.
-pub(super) fn telemetry(core: &Core, set: WaitingSet) -> &OfSet {
-    if set == WaitingSet::Retry { &core.telemetry.retry } else { &core.telemetry.schedule }
+pub(super) fn telemetry(runner: &Runner, set: WaitingSet) -> &OfSet {
+    if set == WaitingSet::Retry {
+        &runner.shared.stats.telemetry.retry
+    } else {
+        &runner.shared.stats.telemetry.schedule
+    }
 }
 
 /// Whether Redis works, and refuses what is done with this set: its key has another type, say.
@@ -137,37 +148,37 @@ struct Swept {
 
 /// Moves the due members of some sizes, batch by batch, from the rank `look.from` on. That advances over what stays; after an error it is the
 /// rank of what could not be read or moved.
-async fn sweep(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
-    let mut due = read(core, set, look).await?;
+async fn sweep(runner: &Runner, set: WaitingSet, look: &mut Look) -> Result<Swept> {
+    let mut due = read(runner, set, look).await?;
     let mut swept = Swept { first: due.first.map_or(0.0, |first| (due.now - first).max(0.0)), ..Swept::default() };
-    let limits = core.dead_limits();
-    while !core.handle.is_quiet() {
+    let limits = runner.shared.dead_limits();
+    while !runner.shared.handle.is_quiet() {
         swept.passed += due.passed;
         look.from += due.passed;
         let moment = EpochSecs(due.now);
         let mut plans = Vec::with_capacity(due.members.len());
         for member in &due.members {
             let payload = Payload::from_bytes(member.clone());
-            plans.push(plan(core, member, payload, moment).await.written());
+            plans.push(plan(runner, member, payload, moment).await.written());
         }
         let promotions: Vec<(&[u8], Promotion<'_>)> =
             due.members.iter().zip(&plans).map(|(member, plan)| (member.as_slice(), Plan::promotion(plan))).collect();
-        let promote = core.store.promote(set, &promotions, Some(limits));
+        let promote = runner.shared.store.promote(set, &promotions, Some(limits));
         // The next members are asked for behind the promotion of these, on the same connection and so after it.
         let (promoted, next) = if due.more {
-            let (promoted, next) = tokio::join!(promote, read(core, set, look));
+            let (promoted, next) = tokio::join!(promote, read(runner, set, look));
             (promoted?, Some(next))
         } else {
             (promote.await?, None)
         };
         let (moved, stuck) = promoted;
         tracing::debug!(jobs = moved, "enqueued due jobs");
-        telemetry(core, set).promoted.add(moved);
+        telemetry(runner, set).promoted.add(moved);
         swept.stuck += stuck;
         look.from += stuck;
         due = match next {
             None => break,
-            Some(_) if stuck > 0 => read(core, set, look).await?,
+            Some(_) if stuck > 0 => read(runner, set, look).await?,
             Some(next) => next?,
         };
     }
@@ -175,15 +186,15 @@ async fn sweep(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
 }
 
 /// The same for large members, one by one, so that a single one is held at a time.
-async fn sweep_large(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Swept> {
+async fn sweep_large(runner: &Runner, set: WaitingSet, look: &mut Look) -> Result<Swept> {
     let mut swept = Swept::default();
-    while !core.handle.is_quiet() {
-        let due = read(core, set, look).await?;
+    while !runner.shared.handle.is_quiet() {
+        let due = read(runner, set, look).await?;
         look.from += due.passed;
         for member in due.members {
             let member = Fetched::new(member);
-            let plan = plan(core, member.bytes(), member.payload(), EpochSecs(due.now)).await;
-            let (moved, stuck) = large::promote(core, set, &due.score, &member, plan).await?;
+            let plan = plan(runner, member.bytes(), member.payload(), EpochSecs(due.now)).await;
+            let (moved, stuck) = large::promote(runner, set, &due.score, &member, plan).await?;
             swept.stuck += stuck;
             // One that another poller moved counts as one that stays: the next sweep reads what is at its rank.
             look.from += usize::from(moved == 0);
@@ -196,14 +207,14 @@ async fn sweep_large(core: &Core, set: WaitingSet, look: &mut Look) -> Result<Sw
 }
 
 /// Reads the next members, once those that are too large for a payload are in the dead set.
-async fn read(core: &Core, set: WaitingSet, look: &Look) -> Result<Due> {
+async fn read(runner: &Runner, set: WaitingSet, look: &Look) -> Result<Due> {
     loop {
-        let due = core.store.due(set, look).await?;
+        let due = runner.shared.store.due(set, look).await?;
         if due.oversized == 0 {
             return Ok(due);
         }
-        let (covered, limits) = (due.passed + due.members.len(), core.dead_limits());
-        let buried = core.store.bury_larger(set, look, covered, limits).await?;
+        let (covered, limits) = (due.passed + due.members.len(), runner.shared.dead_limits());
+        let buried = runner.shared.store.bury_larger(set, look, covered, limits).await?;
         if buried == 0 {
             return Ok(due);
         }

@@ -45,9 +45,19 @@ impl Dialect {
         eight.into_iter().chain(seven)
     }
 
+    /// Adapts to the live Ruby processes, of these major versions: stamps are written so that the oldest of them reads them.
+    pub(crate) fn adapt_to(&self, majors: Vec<u32>) {
+        if let Some(oldest) = self.hear(majors.into_iter()) {
+            tracing::info!(
+                sidekiq = oldest,
+                "writing stamps for this major version, the oldest among the live processes"
+            );
+        }
+    }
+
     /// Learns the major versions of the live processes. Returns the oldest if stamps are written in another form from now
     /// on.
-    pub(crate) fn hear(&self, majors: impl Iterator<Item = u32>) -> Option<u32> {
+    fn hear(&self, majors: impl Iterator<Item = u32>) -> Option<u32> {
         if self.told != WireVersion::Auto {
             return None;
         }

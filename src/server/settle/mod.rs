@@ -4,10 +4,11 @@
 //! neither the processor nor the manager does.
 
 mod acknowledger;
-mod insist;
 mod retrier;
+mod settlement;
 mod settler;
 pub(crate) mod withheld;
 
 pub(crate) use acknowledger::Acknowledger;
+pub(crate) use settlement::{DeathHandler, Settlement};
 pub(crate) use settler::{Destination, Settled, Settler};

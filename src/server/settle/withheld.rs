@@ -12,8 +12,8 @@ use crate::contain::discard;
 use crate::error::Error;
 use crate::job::JobError;
 use crate::server::control::supervisor::Part;
-use crate::server::core::Core;
 use crate::server::settle::Destination;
+use crate::server::settle::Settlement;
 use crate::server::stats::counter::Counted;
 use crate::server::unit::{MARGIN, Unacknowledged, UnitOfWork};
 use crate::store::{backoff, is_wrong_type};
@@ -189,25 +189,25 @@ impl Withheld {
 }
 
 /// Tries to store what is withheld: one job of each key at a time, and all of them once one was stored.
-pub(crate) struct Storing(pub(crate) Arc<Core>);
+pub(crate) struct Storing(pub(crate) Arc<Settlement>);
 
 impl Storing {
     /// Stores what waits for one key. Returns whether all of it is stored.
     async fn store(&self, key: &str) -> bool {
-        let Self(core) = self;
-        while let Some(job) = core.withheld.first(key) {
-            if core.withheld.is_closed() {
+        let Self(settle) = self;
+        while let Some(job) = settle.withheld.first(key) {
+            if settle.withheld.is_closed() {
                 return false;
             }
-            match core.settler.settle(&job.unit, &job.to).await {
+            match settle.settler.settle(&job.unit, &job.to).await {
                 Ok(settled) => {
-                    core.withheld.left(key);
-                    core.stored(&job.unit, &job.to, job.death.as_ref(), settled);
+                    settle.withheld.left(key);
+                    settle.stored(&job.unit, &job.to, job.death.as_ref(), settled);
                     discard("a job's error", job);
                 }
                 Err(error) => {
                     if is_wrong_type(&error) {
-                        core.withheld.log(key, &job.unit, &error);
+                        settle.withheld.log(key, &job.unit, &error);
                     }
                     return false;
                 }

@@ -10,3 +10,22 @@ pub(crate) mod metrics;
 pub(crate) mod outage;
 pub(crate) mod telemetry;
 pub(crate) mod work;
+
+use std::sync::Arc;
+
+use liveness::Liveness;
+use metrics::Metrics;
+use outage::Outages;
+use telemetry::Telemetry;
+use work::{Counters, WorkState};
+
+/// All that the tasks of one server write about themselves.
+#[derive(Debug)]
+pub(crate) struct Stats {
+    pub(crate) counters: Counters,
+    pub(crate) metrics: Metrics,
+    pub(crate) telemetry: Telemetry,
+    pub(crate) work: WorkState,
+    pub(crate) liveness: Arc<Liveness>,
+    pub(crate) outages: Outages,
+}

@@ -1,20 +1,36 @@
 //! What became of a job, told to Redis until Redis takes it: what is left in a private list is nobody's while the process lives.
 
-use crate::contain::discard;
+use std::fmt;
+use std::sync::Arc;
+
+use crate::contain::{discard, guarded};
 use crate::job::JobError;
-use crate::server::core::Core;
-use crate::server::settle::{Destination, Settled};
+use crate::payload::Payload;
+use crate::server::settle::withheld::Withheld;
+use crate::server::settle::{Destination, Settled, Settler};
+use crate::server::shared::Shared;
 use crate::server::unit::UnitOfWork;
 use crate::store::is_wrong_type;
 
 /// How often jobs are put back while the server stops; then they are left to be recovered.
 const LAST_TRIES: u32 = 20;
 
-impl Core {
+/// A hook of the user that sees each job that goes to the dead set or is discarded.
+pub(crate) type DeathHandler = Arc<dyn Fn(&Payload, &JobError) + Send + Sync>;
+
+/// What the tasks that settle jobs share.
+pub(crate) struct Settlement {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) settler: Settler,
+    pub(crate) withheld: Withheld,
+    pub(crate) death_handlers: Vec<DeathHandler>,
+}
+
+impl Settlement {
     /// Moves a job to where it goes, until Redis takes it. If the key it belongs in holds something else, it is
     /// [withheld](crate::server::settle::withheld). `death` is what a job that goes to the dead set died of: death handlers learn of it once it is there.
     pub(crate) async fn insist(&self, unit: &UnitOfWork, to: Destination, death: Option<JobError>) {
-        let mut outage = self.outages.part();
+        let mut outage = self.shared.stats.outages.part();
         loop {
             match self.settler.settle(unit, &to).await {
                 Ok(settled) => {
@@ -52,10 +68,17 @@ impl Core {
         }
     }
 
+    /// Runs the death handlers.
+    pub(crate) fn died(&self, payload: &Payload, error: &JobError) {
+        for handler in &self.death_handlers {
+            guarded("death handler", || handler(payload, error));
+        }
+    }
+
     /// Puts jobs back to where they were fetched from, the first to run first, until Redis takes them; while the server stops, for a while.
     /// Returns how many went back. Those whose queue holds something else are [withheld](crate::server::settle::withheld).
     pub(crate) async fn put_back(&self, units: &[UnitOfWork]) -> usize {
-        let (mut outage, mut tries, mut back) = (self.outages.part(), 0, 0);
+        let (mut outage, mut tries, mut back) = (self.shared.stats.outages.part(), 0, 0);
         while !units.is_empty() {
             match self.settler.requeue(units).await {
                 Ok(moved) => {
@@ -69,7 +92,7 @@ impl Core {
                 }
                 Err(error) => outage.note("putting jobs back failed", &error),
             }
-            tries += u32::from(self.handle.is_stopping());
+            tries += u32::from(self.shared.handle.is_stopping());
             if tries >= LAST_TRIES {
                 let jobs = units.len();
                 tracing::error!(jobs, "jobs could not be put back; they stay in the private lists until recovered");
@@ -78,5 +101,11 @@ impl Core {
             outage.wait().await;
         }
         back
+    }
+}
+
+impl fmt::Debug for Settlement {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settlement").field("settler", &self.settler).finish_non_exhaustive()
     }
 }

@@ -6,9 +6,9 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::server::control::handle::Stopped;
-use crate::server::core::Core;
 use crate::server::launcher::{put_back, requeue};
 use crate::server::recovery::reconcile;
+use crate::server::report::Process;
 use crate::server::unit::UnitOfWork;
 use crate::store::Store;
 use crate::store::claims::{Acknowledgement, Private};
@@ -20,27 +20,27 @@ const PATIENCE_WITH_REDIS: Duration = Duration::from_secs(1);
 
 /// Watches the stop of a server from a thread whose runtime no job can block.
 #[derive(Debug)]
-pub(crate) struct LastResort(Arc<Core>);
+pub(crate) struct LastResort(Arc<Process>);
 
 impl LastResort {
-    pub(crate) fn new(core: Arc<Core>) -> Self {
-        Self(core)
+    pub(crate) fn new(process: Arc<Process>) -> Self {
+        Self(process)
     }
 
     /// Resolves once the server was told to stop, has had its time, and every job it held went back to its queue: then the process may end
     /// without more ado. An orderly stop is over before.
     pub(crate) async fn due(&self) -> Stopped {
-        let Self(core) = self;
-        core.handle.stopping().await;
+        let Self(process) = self;
+        process.shared.handle.stopping().await;
         tokio::select! {
-            () = tokio::time::sleep(core.config.timeout) => {}
-            () = core.handle.now() => {}
+            () = tokio::time::sleep(process.shared.config.timeout) => {}
+            () = process.shared.handle.now() => {}
         }
         tokio::time::sleep(PATIENCE).await;
         // Connections belong to the runtime that made them.
-        let store = core.store.fresh();
-        let cut_off = core.work.busy();
-        let left_for_recovery = match tokio::time::timeout(PATIENCE_WITH_REDIS, leave(core, &store)).await {
+        let store = process.shared.store.fresh();
+        let cut_off = process.shared.stats.work.busy();
+        let left_for_recovery = match tokio::time::timeout(PATIENCE_WITH_REDIS, leave(process, &store)).await {
             Ok(Ok(left)) => left,
             Ok(Err(error)) => {
                 tracing::error!(%error, "leaving failed");
@@ -57,43 +57,44 @@ impl LastResort {
         Stopped {
             left_for_recovery,
             cut_off,
-            over_memory: core.over_memory.load(Ordering::Relaxed),
-            failed: core.supervisor.is_failing(),
+            over_memory: process.over_memory.load(Ordering::Relaxed),
+            failed: process.shared.supervisor.is_failing(),
         }
     }
 }
 
 /// Puts back everything this process holds and leaves; returns how many jobs it still holds.
-async fn leave(core: &Core, store: &Store) -> Result<usize> {
-    let settler = core.settler.over(store.clone());
+async fn leave(process: &Process, store: &Store) -> Result<usize> {
+    let settler = process.runner.settle.settler.over(store.clone());
     // First those that have not begun: they end up behind those that run.
-    core.telemetry.requeued.add(requeue(&settler, not_begun(core)).await);
-    put_back(core, &settler).await;
-    reconcile::put_back_all_strangers(core, store).await?;
-    let done: Vec<UnitOfWork> = core.holdings.all().iter().flat_map(|batch| batch.done().collect::<Vec<_>>()).collect();
+    process.shared.stats.telemetry.requeued.add(requeue(&settler, not_begun(process)).await);
+    put_back(process, &settler).await;
+    reconcile::put_back_all_strangers(&process.runner.fetch, store).await?;
+    let done: Vec<UnitOfWork> =
+        process.runner.fetch.holdings.all().iter().flat_map(|batch| batch.done().collect::<Vec<_>>()).collect();
     let jobs: Vec<(&str, &[u8])> = done.iter().map(|unit| (unit.batch().list(), unit.bytes())).collect();
     if !jobs.is_empty() {
         let done = Acknowledgement { lists: Vec::new(), trims: Vec::new(), jobs };
-        store.acknowledge(&Private::of(&core.identity), &done).await?;
+        store.acknowledge(&Private::of(&process.shared.identity), &done).await?;
     }
-    core.liveness.set_leaving(true);
-    let left = store.bye(&core.identity).await?;
-    store.clear_heartbeat(&core.identity).await?;
+    process.shared.stats.liveness.set_leaving(true);
+    let left = store.bye(&process.shared.identity).await?;
+    store.clear_heartbeat(&process.shared.identity).await?;
     Ok(left)
 }
 
 /// The jobs no processor has begun: those in the intakes, which are closed, and those in private lists that a task holds which cannot go on.
-fn not_begun(core: &Core) -> Vec<UnitOfWork> {
+fn not_begun(process: &Process) -> Vec<UnitOfWork> {
     let mut units = Vec::new();
-    for intake in core.progress.intakes() {
+    for intake in process.runner.fetch.progress.intakes() {
         intake.close();
         units.extend(intake.take_ready());
     }
     let known = |unit: &UnitOfWork, units: &[UnitOfWork]| {
         units.iter().any(|other| Arc::ptr_eq(unit.batch(), other.batch()) && unit.place() == other.place())
     };
-    let running: Vec<UnitOfWork> = core.work.running().into_iter().map(|(_, work)| work.unit).collect();
-    for batch in core.holdings.all() {
+    let running: Vec<UnitOfWork> = process.shared.stats.work.running().into_iter().map(|(_, work)| work.unit).collect();
+    for batch in process.runner.fetch.holdings.all() {
         for unit in batch.units().filter(UnitOfWork::is_held) {
             if !known(&unit, &units) && !known(&unit, &running) {
                 units.push(unit);
@@ -133,7 +134,7 @@ mod tests {
         let builder = Server::builder().register_fn("Blocks", block).redis(redis.options().unwrap()).fetch(fetch);
         let server = builder.concurrency(4).timeout(Duration::from_millis(100)).build().unwrap();
         let (client, last_resort, handle) = (server.client(), server.last_resort(), server.handle());
-        let (core, queue) = (Arc::clone(&server.core), Api::new(&redis.client().unwrap()).queue("default"));
+        let (process, queue) = (Arc::clone(&server.process), Api::new(&redis.client().unwrap()).queue("default"));
         let jobs = (0..4).map(|number| Payload::new("Blocks", [number.into()]));
         for job in jobs {
             client.push(job).await.unwrap();
@@ -149,7 +150,7 @@ mod tests {
         handle.stop();
         let stopped = last_resort.due().await;
         let (back, processes) = (queue.size().await.unwrap(), Api::new(&redis.client().unwrap()).processes().await);
-        let left = core.store.fresh().private_lists(&core.identity).await.unwrap();
+        let left = process.shared.store.fresh().private_lists(&process.shared.identity).await.unwrap();
         release.store(true, Ordering::SeqCst);
         end.await.unwrap().unwrap();
         runtime.shutdown_background();

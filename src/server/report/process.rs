@@ -1,0 +1,59 @@
+//! The whole of a server, as its reports see it.
+
+use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use crate::server::control::events::Hooks;
+use crate::server::report::vitals::Pulse;
+use crate::server::run::Runner;
+use crate::server::shared::Shared;
+use crate::store::Store;
+
+/// The whole of a server, as its reports see it.
+pub(crate) struct Process {
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) runner: Arc<Runner>,
+    pub(crate) hooks: Hooks,
+    pub(crate) pulse: Pulse,
+    /// Whether Redis may evict jobs, when it was last asked.
+    pub(crate) evicts: AtomicBool,
+    /// Whether it stops for want of memory.
+    pub(crate) over_memory: AtomicBool,
+    /// What it waits for while it starts.
+    pub(crate) boot: Awaited,
+}
+
+impl Process {
+    /// Warns, once for each time it changes to that, if Redis may throw jobs away. Where it does not tell, nobody knows.
+    pub(crate) async fn judge_eviction(&self, store: &Store) {
+        let policy = store.eviction_policy().await;
+        let evicts = policy.as_deref().filter(|policy| !matches!(*policy, "noeviction" | ""));
+        let did = self.evicts.swap(evicts.is_some(), Ordering::Relaxed);
+        if let Some(policy) = evicts.filter(|_| !did) {
+            tracing::warn!(policy, "Redis may evict jobs when its memory is full: set maxmemory-policy to noeviction");
+        }
+    }
+}
+
+impl fmt::Debug for Process {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Process").field("runner", &self.runner).finish_non_exhaustive()
+    }
+}
+
+/// The cause for which a starting server waits; probes and systemd read it.
+#[derive(Debug, Default)]
+pub(crate) struct Awaited(Mutex<Option<String>>);
+
+impl Awaited {
+    /// The cause of the wait; `None` if the server does not wait.
+    #[cfg(any(test, feature = "cli"))]
+    pub(crate) fn cause(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    pub(crate) fn set(&self, cause: Option<String>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = cause;
+    }
+}
