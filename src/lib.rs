@@ -36,6 +36,7 @@
 pub mod active_job;
 #[cfg(feature = "server")]
 pub mod api;
+mod boxed;
 #[cfg(feature = "cli")]
 pub mod cli;
 pub mod client;
@@ -51,6 +52,7 @@ pub mod fuzzing;
 mod generated;
 #[cfg(all(any(doc, doctest), feature = "cli"))]
 pub mod guide;
+mod jid;
 pub mod job;
 #[cfg(feature = "otel")]
 pub mod otel;

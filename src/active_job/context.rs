@@ -2,9 +2,9 @@ use std::fmt;
 use std::ops::Deref;
 use std::sync::Arc;
 
-use super::continuation::Progress;
 use super::data::JobData;
 use super::moment::Time;
+use super::progress::Progress;
 use crate::job::Context;
 
 /// What an [`ActiveJob`](super::ActiveJob) knows about its run besides its arguments, and everything [`Context`] knows. Cheap to clone.

@@ -73,6 +73,8 @@ mod mail;
 mod marks;
 mod moment;
 mod number;
+#[cfg(any(feature = "server", feature = "testing"))]
+mod progress;
 #[cfg(feature = "server")]
 mod registering;
 #[cfg_attr(
@@ -80,7 +82,6 @@ mod registering;
     allow(dead_code, reason = "only who runs a job reads what it says")
 )]
 mod rules;
-#[cfg(any(feature = "server", feature = "testing"))]
 mod running;
 #[cfg(feature = "testing")]
 mod testing;

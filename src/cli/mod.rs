@@ -8,6 +8,7 @@ mod contract;
 mod corpus;
 mod erb;
 mod integer;
+mod keys;
 mod logging;
 mod notify;
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! What a worker logs about entries of a configuration file that it does not use.
 
-use super::settings::KEYS;
+use super::keys::KEYS;
 use super::yaml::Value;
 use crate::distance::distance;
 

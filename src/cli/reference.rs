@@ -6,7 +6,7 @@ use std::fmt::Write;
 use clap::CommandFactory;
 
 use super::args::Flags;
-use super::settings::KEYS as KEYS_THAT_ARE_READ;
+use super::keys::KEYS as KEYS_THAT_ARE_READ;
 use crate::server::{BOOT_TIMEOUT, Config, DEFAULT_HEALTH};
 
 /// A key of `config/sidekiq.yml`: what it takes, what holds without it, what it does.

@@ -3,6 +3,7 @@ use std::time::Duration;
 
 use super::config_file::ConfigFile;
 use super::integer::parse_integer;
+use super::keys::KEYS;
 use super::passed_over::{remark, remarks_on_capsules};
 use super::queues::queues;
 use super::size::{parse_health, parse_max_payload, parse_size};
@@ -56,34 +57,6 @@ pub(super) struct CapsuleSettings {
     concurrency: Option<usize>,
     queues: Option<Vec<String>>,
 }
-
-/// Every key of a configuration file.
-pub(super) const KEYS: [&str; 24] = [
-    "concurrency",
-    "queues",
-    "capsules",
-    "timeout",
-    "tag",
-    "labels",
-    "environment",
-    "verbose",
-    "max_retries",
-    "dead_max_jobs",
-    "dead_timeout_in_seconds",
-    "poll_interval_average",
-    "average_scheduled_poll_interval",
-    "max_iteration_runtime",
-    "fetch",
-    "unknown_classes",
-    "foreign_jobs",
-    "foreign_classes",
-    "health",
-    "max_rss",
-    "wire_version",
-    "promote",
-    "max_payload",
-    "boot_timeout",
-];
 
 /// Keys that may not be empty: Sidekiq does not start, or fails later.
 const NEVER_EMPTY: [&str; 4] =

@@ -1,11 +1,9 @@
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::boxed::BoxFuture;
 use crate::error::Result;
 use crate::payload::Payload;
-
-type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// Code around every push, as Sidekiq's client middleware: an async function, or a type that carries state.
 ///
@@ -43,11 +41,11 @@ where
 }
 
 trait AnyClientMiddleware: Send + Sync {
-    fn call(self: Arc<Self>, payload: Payload, next: Next) -> BoxFuture<Result<Option<Payload>>>;
+    fn call(self: Arc<Self>, payload: Payload, next: Next) -> BoxFuture<'static, Result<Option<Payload>>>;
 }
 
 impl<M: ClientMiddleware> AnyClientMiddleware for M {
-    fn call(self: Arc<Self>, payload: Payload, next: Next) -> BoxFuture<Result<Option<Payload>>> {
+    fn call(self: Arc<Self>, payload: Payload, next: Next) -> BoxFuture<'static, Result<Option<Payload>>> {
         Box::pin(async move { ClientMiddleware::call(&*self, payload, next).await })
     }
 }

@@ -15,7 +15,6 @@ mod fetched;
 mod finite;
 mod gem;
 mod index;
-mod jid;
 mod mold;
 #[cfg(feature = "server")]
 mod names;
@@ -35,6 +34,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::time::{EpochSecs, StampForm};
 
+pub use crate::jid::Jid;
 pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
 #[cfg(feature = "server")]
 pub(crate) use count::RetryCount;
@@ -44,7 +44,6 @@ pub(crate) use encode::to_json;
 pub(crate) use fetched::{Edits, Fetched, LARGE};
 pub use gem::Gem;
 use index::{Entry, Key, STRING_KEYS, index};
-pub use jid::Jid;
 pub(crate) use mold::Mold;
 #[cfg(feature = "server")]
 pub(crate) use names::names;

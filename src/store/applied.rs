@@ -2,18 +2,8 @@
 
 use redis::{ErrorKind, RedisError, ServerErrorKind};
 
+use super::error::Applied;
 use super::wire::Request;
-
-/// How much of a request Redis applied.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Applied {
-    /// Nothing that counts: the request may be sent again.
-    Nothing,
-    /// Some commands but not all: the request must not be sent again as a whole.
-    Part,
-    /// All, part or nothing: the answer is lost or unreadable.
-    Unknown,
-}
 
 impl Request<'_> {
     /// How much Redis applied of this request, which failed with `error`.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use redis::{Value, cmd};
 use tokio::sync::Semaphore;
 
-use super::applied::Applied;
+use super::error::Applied;
 use super::error::failed;
 use super::link::{Again, Link};
 use super::wire::{Request, Wire};

@@ -18,10 +18,12 @@ use super::error::Unreachable;
 use super::invalidations::Invalidations;
 use super::meter::Meter;
 use super::options::{RedisOptions, host_and_port};
-use super::sentinel::{Address, Primary, Sentinels};
+use super::primary::{Address, Sentinels};
+use super::sentinel::{Connects, Primary};
 use super::stream;
 use super::url::lone_word_is_password;
 use super::wire::{Era, Wire};
+use crate::boxed::BoxFuture;
 
 /// Makes connections to one Redis, wherever it is at that moment.
 pub(super) struct Connector {
@@ -52,7 +54,7 @@ impl Connector {
     /// As [`connect`](Self::connect), counted; not where it is TLS.
     pub(super) async fn connect_with(self: &Arc<Self>, patience: Duration, meter: &Meter) -> Result<Wire, Unreachable> {
         let Some(primary) = &self.primary else { return self.open(self.settings()?, patience, meter).await };
-        self.listen(primary);
+        primary.listen(Arc::downgrade(self));
         let mut said = Vec::new();
         let mut tried = Vec::new();
         for turn in 0..primary.count() {
@@ -153,6 +155,19 @@ impl Connector {
             era,
             patience,
             progress,
+        })
+    }
+}
+
+impl Connects for Connector {
+    fn primary(&self) -> Option<&Primary> {
+        self.primary.as_ref()
+    }
+
+    fn check<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<(), String>> {
+        let patience = self.options.connect_timeout;
+        Box::pin(async move {
+            self.primary_at(address, patience, &Meter::default()).await.map(drop).map_err(|why| why.to_string())
         })
     }
 }

@@ -2,11 +2,21 @@ use std::fmt;
 
 use redis::RedisError;
 
-use super::applied::Applied;
 #[cfg(feature = "server")]
 use super::refusal::redis_error;
-use super::refusal::{Refusal, without_quotations};
+use super::refusal::{Refusal, has_code, without_quotations};
 use crate::error::{Error, ErrorKind, RedisFault};
+
+/// How much of a request Redis applied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Applied {
+    /// Nothing that counts: the request may be sent again.
+    Nothing,
+    /// Some commands but not all: the request must not be sent again as a whole.
+    Part,
+    /// All, part or nothing: the answer is lost or unreadable.
+    Unknown,
+}
 
 /// A failed request as the crate's error. `doing` says what was tried, and never holds a payload.
 pub(super) fn failed(doing: &str, applied: Applied, error: RedisError) -> Error {
@@ -94,18 +104,6 @@ impl fmt::Debug for Unreachable {
     }
 }
 
-/// Whether Redis refused with one of these codes, anything of it if it was several commands: the library tells the code of
-/// single commands only.
-pub(super) fn has_code(error: &RedisError, codes: &[&str]) -> bool {
-    if error.is_io_error() {
-        return false;
-    }
-    error
-        .clone()
-        .into_server_errors()
-        .is_some_and(|refusals| refusals.iter().any(|(_, refusal)| codes.contains(&refusal.code())))
-}
-
 /// A failover is going on: the same command, sent once more on a new connection, is likely to reach the new primary.
 pub(super) fn is_failover(error: &RedisError) -> bool {
     has_code(error, &["READONLY", "UNBLOCKED", "MASTERDOWN"])
@@ -128,9 +126,16 @@ pub(crate) fn is_denied(error: &Error) -> bool {
     error.redis_fault() == Some(RedisFault::Denied)
 }
 
+/// Errors after which a connection is not to be trusted: silence, a broken line, a stream that cannot be parsed, a server
+/// that is no longer the primary, and one that wants other credentials.
+pub(super) fn drops_connection(error: &RedisError) -> bool {
+    error.is_io_error()
+        || error.is_unrecoverable_error()
+        || has_code(error, &["READONLY", "UNBLOCKED", "MASTERDOWN", "NOAUTH", "WRONGPASS"])
+}
+
 /// Whether Redis answered that it does not want to, and the connection is as good as before.
 #[cfg(feature = "server")]
 pub(crate) fn is_refusal(error: &Error) -> bool {
-    redis_error(error)
-        .is_some_and(|error| error.clone().into_server_errors().is_some() && !super::link::drops_connection(error))
+    redis_error(error).is_some_and(|error| error.clone().into_server_errors().is_some() && !drops_connection(error))
 }

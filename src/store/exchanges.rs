@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use super::beat::Beat;
 use super::claims::{Acknowledgement, BLOCK, Moved, Private, Waited};
+use super::in_place::DueInPlace;
 use super::in_place::InPlace;
 use super::iteration::Iteration;
 use super::metrics::{ClassMetrics, MetricsForm};
 use super::pages::Returning;
 use super::registration::Registration;
-use super::sets::{DeadLimits, DueInPlace, Promotion, WaitingSet};
+use super::sets::{DeadLimits, Promotion, WaitingSet};
 use super::settle::{Leaving, To};
 use super::{RedisOptions, Replicas, Store};
 use crate::error::{ErrorKind, Result};

@@ -1,4 +1,4 @@
-//! Large jobs that leave private lists: Redis makes the bytes to store from those it holds.
+//! Large jobs that leave private lists, and large due jobs: Redis makes the bytes to store from those it holds.
 //!
 //! The bytes of a job cost their size several times on the way to Redis: in the script's call, in the command, and in the buffers of the
 //! connection.
@@ -9,7 +9,7 @@ use redis::ScriptInvocation;
 
 use super::claims::Moved;
 use super::registration::{FOREIGN, Registration};
-use super::sets::DeadLimits;
+use super::sets::{DeadLimits, Promotion, WaitingSet, begin_promotion};
 use super::settle::{LATEST, MISSING, To};
 use super::suspects::fingerprint;
 use super::{Store, scripts};
@@ -32,6 +32,18 @@ pub(crate) struct InPlace<'a> {
     pub(crate) delay: f64,
 }
 
+/// One large due member, for [`Store::promote_in_place`].
+#[derive(Debug)]
+pub(crate) struct DueInPlace<'a> {
+    /// Its score, as Redis writes it.
+    pub(crate) score: &'a str,
+    pub(crate) member: &'a [u8],
+    /// Its destination. The bytes of the promotion are not used.
+    pub(crate) to: Promotion<'a>,
+    /// Its new bytes: ranges of the present ones, each with new text behind it. None for those of [`Promotion::Bury`].
+    pub(crate) pieces: &'a [(Range<usize>, String)],
+}
+
 /// Adds the bytes to store to a call: ranges of those that Redis holds, each with new text behind it, as `lib/pieces.lua` reads them.
 pub(super) fn add_pieces(call: &mut ScriptInvocation<'_>, pieces: &[(Range<usize>, String)]) {
     for (range, text) in pieces {
@@ -41,6 +53,23 @@ pub(super) fn add_pieces(call: &mut ScriptInvocation<'_>, pieces: &[(Range<usize
 }
 
 impl Store {
+    /// As [`promote`](Self::promote) for one member, whose bytes are not sent. Returns `None` if too many members have its score to find it among
+    /// them: then promote it with its bytes.
+    pub(crate) async fn promote_in_place(
+        &self,
+        set: WaitingSet,
+        due: &DueInPlace<'_>,
+        limits: Option<DeadLimits>,
+    ) -> Result<Option<(usize, usize)>> {
+        let DueInPlace { score, member, to, pieces } = due;
+        let (what, place) = to.destination();
+        let mut promote = begin_promotion(&scripts::PROMOTE_IN_PLACE, set, limits);
+        promote.arg(*score).arg(fingerprint(member)).arg(member.len()).arg(what).arg(place);
+        add_pieces(&mut promote, pieces);
+        let (moved, stuck): (isize, usize) = self.eval("promote", &promote).await?;
+        Ok(usize::try_from(moved).ok().map(|moved| (moved, stuck)))
+    }
+
     /// Moves a job to where it goes without sending its bytes. `None` if it is not in its list though it may be this process's: then
     /// [`settle`](Self::settle) it. Safe to repeat after silence, with the same number.
     ///

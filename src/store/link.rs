@@ -13,10 +13,11 @@ use redis::ScriptInvocation;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 
 use super::connect::Connector;
-use super::error::{Unreachable, failed, has_code, is_failover, unreachable};
+use super::error::{Unreachable, drops_connection, failed, is_failover, unreachable};
 #[cfg(feature = "server")]
 use super::meter::Meter;
 use super::options::RedisOptions;
+use super::refusal::has_code;
 use super::wire::{Request, Wire};
 use crate::error::Result;
 
@@ -198,14 +199,6 @@ impl Again {
         self.loaded += 1;
         has_code(error, &["NOSCRIPT"]) && self.loaded <= LOADS
     }
-}
-
-/// Errors after which a connection is not to be trusted: silence, a broken line, a stream that cannot be parsed, a server
-/// that is no longer the primary, and one that wants other credentials.
-pub(super) fn drops_connection(error: &RedisError) -> bool {
-    error.is_io_error()
-        || error.is_unrecoverable_error()
-        || has_code(error, &["READONLY", "UNBLOCKED", "MASTERDOWN", "NOAUTH", "WRONGPASS"])
 }
 
 impl fmt::Debug for Link {

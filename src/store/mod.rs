@@ -20,6 +20,7 @@ mod keys;
 mod link;
 mod meter;
 mod options;
+mod primary;
 mod progress;
 mod push;
 mod refusal;

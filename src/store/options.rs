@@ -7,7 +7,7 @@ use std::time::Duration;
 use redis::{ConnectionAddr, ConnectionInfo};
 
 use super::credentials::{CredentialSource, Credentials};
-use super::sentinel::Sentinels;
+use super::primary::Sentinels;
 use super::tls::{Tls, Trust};
 use super::url;
 use crate::error::{Error, Result};

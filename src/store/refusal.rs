@@ -4,7 +4,6 @@ use std::fmt;
 
 use redis::RedisError;
 
-use super::error::has_code;
 #[cfg(feature = "server")]
 use crate::error::Error;
 
@@ -59,10 +58,21 @@ pub(super) fn without_quotations(mut text: String) -> String {
     parts.into_iter().map(nameless).collect::<String>() + last
 }
 
+/// Whether Redis refused with one of these codes, anything of it if it was several commands: the library tells the code of
+/// single commands only.
+pub(super) fn has_code(error: &RedisError, codes: &[&str]) -> bool {
+    if error.is_io_error() {
+        return false;
+    }
+    error
+        .clone()
+        .into_server_errors()
+        .is_some_and(|refusals| refusals.iter().any(|(_, refusal)| codes.contains(&refusal.code())))
+}
+
 #[cfg(test)]
 mod tests {
-    use crate::store::applied::Applied;
-    use crate::store::error::{failed, unreachable};
+    use crate::store::error::{Applied, failed, unreachable};
 
     #[test]
     fn never_repeats_what_a_server_quotes() {

@@ -2,7 +2,7 @@
 
 use std::fmt;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::sync::{Mutex, PoisonError, Weak};
 use std::time::Duration;
 
 use redis::aio::{ConnectionLike, MultiplexedConnection};
@@ -10,22 +10,13 @@ use redis::{AsyncConnectionConfig, ConnectionInfo, PushInfo, PushKind, RedisResu
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinHandle;
 
-use super::connect::Connector;
 use super::dial::dial;
 use super::error::Unreachable;
 use super::meter::Meter;
 use super::options::host_and_port;
+use super::primary::{Address, PrimaryWatch, Sentinels};
 use super::tls::Tls;
-
-/// Sentinels and what they call the primary.
-#[derive(Clone)]
-pub(super) struct Sentinels {
-    pub(super) primary: String,
-    pub(super) nodes: Vec<ConnectionInfo>,
-}
-
-/// Host and port.
-pub(super) type Address = (String, u16);
+use crate::boxed::BoxFuture;
 
 /// The channel sentinels tell on when another server becomes the primary.
 const SWITCH: &str = "+switch-master";
@@ -126,8 +117,8 @@ impl Primary {
     }
 
     /// What tells when `address` is no longer the primary.
-    pub(super) fn post(&self, address: Address) -> Post {
-        Post { address, known: self.known.subscribe() }
+    pub(super) fn post(&self, address: Address) -> PrimaryWatch {
+        PrimaryWatch { address, known: self.known.subscribe() }
     }
 
     /// Whether it would be news that the server at this address is the primary.
@@ -136,13 +127,22 @@ impl Primary {
     }
 }
 
-impl Connector {
+/// What listening for switches needs of the connections.
+pub(super) trait Connects: Send + Sync + 'static {
+    /// The primary that they go to.
+    fn primary(&self) -> Option<&Primary>;
+
+    /// Whether the server at this address is a primary; the error says why not.
+    fn check<'a>(&'a self, address: &'a Address) -> BoxFuture<'a, Result<(), String>>;
+}
+
+impl Primary {
     /// Starts to listen for switches, unless somebody does.
     #[expect(clippy::disallowed_methods, reason = "the next connection starts it again")]
-    pub(super) fn listen(self: &Arc<Self>, primary: &Primary) {
-        let mut listener = primary.listener.lock().unwrap_or_else(PoisonError::into_inner);
+    pub(super) fn listen<C: Connects>(&self, connections: Weak<C>) {
+        let mut listener = self.listener.lock().unwrap_or_else(PoisonError::into_inner);
         if listener.as_ref().is_none_or(JoinHandle::is_finished) {
-            *listener = Some(tokio::spawn(listen(Arc::downgrade(self))));
+            *listener = Some(tokio::spawn(listen(connections)));
         }
     }
 }
@@ -156,7 +156,7 @@ impl Drop for Primary {
 }
 
 /// Listens to one sentinel after the other until nobody needs to know any more.
-async fn listen(connector: Weak<Connector>) {
+async fn listen<C: Connects>(connector: Weak<C>) {
     for turn in 0.. {
         if let Err(error) = listen_to(&connector, turn).await {
             tracing::debug!(error, "listening to the next sentinel");
@@ -169,12 +169,12 @@ async fn listen(connector: Weak<Connector>) {
 }
 
 /// Until the sentinel goes away, or does not know the primary.
-async fn listen_to(connector: &Weak<Connector>, turn: usize) -> Result<(), String> {
+async fn listen_to<C: Connects>(connector: &Weak<C>, turn: usize) -> Result<(), String> {
     let gone = || "nobody needs to know".to_owned();
     let (pushes, mut told) = mpsc::unbounded_channel();
     let mut sentinel = {
         let connector = connector.upgrade().ok_or_else(gone)?;
-        let primary = connector.primary.as_ref().ok_or_else(gone)?;
+        let primary = connector.primary().ok_or_else(gone)?;
         let (_, node) = primary.node(turn);
         let mut sentinel = primary.connect(node, Some(pushes)).await.map_err(|error| error.to_string())?;
         sentinel.subscribe(SWITCH).await.map_err(|error| error.to_string())?;
@@ -183,15 +183,12 @@ async fn listen_to(connector: &Weak<Connector>, turn: usize) -> Result<(), Strin
     loop {
         {
             let connector = connector.upgrade().ok_or_else(gone)?;
-            let primary = connector.primary.as_ref().ok_or_else(gone)?;
+            let primary = connector.primary().ok_or_else(gone)?;
             let address = primary.ask_one(&mut sentinel).await.map_err(|error| error.to_string())?;
             let address = address.ok_or("it knows no such primary")?;
             if primary.is_news(&address) {
                 // One whose own failover was overtaken by the next names a dead server; nothing is cut for its word alone.
-                connector
-                    .primary_at(&address, primary.patience, &Meter::default())
-                    .await
-                    .map_err(|why| why.to_string())?;
+                connector.check(&address).await?;
                 primary.is_now(address);
             }
         }
@@ -200,31 +197,6 @@ async fn listen_to(connector: &Weak<Connector>, turn: usize) -> Result<(), Strin
             tokio::time::timeout(LOOK, told.recv()).await
         {
             return Ok(());
-        }
-    }
-}
-
-/// What a connection to the primary knows of a switch.
-#[derive(Clone)]
-pub(super) struct Post {
-    address: Address,
-    known: watch::Receiver<Option<Address>>,
-}
-
-impl Post {
-    fn is_other(&self, known: &Option<Address>) -> bool {
-        known.as_ref().is_some_and(|known| *known != self.address)
-    }
-
-    pub(super) fn is_lost(&self) -> bool {
-        self.is_other(&self.known.borrow())
-    }
-
-    /// Until another server is the primary.
-    pub(super) async fn lost(&self) {
-        let mut known = self.known.clone();
-        if known.wait_for(|known| self.is_other(known)).await.is_err() {
-            std::future::pending::<()>().await;
         }
     }
 }

@@ -1,11 +1,9 @@
 //! The sorted sets `schedule`, `retry` and `dead`.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 
 use redis::{Script, ScriptInvocation};
 
-use super::in_place::add_pieces;
-use super::suspects::fingerprint;
 use super::{Store, keys, scripts};
 use crate::error::Result;
 
@@ -157,18 +155,6 @@ pub(crate) enum Promotion<'a> {
     BuryAs(&'a [u8]),
 }
 
-/// One large due member, for [`Store::promote_in_place`].
-#[derive(Debug)]
-pub(crate) struct DueInPlace<'a> {
-    /// Its score, as Redis writes it.
-    pub(crate) score: &'a str,
-    pub(crate) member: &'a [u8],
-    /// Its destination. The bytes of the promotion are not used.
-    pub(crate) to: Promotion<'a>,
-    /// Its new bytes: ranges of the present ones, each with new text behind it. None for those of [`Promotion::Bury`].
-    pub(crate) pieces: &'a [(Range<usize>, String)],
-}
-
 impl Promotion<'_> {
     /// Its new payload; empty for the present one.
     fn bytes(&self) -> &[u8] {
@@ -180,7 +166,7 @@ impl Promotion<'_> {
     }
 
     /// What the script does with the member, and where.
-    fn destination(&self) -> (&'static str, &str) {
+    pub(super) fn destination(&self) -> (&'static str, &str) {
         match self {
             Self::Push { queue, .. } => ("push", queue),
             Self::Later { score, .. } => ("later", score),
@@ -190,7 +176,7 @@ impl Promotion<'_> {
 }
 
 /// The beginning of a call that promotes members of a set.
-fn begin_promotion(script: &Script, set: WaitingSet, limits: Option<DeadLimits>) -> ScriptInvocation<'_> {
+pub(super) fn begin_promotion(script: &Script, set: WaitingSet, limits: Option<DeadLimits>) -> ScriptInvocation<'_> {
     let mut promote = script.key(set.key());
     promote.key(keys::QUEUES).key(keys::SCHEDULE).key(keys::DEAD);
     match limits {
@@ -264,23 +250,6 @@ impl Store {
             stuck += more_stuck;
         }
         Ok((moved, stuck))
-    }
-
-    /// As [`promote`](Self::promote) for one member, whose bytes are not sent. Returns `None` if too many members have its score to find it among
-    /// them: then promote it with its bytes.
-    pub(crate) async fn promote_in_place(
-        &self,
-        set: WaitingSet,
-        due: &DueInPlace<'_>,
-        limits: Option<DeadLimits>,
-    ) -> Result<Option<(usize, usize)>> {
-        let DueInPlace { score, member, to, pieces } = due;
-        let (what, place) = to.destination();
-        let mut promote = begin_promotion(&scripts::PROMOTE_IN_PLACE, set, limits);
-        promote.arg(*score).arg(fingerprint(member)).arg(member.len()).arg(what).arg(place);
-        add_pieces(&mut promote, pieces);
-        let (moved, stuck): (isize, usize) = self.eval("promote", &promote).await?;
-        Ok(usize::try_from(moved).ok().map(|moved| (moved, stuck)))
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use redis::{ConnectionAddr, ConnectionInfo, IntoConnectionInfo, RedisConnectionInfo};
 
-use super::sentinel::Sentinels;
+use super::primary::Sentinels;
 use super::tls::Tls;
 
 /// What a URL says. Errors are for people and never hold a password.

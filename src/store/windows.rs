@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn only_time_outs_make_a_window_smaller() {
-        use super::super::applied::Applied;
+        use super::super::error::Applied;
         use super::super::error::failed;
         let window = Window::default();
         let outcome = |kind: std::io::ErrorKind| {

@@ -12,8 +12,8 @@ use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvoca
 use super::error::failed;
 #[cfg(feature = "server")]
 use super::invalidations::Invalidations;
+use super::primary::PrimaryWatch;
 use super::progress::Progress;
-use super::sentinel::Post;
 #[cfg(feature = "server")]
 use crate::error::Result;
 
@@ -29,7 +29,7 @@ pub(super) struct Wire {
     #[cfg(feature = "server")]
     pub(super) invalidations: Arc<Invalidations>,
     /// With sentinels: what tells that another server is the primary now.
-    pub(super) post: Option<Post>,
+    pub(super) post: Option<PrimaryWatch>,
     pub(super) era: Era,
     /// How long the peer may be silent while an answer is due.
     pub(super) patience: Duration,
@@ -83,7 +83,9 @@ pub(super) enum Request<'a> {
 
 impl Wire {
     pub(super) fn has_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire) || self.era.is_over() || self.post.as_ref().is_some_and(Post::is_lost)
+        self.ended.load(Ordering::Acquire)
+            || self.era.is_over()
+            || self.post.as_ref().is_some_and(PrimaryWatch::is_lost)
     }
 
     /// Whether the runtime of the caller drives it.

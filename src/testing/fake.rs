@@ -1,7 +1,8 @@
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::runners::{BoxFuture, Runners};
+use super::runners::Runners;
+use crate::boxed::BoxFuture;
 use crate::client::{Client, Pushed, TestSink};
 use crate::error::Result;
 use crate::job::{BlockingJob, Job, JobError};

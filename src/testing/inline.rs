@@ -1,6 +1,7 @@
 use std::sync::Arc;
 
-use super::runners::{BoxFuture, Runners};
+use super::runners::Runners;
+use crate::boxed::BoxFuture;
 use crate::client::{Client, Pushed, TestSink};
 use crate::error::{Error, Result};
 use crate::job::{BlockingJob, Job};

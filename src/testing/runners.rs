@@ -1,13 +1,11 @@
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use super::context;
+use crate::boxed::BoxFuture;
 use crate::client::Client;
 use crate::job::{Args, BlockingJob, Job, JobResult};
 use crate::payload::Payload;
-
-pub(super) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 type Runner = Arc<dyn Fn(Client, Payload) -> BoxFuture<'static, JobResult> + Send + Sync>;
 

@@ -3,6 +3,7 @@
 mod check;
 mod described;
 mod json_schema;
+mod quoted;
 mod rbs;
 mod ruby;
 mod types;

@@ -4,6 +4,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use super::described::{Described, Params};
+use super::quoted::string;
 use super::types::Type;
 use crate::error::{Error, Result};
 
@@ -137,11 +138,6 @@ fn literal(value: &Value) -> String {
         }
         plain => plain.to_string(),
     }
-}
-
-/// A text between quotes, in which nothing is evaluated.
-pub(super) fn string(text: &str) -> String {
-    Value::from(text).to_string().replace('#', "\\#")
 }
 
 #[cfg(test)]

@@ -116,9 +116,12 @@ impl Type {
             Self::Float => "Float".to_owned(),
             Self::String => "String".to_owned(),
             Self::Words(words) => match &words[..] {
-                [word] => super::ruby::string(word),
+                [word] => super::quoted::string(word),
                 words => {
-                    format!("({})", words.iter().map(|word| super::ruby::string(word)).collect::<Vec<_>>().join(" | "))
+                    format!(
+                        "({})",
+                        words.iter().map(|word| super::quoted::string(word)).collect::<Vec<_>>().join(" | ")
+                    )
                 }
             },
             Self::Array(item) => format!("Array[{}]", item.rbs()),

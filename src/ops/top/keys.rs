@@ -2,7 +2,7 @@
 
 use ratatui::crossterm::event::{KeyCode, KeyEvent, KeyEventKind, KeyModifiers};
 
-use super::model::Tab;
+use super::model::{Tab, Verb};
 
 /// A key, as far as it matters here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,53 +42,6 @@ impl Key {
             KeyCode::Backspace => Self::Backspace,
             _ => return None,
         })
-    }
-}
-
-/// What is done to rows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Verb {
-    Quiet,
-    Terminate,
-    /// Or unpause.
-    Pause,
-    Clear,
-    Retry,
-    Enqueue,
-    Kill,
-    Delete,
-}
-
-impl Verb {
-    pub(super) fn name(self) -> &'static str {
-        match self {
-            Self::Quiet => "Quiet",
-            Self::Terminate => "Terminate",
-            Self::Pause => "Pause/Unpause",
-            Self::Clear => "Delete",
-            Self::Retry => "Retry",
-            Self::Enqueue => "Enqueue",
-            Self::Kill => "Kill",
-            Self::Delete => "Delete",
-        }
-    }
-
-    /// Whether to ask first.
-    pub(super) fn is_grave(self) -> bool {
-        !matches!(self, Self::Pause | Self::Retry | Self::Enqueue)
-    }
-
-    /// Those of a tab, by key.
-    pub(super) fn of(tab: Tab) -> &'static [(char, Self)] {
-        match tab {
-            Tab::Home | Tab::Metrics => &[],
-            Tab::Busy => &[('T', Self::Terminate), ('Q', Self::Quiet)],
-            Tab::Queues => &[('D', Self::Clear), ('p', Self::Pause)],
-            Tab::Scheduled | Tab::Retries => {
-                &[('D', Self::Delete), ('R', Self::Retry), ('E', Self::Enqueue), ('K', Self::Kill)]
-            }
-            Tab::Dead => &[('D', Self::Delete), ('R', Self::Retry), ('E', Self::Enqueue)],
-        }
     }
 }
 

@@ -5,7 +5,7 @@ use std::time::Instant;
 use ferrokiq::api::{Api, QueueCount, SortedEntry, SortedSet, Span};
 use ferrokiq::{Error, Result};
 
-use super::keys::Verb;
+use super::model::Verb;
 use super::model::{Command, PAGE, Request, Row, Snapshot, Tab};
 use crate::ops::frame::Failure;
 

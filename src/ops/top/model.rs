@@ -4,8 +4,6 @@ use std::time::Instant;
 
 use ferrokiq::api::{Metrics, Process, QueueSummary, ServerInfo, SortedEntry, Stats, Work};
 
-use super::keys::Verb;
-
 /// Rows of a page of jobs.
 pub(super) const PAGE: usize = 25;
 
@@ -51,6 +49,53 @@ impl Tab {
 
     pub(super) fn at(index: usize) -> Self {
         Self::ALL[index % Self::ALL.len()]
+    }
+}
+
+/// What is done to rows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verb {
+    Quiet,
+    Terminate,
+    /// Or unpause.
+    Pause,
+    Clear,
+    Retry,
+    Enqueue,
+    Kill,
+    Delete,
+}
+
+impl Verb {
+    pub(super) fn name(self) -> &'static str {
+        match self {
+            Self::Quiet => "Quiet",
+            Self::Terminate => "Terminate",
+            Self::Pause => "Pause/Unpause",
+            Self::Clear => "Delete",
+            Self::Retry => "Retry",
+            Self::Enqueue => "Enqueue",
+            Self::Kill => "Kill",
+            Self::Delete => "Delete",
+        }
+    }
+
+    /// Whether to ask first.
+    pub(super) fn is_grave(self) -> bool {
+        !matches!(self, Self::Pause | Self::Retry | Self::Enqueue)
+    }
+
+    /// Those of a tab, by key.
+    pub(super) fn of(tab: Tab) -> &'static [(char, Self)] {
+        match tab {
+            Tab::Home | Tab::Metrics => &[],
+            Tab::Busy => &[('T', Self::Terminate), ('Q', Self::Quiet)],
+            Tab::Queues => &[('D', Self::Clear), ('p', Self::Pause)],
+            Tab::Scheduled | Tab::Retries => {
+                &[('D', Self::Delete), ('R', Self::Retry), ('E', Self::Enqueue), ('K', Self::Kill)]
+            }
+            Tab::Dead => &[('D', Self::Delete), ('R', Self::Retry), ('E', Self::Enqueue)],
+        }
     }
 }
 

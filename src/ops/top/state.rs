@@ -3,7 +3,8 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::keys::{Key, Verb};
+use super::keys::Key;
+use super::model::Verb;
 use super::model::{Command, PAGE, Request, Row, Snapshot, Tab};
 
 /// Points of the graph that are kept.

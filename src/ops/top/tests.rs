@@ -5,7 +5,8 @@ use ferrokiq::time::EpochSecs;
 use ratatui::Terminal;
 use ratatui::backend::TestBackend;
 
-use super::keys::{Key, Verb};
+use super::keys::Key;
+use super::model::Verb;
 use super::model::{PAGE, Request, Row, Snapshot, Tab};
 use super::state::{Effect, State};
 use super::theme::Theme;

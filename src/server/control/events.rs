@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use crate::boxed::BoxFuture;
 use crate::contain::{Contained, contained};
 use crate::server::control::supervisor::spawn;
-use crate::server::run::middleware::BoxFuture;
 
 /// A moment in the life of a server.
 ///

@@ -1,11 +1,8 @@
 use std::fmt;
-use std::pin::Pin;
 use std::sync::Arc;
 
+use crate::boxed::BoxFuture;
 use crate::job::{Context, JobResult};
-
-/// A future on the heap.
-pub(crate) type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Code around every job, as Sidekiq's server middleware.
 ///

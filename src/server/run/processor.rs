@@ -9,6 +9,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::boxed::BoxFuture;
 use crate::contain::{Contained, contained, discard};
 use crate::job::{Context, JobError, JobResult, Run};
 use crate::payload::{Malformed, Payload, is_routable_queue, names};
@@ -20,7 +21,7 @@ use crate::server::run::failure_log::Failure;
 use crate::server::run::foreign;
 use crate::server::run::foreign::Owner;
 use crate::server::run::job_log::JobLog;
-use crate::server::run::middleware::{BoxFuture, Next, Performs};
+use crate::server::run::middleware::{Next, Performs};
 use crate::server::run::registry::Registered;
 use crate::server::run::retry::{Bench, Hooks, Verdict, jitter_at, judge};
 use crate::server::settings::config::{ForeignJobs, UnknownClasses};

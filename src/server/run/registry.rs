@@ -6,6 +6,7 @@ use std::marker::PhantomData;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::boxed::BoxFuture;
 use crate::contain::{contained, discard};
 use crate::distance::distance;
 use crate::error::{Error, Result};
@@ -14,7 +15,7 @@ use crate::job::ArgsSchema;
 use crate::job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, OnExhausted, RetryIn};
 use crate::payload::{Payload, Retry};
 use crate::server::control::blocking::{BlockingPool, Failure};
-use crate::server::run::middleware::{BoxFuture, Performs};
+use crate::server::run::middleware::Performs;
 use crate::server::run::retry::Hooks;
 use crate::server::stats::metrics::{ClassCounters, Metrics};
 

@@ -4,9 +4,9 @@
 use crate::error::Result;
 use crate::payload::{Edits, Fetched, Payload};
 use crate::server::run::Runner;
-use crate::server::schedule::poller::Plan;
-use crate::server::schedule::sweep::telemetry;
-use crate::store::sets::{DueInPlace, Promotion, WaitingSet};
+use crate::server::schedule::plan::{Plan, telemetry};
+use crate::store::in_place::DueInPlace;
+use crate::store::sets::{Promotion, WaitingSet};
 use crate::time::EpochSecs;
 
 /// Moves one member to its destination, and counts it. Returns the same as [`promote`](crate::store::Store::promote).

@@ -2,5 +2,6 @@
 
 mod beside_ruby;
 mod large;
+mod plan;
 pub(crate) mod poller;
 mod sweep;

@@ -2,14 +2,13 @@
 
 use crate::server::schedule::beside_ruby::{LEFT_FOR, Recent};
 use crate::server::schedule::large;
-use crate::server::schedule::poller::{Plan, plan};
+use crate::server::schedule::plan::{Plan, plan, telemetry};
 use std::collections::BTreeSet;
 
 use crate::error::{Error, RedisFault, Result};
 use crate::payload::{Fetched, Payload};
 use crate::server::run::Runner;
 use crate::server::stats::outage::Outage;
-use crate::server::stats::telemetry::OfSet;
 use crate::store::is_refusal;
 use crate::store::sets::{Due, Look, Promotion, READ, WaitingSet};
 use crate::time::EpochSecs;
@@ -118,15 +117,6 @@ impl Sweeper {
             );
         }
         self.stuck = stuck;
-    }
-}
-
-/// What is counted of a set.
-pub(super) fn telemetry(runner: &Runner, set: WaitingSet) -> &OfSet {
-    if set == WaitingSet::Retry {
-        &runner.shared.stats.telemetry.retry
-    } else {
-        &runner.shared.stats.telemetry.schedule
     }
 }
 

@@ -126,7 +126,7 @@ async fn a_claim_whose_answer_was_lost_is_read_window_by_window() {
     for _ in 0..5 {
         let timed_out = failed(
             "read",
-            crate::store::applied::Applied::Unknown,
+            crate::store::error::Applied::Unknown,
             std::io::Error::from(std::io::ErrorKind::TimedOut).into(),
         );
         process.store.window.learn::<()>(&Err(timed_out));

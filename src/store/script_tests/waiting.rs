@@ -1,7 +1,8 @@
 //! `due`, `promote`, `bury_larger` with `lib/dead`: jobs that wait in `retry`, `schedule` and `dead`.
 
 use super::{Base, owned};
-use crate::store::sets::{DeadLimits, Due, DueInPlace, Look, Promotion, WaitingSet};
+use crate::store::in_place::DueInPlace;
+use crate::store::sets::{DeadLimits, Due, Look, Promotion, WaitingSet};
 
 pub(super) const LIMITS: DeadLimits = DeadLimits { age: 1_000.0, keep: 4 };
 
