@@ -8,6 +8,54 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::store::sets::BUDGET;
 use crate::time::EpochSecs;
 
+impl SortedSet {
+    /// Its jobs, the highest score first, page by page.
+    pub fn pages(&self) -> SortedPages {
+        SortedPages::new(self.clone())
+    }
+
+    /// The jobs whose bytes hold a text, in no order; a text with `*` is a glob of its own.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn scan(&self, text: &str, mut each: impl FnMut(SortedEntry)) -> Result<()> {
+        let mut scan = self.scanner(Some(text));
+        while let Some(page) = scan.next().await? {
+            page.into_iter().for_each(&mut each);
+        }
+        Ok(())
+    }
+
+    /// As [`scan`](Self::scan), page by page; all jobs without a text.
+    pub fn scanner(&self, text: Option<&str>) -> SortedScan {
+        let glob = text.map(|text| if text.contains('*') { text.to_owned() } else { format!("*{text}*") });
+        SortedScan::new(self.clone(), glob)
+    }
+
+    /// All jobs among which those of an id are: few others, where Redis can look for the id itself.
+    pub fn jid_scanner(&self, jid: &str) -> SortedScan {
+        // Other characters may be escaped in the payload, or mean something in a glob.
+        let is_plain = !jid.is_empty() && jid.bytes().all(|byte| byte.is_ascii_alphanumeric());
+        self.scanner(is_plain.then_some(jid))
+    }
+
+    /// The job of an id.
+    ///
+    /// # Errors
+    ///
+    /// As [`size`](Self::size).
+    pub async fn find_job(&self, jid: &str) -> Result<Option<SortedEntry>> {
+        let mut scan = self.jid_scanner(jid);
+        while let Some(page) = scan.next().await? {
+            if let Some(found) = page.into_iter().find(|entry| entry.record.jid() == jid) {
+                return Ok(Some(found));
+            }
+        }
+        Ok(None)
+    }
+}
+
 /// The jobs of a set while it changes: the place is corrected by how much the set has shrunk.
 #[derive(Debug)]
 pub struct SortedPages {

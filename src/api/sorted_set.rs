@@ -1,4 +1,4 @@
-use super::{Api, JobRecord, SortedPages, SortedScan};
+use super::{Api, JobRecord};
 use crate::error::Result;
 use crate::payload::Payload;
 use crate::store::pages::End;
@@ -47,11 +47,6 @@ impl SortedSet {
         self.api.store.set_size(self.set).await
     }
 
-    /// Its jobs, the highest score first, page by page.
-    pub fn pages(&self) -> SortedPages {
-        SortedPages::new(self.clone())
-    }
-
     /// Up to `n` jobs after passing over `skip`, the lowest score first; fewer where they are large: about 1 MB, but at least one.
     ///
     /// # Errors
@@ -68,47 +63,6 @@ impl SortedSet {
     /// As [`size`](Self::size).
     pub async fn from_highest(&self, skip: usize, n: usize) -> Result<Vec<SortedEntry>> {
         Ok(entries(self.api.store.set_page(self.set, End::High, skip, n.max(1)).await?))
-    }
-
-    /// The jobs whose bytes hold a text, in no order; a text with `*` is a glob of its own.
-    ///
-    /// # Errors
-    ///
-    /// As [`size`](Self::size).
-    pub async fn scan(&self, text: &str, mut each: impl FnMut(SortedEntry)) -> Result<()> {
-        let mut scan = self.scanner(Some(text));
-        while let Some(page) = scan.next().await? {
-            page.into_iter().for_each(&mut each);
-        }
-        Ok(())
-    }
-
-    /// As [`scan`](Self::scan), page by page; all jobs without a text.
-    pub fn scanner(&self, text: Option<&str>) -> SortedScan {
-        let glob = text.map(|text| if text.contains('*') { text.to_owned() } else { format!("*{text}*") });
-        SortedScan::new(self.clone(), glob)
-    }
-
-    /// All jobs among which those of an id are: few others, where Redis can look for the id itself.
-    pub fn jid_scanner(&self, jid: &str) -> SortedScan {
-        // Other characters may be escaped in the payload, or mean something in a glob.
-        let is_plain = !jid.is_empty() && jid.bytes().all(|byte| byte.is_ascii_alphanumeric());
-        self.scanner(is_plain.then_some(jid))
-    }
-
-    /// The job of an id.
-    ///
-    /// # Errors
-    ///
-    /// As [`size`](Self::size).
-    pub async fn find_job(&self, jid: &str) -> Result<Option<SortedEntry>> {
-        let mut scan = self.jid_scanner(jid);
-        while let Some(page) = scan.next().await? {
-            if let Some(found) = page.into_iter().find(|entry| entry.record.jid() == jid) {
-                return Ok(Some(found));
-            }
-        }
-        Ok(None)
     }
 
     /// Deletes a job; whether it was still there.

@@ -9,7 +9,6 @@ use crate::client::{Chain, Client, ClientMiddleware};
 use crate::error::Result;
 use crate::job::{Args, BlockingJob, Context, IterableJob, Job, JobError, JobOptions, JobResult, StopSignal};
 use crate::payload::Payload;
-use crate::server::Server;
 use crate::server::control::blocking::BlockingPool;
 use crate::server::control::events::{Event, Hooks};
 use crate::server::control::handle::Handle;
@@ -17,7 +16,7 @@ use crate::server::control::supervisor::Supervisor;
 use crate::server::fetch::FetchState;
 use crate::server::fetch::paused::Paused;
 use crate::server::fetch::progress::Progress;
-use crate::server::report::vitals::Pulse;
+use crate::server::report::pulse::Pulse;
 use crate::server::report::{Awaited, Process};
 use crate::server::run::foreign::Foreign;
 use crate::server::run::iterating::Iterating;
@@ -45,6 +44,7 @@ use crate::server::stats::outage::Outages;
 use crate::server::stats::telemetry::Telemetry;
 use crate::server::stats::work::{Counters, WorkState};
 use crate::server::unit::Holdings;
+use crate::server::worker::Server;
 use crate::store::registration::Registration;
 use crate::store::{RedisOptions, Store};
 use crate::time::Stamps;
@@ -457,6 +457,13 @@ impl ServerBuilder {
             boot: Awaited::default(),
         };
         Ok(Server { process: Arc::new(process), capsules, acknowledgements })
+    }
+}
+
+impl Server {
+    /// Starts describing a server.
+    pub fn builder() -> ServerBuilder {
+        ServerBuilder::default()
     }
 }
 

@@ -26,8 +26,7 @@ use crate::server::run::manager::Manager;
 use crate::server::schedule::poller::Poller;
 use crate::server::settings::capsule::Capsule;
 use crate::server::settings::config::FetchMode;
-use crate::server::settle::withheld::Storing;
-use crate::server::settle::{Acknowledger, Settler};
+use crate::server::settle::{Acknowledger, Settler, Storing};
 use crate::server::unit::{Batch, UnitOfWork};
 use crate::store::claims::Private;
 

@@ -11,9 +11,11 @@ mod pace;
 pub(crate) mod paused;
 pub(crate) mod progress;
 mod reliable;
+mod source;
 mod watcher;
 
-pub(crate) use fetcher::{Fetcher, Source};
+pub(crate) use fetcher::Fetcher;
+pub(crate) use source::Source;
 
 use std::sync::Arc;
 

@@ -7,6 +7,7 @@ pub(crate) mod os;
 mod process;
 pub(crate) mod prometheus;
 pub(crate) mod publish;
+pub(crate) mod pulse;
 mod sample;
 pub(crate) mod vitals;
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::server::control::events::Hooks;
-use crate::server::report::vitals::Pulse;
+use crate::server::report::pulse::Pulse;
 use crate::server::run::Runner;
 use crate::server::shared::Shared;
 use crate::store::Store;

@@ -7,8 +7,10 @@ mod acknowledger;
 mod retrier;
 mod settlement;
 mod settler;
+mod storing;
 pub(crate) mod withheld;
 
 pub(crate) use acknowledger::Acknowledger;
 pub(crate) use settlement::{DeathHandler, Settlement};
 pub(crate) use settler::{Destination, Settled, Settler};
+pub(crate) use storing::Storing;

@@ -8,15 +8,11 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
-use crate::contain::discard;
 use crate::error::Error;
 use crate::job::JobError;
-use crate::server::control::supervisor::Part;
 use crate::server::settle::Destination;
-use crate::server::settle::Settlement;
 use crate::server::stats::counter::Counted;
 use crate::server::unit::{MARGIN, Unacknowledged, UnitOfWork};
-use crate::store::{backoff, is_wrong_type};
 
 /// Jobs that ran and wait here at most. The next one keeps its slot until there is room. They count among the jobs that would run twice if the
 /// process died, and leave a quarter of that margin to acknowledgements.
@@ -30,13 +26,13 @@ pub(crate) struct Withheld {
     /// Slots that wait for room.
     held_up: AtomicUsize,
     /// Wakes [`Storing`]: a job was added, or it has to end.
-    changed: Notify,
+    pub(super) changed: Notify,
     closed: AtomicBool,
 }
 
 /// The jobs that wait for one key.
 #[derive(Debug, Default)]
-struct Waiting {
+pub(super) struct Waiting {
     jobs: VecDeque<Arc<Job>>,
     /// How many there were since the key broke.
     total: usize,
@@ -45,11 +41,11 @@ struct Waiting {
 
 /// One job that waits.
 #[derive(Debug)]
-struct Job {
-    unit: UnitOfWork,
-    to: Destination,
+pub(super) struct Job {
+    pub(super) unit: UnitOfWork,
+    pub(super) to: Destination,
     /// What a job died of that goes to the dead set: for the death handlers.
-    death: Option<JobError>,
+    pub(super) death: Option<JobError>,
     _room: Option<Room>,
 }
 
@@ -81,7 +77,7 @@ impl Default for Withheld {
 }
 
 impl Withheld {
-    fn keys(&self) -> MutexGuard<'_, BTreeMap<String, Waiting>> {
+    pub(super) fn keys(&self) -> MutexGuard<'_, BTreeMap<String, Waiting>> {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -136,7 +132,7 @@ impl Withheld {
         self.changed.notify_one();
     }
 
-    fn is_closed(&self) -> bool {
+    pub(super) fn is_closed(&self) -> bool {
         self.closed.load(Ordering::Acquire)
     }
 
@@ -146,12 +142,12 @@ impl Withheld {
         keys.into_values().flat_map(|waiting| waiting.jobs).map(|job| job.unit.clone()).collect()
     }
 
-    fn first(&self, key: &str) -> Option<Arc<Job>> {
+    pub(super) fn first(&self, key: &str) -> Option<Arc<Job>> {
         self.keys().get(key)?.jobs.front().cloned()
     }
 
     /// The first job that waits for a key left. Forgets the key with its last job.
-    fn left(&self, key: &str) {
+    pub(super) fn left(&self, key: &str) {
         let mut keys = self.keys();
         let Some(waiting) = keys.get_mut(key) else { return };
         waiting.jobs.pop_front();
@@ -168,7 +164,7 @@ impl Withheld {
     }
 
     /// Logs, once, that a key has another type.
-    fn log(&self, key: &str, first: &UnitOfWork, error: &Error) {
+    pub(super) fn log(&self, key: &str, first: &UnitOfWork, error: &Error) {
         let mut keys = self.keys();
         let Some(waiting) = keys.get_mut(key).filter(|waiting| !waiting.logged) else { return };
         waiting.logged = true;
@@ -185,63 +181,5 @@ impl Withheld {
             jid,
             "this key has another type: jobs that belong there wait in private lists until it is removed"
         );
-    }
-}
-
-/// Tries to store what is withheld: one job of each key at a time, and all of them once one was stored.
-pub(crate) struct Storing(pub(crate) Arc<Settlement>);
-
-impl Storing {
-    /// Stores what waits for one key. Returns whether all of it is stored.
-    async fn store(&self, key: &str) -> bool {
-        let Self(settle) = self;
-        while let Some(job) = settle.withheld.first(key) {
-            if settle.withheld.is_closed() {
-                return false;
-            }
-            match settle.settler.settle(&job.unit, &job.to).await {
-                Ok(settled) => {
-                    settle.withheld.left(key);
-                    settle.stored(&job.unit, &job.to, job.death.as_ref(), settled);
-                    discard("a job's error", job);
-                }
-                Err(error) => {
-                    if is_wrong_type(&error) {
-                        settle.withheld.log(key, &job.unit, &error);
-                    }
-                    return false;
-                }
-            }
-        }
-        true
-    }
-}
-
-impl Part for Storing {
-    fn name(&self) -> &'static str {
-        "storing of withheld jobs"
-    }
-
-    async fn run(&mut self) {
-        let withheld = &self.0.withheld;
-        let mut failures = 0;
-        while !withheld.is_closed() {
-            let keys: Vec<String> = withheld.keys().keys().cloned().collect();
-            if keys.is_empty() {
-                failures = 0;
-                withheld.changed.notified().await;
-                continue;
-            }
-            // Each job was tried before it came here.
-            failures += 1;
-            tokio::time::sleep(backoff(failures)).await;
-            for key in keys {
-                self.store(&key).await;
-            }
-        }
-    }
-
-    fn may_end(&self) -> bool {
-        self.0.withheld.is_closed()
     }
 }

@@ -1,0 +1,66 @@
+//! Stores withheld jobs once their keys are mended.
+
+use std::sync::Arc;
+
+use crate::contain::discard;
+use crate::server::control::supervisor::Part;
+use crate::server::settle::settlement::Settlement;
+use crate::store::{backoff, is_wrong_type};
+
+/// Tries to store what is withheld: one job of each key at a time, and all of them once one was stored.
+pub(crate) struct Storing(pub(crate) Arc<Settlement>);
+
+impl Storing {
+    /// Stores what waits for one key. Returns whether all of it is stored.
+    async fn store(&self, key: &str) -> bool {
+        let Self(settle) = self;
+        while let Some(job) = settle.withheld.first(key) {
+            if settle.withheld.is_closed() {
+                return false;
+            }
+            match settle.settler.settle(&job.unit, &job.to).await {
+                Ok(settled) => {
+                    settle.withheld.left(key);
+                    settle.stored(&job.unit, &job.to, job.death.as_ref(), settled);
+                    discard("a job's error", job);
+                }
+                Err(error) => {
+                    if is_wrong_type(&error) {
+                        settle.withheld.log(key, &job.unit, &error);
+                    }
+                    return false;
+                }
+            }
+        }
+        true
+    }
+}
+
+impl Part for Storing {
+    fn name(&self) -> &'static str {
+        "storing of withheld jobs"
+    }
+
+    async fn run(&mut self) {
+        let withheld = &self.0.withheld;
+        let mut failures = 0;
+        while !withheld.is_closed() {
+            let keys: Vec<String> = withheld.keys().keys().cloned().collect();
+            if keys.is_empty() {
+                failures = 0;
+                withheld.changed.notified().await;
+                continue;
+            }
+            // Each job was tried before it came here.
+            failures += 1;
+            tokio::time::sleep(backoff(failures)).await;
+            for key in keys {
+                self.store(&key).await;
+            }
+        }
+    }
+
+    fn may_end(&self) -> bool {
+        self.0.withheld.is_closed()
+    }
+}
