@@ -28,6 +28,7 @@ mod moves;
 mod process;
 mod queue;
 mod record;
+mod running;
 mod snapshot;
 mod sorted_pages;
 mod sorted_set;
@@ -43,6 +44,7 @@ pub use moves::{Departure, Moved, Return};
 pub use process::{Member, Process, Work};
 pub use queue::{Cleared, Queue, QueueCount, QueuePages};
 pub use record::JobRecord;
+pub use running::ListPages;
 pub use snapshot::Snapshot;
 pub use sorted_pages::{SortedPages, SortedScan};
 pub use sorted_set::{SortedEntry, SortedSet};
@@ -119,6 +121,11 @@ impl Api {
     /// Jobs that were given up.
     pub fn dead(&self) -> SortedSet {
         SortedSet::new(self.clone(), WaitingSet::Dead)
+    }
+
+    /// Jobs that GitLab's fetcher (gitlab-sidekiq-fetcher) gave up after they were interrupted too often; empty where it is not in use.
+    pub fn interrupted(&self) -> SortedSet {
+        SortedSet::new(self.clone(), WaitingSet::Interrupted)
     }
 
     /// Live processes, Ruby's and ours.

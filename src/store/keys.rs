@@ -10,6 +10,9 @@ pub(crate) const RETRY: &str = "retry";
 /// Jobs that were given up, by epoch seconds of their death.
 #[cfg(feature = "server")]
 pub(super) const DEAD: &str = "dead";
+/// Jobs that GitLab's fetcher gave up after they were interrupted too often.
+#[cfg(feature = "server")]
+pub(super) const INTERRUPTED: &str = "interrupted";
 /// Identities of live processes, Ruby's and ours. Any Ruby process prunes it.
 pub(super) const PROCESSES: &str = "processes";
 /// Queues that Sidekiq Pro paused.

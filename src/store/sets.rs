@@ -15,6 +15,8 @@ pub(crate) enum WaitingSet {
     Retry,
     Schedule,
     Dead,
+    /// Jobs that GitLab's fetcher gave up after they were interrupted too often. No worker of ours touches it.
+    Interrupted,
 }
 
 impl WaitingSet {
@@ -23,6 +25,7 @@ impl WaitingSet {
             Self::Retry => keys::RETRY,
             Self::Schedule => keys::SCHEDULE,
             Self::Dead => keys::DEAD,
+            Self::Interrupted => keys::INTERRUPTED,
         }
     }
 }
