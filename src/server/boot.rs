@@ -97,7 +97,7 @@ async fn register(core: &Core, heartbeat: &Heartbeat) -> Result<()> {
         };
         core.adapt_to(majors);
     }
-    core.paused.set(core.store.paused_queues().await?);
+    core.paused.set(core.paused.read(&core.store, &core.telemetry.queue_names()).await?);
     let sent = Instant::now();
     core.store.register(&core.registration, core.liveness.span(), false).await?;
     core.liveness.seen(sent);

@@ -291,11 +291,12 @@ impl Beater {
     async fn beat(&mut self) -> Result<()> {
         let work = self.core.work.as_json();
         self.show_procline(work.len());
+        let queues = self.core.telemetry.queue_names();
         // Together: they share a round trip.
         let (signal, written, paused) = tokio::join!(
             self.store.take_signal(&self.core.identity),
             self.store.write_work(&self.core.identity, &work, self.core.dialect.shows_work_to_6()),
-            self.store.paused_queues(),
+            self.core.paused.read(&self.store, &queues),
         );
         if let Some(signal) = signal? {
             self.obey(&signal);

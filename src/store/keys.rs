@@ -18,6 +18,12 @@ pub(super) const PROCESSES: &str = "processes";
 /// Queues that Sidekiq Pro paused.
 #[cfg(feature = "server")]
 pub(super) const PAUSED: &str = "paused";
+/// Exists while sidekiq-limit_fetch pauses a queue, whatever it holds; with a TTL if the pause ends by itself.
+#[cfg(feature = "server")]
+pub(super) fn limit_fetch_pause(queue: &str) -> String {
+    format!("limit_fetch:pause:{queue}")
+}
+
 /// Throttles the pruning of `processes`.
 #[cfg(feature = "server")]
 pub(super) const PROCESS_CLEANUP: &str = "process_cleanup";

@@ -3,10 +3,10 @@
 use std::collections::BTreeSet;
 
 use ferrokiq::Result;
-use ferrokiq::api::{Api, Process};
+use ferrokiq::api::{Api, Neighbour, Process};
 
 use super::finding::{Finding, Fix, Place, many, some_of};
-use super::gems;
+use super::limit_fetch::LimitFetch;
 use crate::ops::keepers::{GITLAB_HEARTBEAT, Keeper, gitlab_heartbeat, gitlab_owner};
 
 /// Candidates of one sort that are kept, however many keys there are.
@@ -79,8 +79,10 @@ pub(super) struct Names {
     gitlab_lives: bool,
     /// Whether go-workers keeps retries.
     go_retries: bool,
-    /// Ruby gems in use whose jobs cannot be recognised by their payloads.
-    pub(super) gems: BTreeSet<&'static str>,
+    /// Ruby gems that keys show to be in use.
+    pub(super) gems: BTreeSet<&'static Neighbour>,
+    /// What sidekiq-limit_fetch does.
+    pub(super) limit_fetch: LimitFetch,
 }
 
 impl Names {
@@ -104,14 +106,18 @@ impl Names {
                 set.insert(item);
             }
         }
+        if let Some(neighbour) = Neighbour::of_key(name) {
+            self.gems.insert(neighbour);
+        }
+        if self.limit_fetch.note(name, KEPT) {
+            return;
+        }
         if let Some(keeper) = Keeper::of(name) {
             keep(&mut self.foreign, (name.to_owned(), keeper));
         } else if name.starts_with(GITLAB_HEARTBEAT) {
             self.gitlab_lives = true;
         } else if name == "goretry" {
             self.go_retries = true;
-        } else if let Some(gem) = gems::silent(name) {
-            self.gems.insert(gem);
         } else if let Some(queue) = name.strip_prefix("queue:") {
             keep(&mut self.queues, queue.to_owned());
         } else if let Some(identity) = name.strip_prefix("ferrokiq:batches:") {
@@ -202,7 +208,11 @@ impl Names {
         }
         if let Some(what) = living.told() {
             let what = format!("{what} in lists of live processes with {}", Keeper::GitLab);
-            found.push(Finding::note("foreign-list", format!("{what}: {}", living.names()), "leave them alone: they run"));
+            found.push(Finding::note(
+                "foreign-list",
+                format!("{what}: {}", living.names()),
+                "leave them alone: they run",
+            ));
         }
         if let Some(what) = dead.told() {
             let what = format!("{what} in lists of dead processes with {}: {}", Keeper::GitLab, dead.names());

@@ -131,7 +131,9 @@ async fn running(
             }
         }
     }
-    for work in api.work().await?.iter().filter(|work| wanted.is(&work.record) && !in_lists.contains(work.record.bytes())) {
+    for work in
+        api.work().await?.iter().filter(|work| wanted.is(&work.record) && !in_lists.contains(work.record.bytes()))
+    {
         let place = format!("{}:work", work.identity);
         act(tool, Hit { found: Found::queued(&place, &work.record) }).await?;
     }
