@@ -15,6 +15,8 @@ pub mod testing {}
 #[cfg(feature = "contract")]
 #[doc = include_str!("../docs/guide/contracts.md")]
 pub mod contracts {}
+#[doc = include_str!("../docs/guide/your-gems-beside-rust.md")]
+pub mod your_gems_beside_rust {}
 #[doc = include_str!("../docs/guide/configuration.md")]
 pub mod configuration {}
 #[doc = include_str!("../docs/guide/redis.md")]

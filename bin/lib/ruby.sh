@@ -18,12 +18,20 @@ suite_of() {
 packages_of() {
   local packages=ruby,ruby-sidekiq,puma,ruby-rack,ruby-rack-test,ruby-minitest,redis-server
   packages=$packages,ruby-railties,ruby-activerecord,ruby-activejob,ruby-actionmailer,ruby-sqlite3
-  [ "$1" = 6 ] || packages=$packages,ruby-rackup,ruby-rack-session,valkey-server
+  case $1 in
+    # GitLab's fetcher is a neighbour in the compat suite.
+    6) packages=$packages,ruby-gitlab-sidekiq-fetcher ;;
+    *) packages=$packages,ruby-rackup,ruby-rack-session,valkey-server ;;
+  esac
   echo "$packages"
 }
 
 # The number at the end changes with the list of packages.
-chroot_of() { printf '%s/roots/%s-3\n' "$cache" "$(suite_of "$1")"; }
+chroot_of() {
+  local number=3
+  [ "$1" != 6 ] || number=4
+  printf '%s/roots/%s-%s\n' "$cache" "$(suite_of "$1")" "$number"
+}
 bundle_of() { printf '%s/bundle/%s\n' "$cache" "$1"; }
 
 # How Ruby is had for this major version; empty if it is not (yet).

@@ -53,7 +53,8 @@ fn worker() -> ServerBuilder {
 }
 
 /// Every test, by name.
-const TESTS: [(&str, fn()); 6] = [
+const TESTS: [(&str, fn()); 7] = [
+    ("names_what_goes_blind_of_gems_whose_keys_are_there", names_what_goes_blind_of_gems_whose_keys_are_there),
     ("names_every_bad_one_among_100_000", names_every_bad_one_among_100_000),
     ("raises_no_false_alarm_while_jobs_come_and_go", raises_no_false_alarm_while_jobs_come_and_go),
     ("says_that_all_is_well", says_that_all_is_well),
@@ -208,10 +209,30 @@ fn counts_jobs_of_ruby_gems_by_class_and_gem() {
     ];
     assert_eq!(said.lines, expected);
     let json: Value = serde_json::from_str(&check(&redis.url(), &["--json"]).lines[0]).unwrap();
-    assert_eq!(json["foreign"], 4);
+    assert_eq!((&json["foreign"], &json["gems"]), (&serde_json::json!(4), &serde_json::json!([])));
     assert_eq!(
         json["foreign_jobs"][2],
         serde_json::json!({"class": "StrictJob", "gem": "sidekiq-unique-jobs", "jobs": 2})
+    );
+}
+
+fn names_what_goes_blind_of_gems_whose_keys_are_there() {
+    let redis = Redis::start().unwrap();
+    call::<()>(&redis, "ZADD", &["failed", "1", "{}"]);
+    call::<()>(&redis, "HSET", &["subjob:6fac50c1db3c621b388a7e46", "status", "x"]);
+    let said = check(&redis.url(), &[]);
+    assert_eq!((said.code, said.lines.len()), (Some(0), 3), "{:?}", said.lines);
+    assert!(said.lines[0].starts_with("sidekiq-failures is in use: its tab does not show"), "{:?}", said.lines);
+    assert!(said.lines[1].starts_with("sidekiq-superworker is in use: the step after one"), "{:?}", said.lines);
+    let json: Value = serde_json::from_str(&check(&redis.url(), &["--json"]).lines[0]).unwrap();
+    assert_eq!(json["gems"][1]["gem"], "sidekiq-superworker");
+    let rights = "on >secret ~* -@all +@read -scan +hello +auth +select +ping +client|setname +client|id";
+    let words: Vec<&str> = ["SETUSER", "worker"].into_iter().chain(rights.split(' ')).collect();
+    call::<()>(&redis, "ACL", &words);
+    let said = check(&format!("{}?user=worker&pass=secret", redis.url()), &[]);
+    assert_eq!(
+        (said.code, &*said.lines[0]),
+        (Some(0), "which gems are in use is not known: SCAN is refused to this user")
     );
 }
 

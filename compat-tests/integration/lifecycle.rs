@@ -242,6 +242,22 @@ async fn fetches_nothing_from_a_paused_queue() {
 }
 
 #[tokio::test]
+async fn fetches_nothing_from_a_queue_that_limit_fetch_paused() {
+    let redis = Redis::start().await;
+    redis.call::<()>("SET", &["limit_fetch:pause:asleep", "1"]).await;
+    let client = redis.client();
+    client.push(Payload::new("Nothing", []).with_queue("asleep")).await.unwrap();
+    client.push(Payload::new("Nothing", []).with_queue("awake")).await.unwrap();
+    let builder = Server::builder().register_fn("Nothing", nothing).queues(["asleep", "awake"]);
+    let server = Running::start(&redis, builder);
+    eventually("the other queue is served", async || redis.size("queue:awake").await == 0).await;
+    client.push(Payload::new("Nothing", []).with_queue("awake")).await.unwrap();
+    eventually("it still is", async || redis.size("queue:awake").await == 0).await;
+    assert_eq!(redis.size("queue:asleep").await, 1);
+    server.stop().await;
+}
+
+#[tokio::test]
 async fn rejects_senseless_settings_before_anything_runs() {
     let error = |builder: ferrokiq::ServerBuilder| builder.build().unwrap_err();
     for (builder, culprit) in [

@@ -44,6 +44,8 @@ describe "ferrokiq doctor" do
     "huge-job" => -> { redis("LPUSH", "queue:low", job("args" => ["x" * 300_000])) },
     "unknown-class" => -> { redis("ZADD", "retry", NOW + 1000, job("class" => "Gone::Job", "retry_count" => 1, "failed_at" => 1_795_408_384_695, "error_class" => "NameError", "error_message" => "uninitialized constant Gone")) },
     "gem-job" => -> { only_rust("low") && redis("LPUSH", "queue:low", job("bid" => "zRviBvBqbbkX3A")) },
+    "limit-fetch" => -> { only_rust("low") && redis("SET", "limit_fetch:limit:low", 2) },
+    "dynamic-queues" => -> { only_rust("low") && redis("SET", "limit:heartbeat:5f3e0f40", 1) && redis("RPUSH", "limit_fetch:probed:low", "5f3e0f40") },
     "overdue" => -> { redis("ZADD", "schedule", NOW - 600, job) },
     "score" => -> { redis("ZADD", "schedule", NOW * 1000, job) },
     "dead-set" => -> { redis("EVAL", "for n = 1, 10001 do redis.call('ZADD', 'dead', ARGV[1] - n, ARGV[2] .. n .. '\"}') end", 0, NOW, job.sub(/"[^"]*"}\z/, "\"")) }
@@ -82,7 +84,7 @@ describe "ferrokiq doctor" do
 
   def checks(**options)
     said, code = doctor("--json", **options)
-    found = said.map { |line| JSON.parse(line)["check"] }
+    found = said.map { |line| JSON.parse(line) }.reject { |finding| finding["severity"] == "note" }.map { |finding| finding["check"] }
     assert_equal found.empty? ? 0 : 1, code, said.inspect
     found
   end
@@ -135,13 +137,37 @@ describe "ferrokiq doctor" do
     assert_equal 0, code, said.inspect
     assert_equal "healthy", said.last
     assert_equal [
-      "note     gem-keys: sidekiq-status is in use, and payloads do not show which jobs belong to it",
+      "note     gem-keys: sidekiq-status is in use: the status of jobs that Rust runs stays queued until it expires",
       "note     gem-job: 3 jobs in queue:low of sidekiq-unique-jobs: HardJob 2, Import 1",
       "note     gem-job: 1 job in retry of sidekiq-batch or Sidekiq Pro: EchoJob 1",
       UNCHECKED
     ], said[..-2].map { |line| line[/\A[^;]*/] }
     found, code = doctor("--json")
     assert_equal [%w[note note note], 0], [found.map { |line| JSON.parse(line)["severity"] }, code]
+  end
+
+  # Keys as the gems write them.
+  GEMS = {
+    "sidekiq-throttled" => -> { redis("ZADD", "throttled:HardJob:concurrency.v2", NOW, "jid") },
+    "sidekiq-limit_fetch" => -> { redis("SADD", "limit:processes", "5f3e0f40") },
+    "sidekiq-superworker" => -> { redis("HSET", "subjob:6fac50c1db3c621b388a7e46", "status", '"initialized"') },
+    "sidekiq-grouping" => -> { redis("SADD", "batching:batches", "hard_job:low") },
+    "sidekiq-failures" => -> { redis("ZADD", "failed", NOW, job) },
+    "sidekiq-statistic" => -> { redis("HSET", "sidekiq:statistic", "2026-11-27:HardJob:passed", 1) },
+    "sidekiq-cron" => -> { redis("SADD", "cron_jobs:default", "cron_job:default:hard") },
+    "sidekiq-scheduler" => -> { redis("HSET", "schedules", "hard", "{}") },
+    "sidekiq_alive" => -> { redis("ZADD", "sidekiq-alive-hostnames", NOW, "host") },
+    "gitlab-sidekiq-fetcher" => -> { redis("SET", "reliable-fetcher-cleanup-lock", 1) },
+    "Sidekiq Enterprise" => -> { redis("SET", "dear-leader", IDENTITY) }
+  }.freeze
+
+  it "names what goes blind or waits for each gem whose keys are there, and calls that healthy" do
+    GEMS.each_value { |plant| instance_exec(&plant) }
+    said, code = doctor("--json")
+    found = said.map { |line| JSON.parse(line) }
+    assert_equal [0, %w[gem-keys], %w[note]], [code, found.map { |finding| finding["check"] }.uniq, found.map { |finding| finding["severity"] }.uniq], said.inspect
+    assert_equal GEMS.keys.sort, found.map { |finding| finding["what"][/\A(.*) is in use: /, 1] }.sort
+    found.each { |finding| refute_empty finding["advice"] }
   end
 
   it "names each fault that is planted, and only that" do

@@ -25,9 +25,11 @@ mod holders;
 mod iteration;
 mod metrics;
 mod moves;
+mod neighbour;
 mod process;
 mod queue;
 mod record;
+mod running;
 mod snapshot;
 mod sorted_pages;
 mod sorted_set;
@@ -40,9 +42,11 @@ pub use holders::{Holder, Unindexed};
 pub use iteration::IterableState;
 pub use metrics::{JobMetrics, Mark, Metrics, Span, Totals};
 pub use moves::{Departure, Moved, Return};
+pub use neighbour::Neighbour;
 pub use process::{Member, Process, Work};
 pub use queue::{Cleared, Queue, QueueCount, QueuePages};
 pub use record::JobRecord;
+pub use running::ListPages;
 pub use snapshot::Snapshot;
 pub use sorted_pages::{SortedPages, SortedScan};
 pub use sorted_set::{SortedEntry, SortedSet};
@@ -119,6 +123,11 @@ impl Api {
     /// Jobs that were given up.
     pub fn dead(&self) -> SortedSet {
         SortedSet::new(self.clone(), WaitingSet::Dead)
+    }
+
+    /// Jobs that GitLab's fetcher (gitlab-sidekiq-fetcher) gave up after they were interrupted too often; empty where it is not in use.
+    pub fn interrupted(&self) -> SortedSet {
+        SortedSet::new(self.clone(), WaitingSet::Interrupted)
     }
 
     /// Live processes, Ruby's and ours.

@@ -8,6 +8,7 @@ mod doctor;
 mod frame;
 mod health;
 mod jobs;
+mod keepers;
 mod man;
 mod metrics;
 mod processes;

@@ -80,7 +80,9 @@ async fn register(process: &Process, heartbeat: &Heartbeat) -> Result<()> {
         };
         process.shared.dialect.adapt_to(majors);
     }
-    process.runner.fetch.paused.set(process.shared.store.paused_queues().await?);
+    process.runner.fetch.paused.set(
+        process.runner.fetch.paused.read(&process.shared.store, &process.shared.stats.telemetry.queue_names()).await?,
+    );
     let sent = Instant::now();
     process.shared.store.register(&process.shared.registration, process.shared.stats.liveness.span(), false).await?;
     process.shared.stats.liveness.seen(sent);

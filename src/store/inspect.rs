@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use redis::{Pipeline, cmd};
+use redis::{Pipeline, RedisResult, cmd};
 
 use super::pages::Page;
 use super::sets::{BUDGET, WaitingSet};
@@ -223,7 +223,7 @@ impl Store {
         self.link.read("look at processes", &pipeline).await
     }
 
-    /// Busy jobs of processes: tid to JSON.
+    /// Busy jobs of processes: tid to JSON. Sidekiq 6.4 writes them under a key of its own, which is read where the usual one is missing.
     pub(crate) async fn work(&self, identities: &[String]) -> Result<Vec<HashMap<String, String>>> {
         if identities.is_empty() {
             return Ok(Vec::new());
@@ -232,7 +232,22 @@ impl Store {
         for identity in identities {
             pipeline.cmd("HGETALL").arg(keys::work(identity));
         }
-        self.link.read("look at work", &pipeline).await
+        let mut work: Vec<HashMap<String, String>> = self.link.read("look at work", &pipeline).await?;
+        let idle: Vec<usize> = (0..work.len()).filter(|at| work[*at].is_empty()).collect();
+        if idle.is_empty() {
+            return Ok(work);
+        }
+        let mut pipeline = Pipeline::with_capacity(idle.len());
+        for at in &idle {
+            pipeline.cmd("HGETALL").arg(keys::work_of_6(&identities[*at]));
+        }
+        // Access lists that were made before this was read do not allow it.
+        pipeline.ignore_errors();
+        let of_6: Vec<RedisResult<HashMap<String, String>>> = self.link.read("look at work", &pipeline).await?;
+        for (at, of_6) in idle.into_iter().zip(of_6) {
+            work[at] = of_6.unwrap_or_default();
+        }
+        Ok(work)
     }
 
     /// Leaves a signal for a process, taken with its next beat.

@@ -10,11 +10,20 @@ pub(crate) const RETRY: &str = "retry";
 /// Jobs that were given up, by epoch seconds of their death.
 #[cfg(feature = "server")]
 pub(super) const DEAD: &str = "dead";
+/// Jobs that GitLab's fetcher gave up after they were interrupted too often.
+#[cfg(feature = "server")]
+pub(super) const INTERRUPTED: &str = "interrupted";
 /// Identities of live processes, Ruby's and ours. Any Ruby process prunes it.
 pub(super) const PROCESSES: &str = "processes";
 /// Queues that Sidekiq Pro paused.
 #[cfg(feature = "server")]
 pub(super) const PAUSED: &str = "paused";
+/// Exists while sidekiq-limit_fetch pauses a queue, whatever it holds; with a TTL if the pause ends by itself.
+#[cfg(feature = "server")]
+pub(super) fn limit_fetch_pause(queue: &str) -> String {
+    format!("limit_fetch:pause:{queue}")
+}
+
 /// Throttles the pruning of `processes`.
 #[cfg(feature = "server")]
 pub(super) const PROCESS_CLEANUP: &str = "process_cleanup";

@@ -95,6 +95,17 @@ impl Store {
         Ok((size, page.entries.into_iter().enumerate().map(|(at, bytes)| Seen { bytes, place: place(at) }).collect()))
     }
 
+    /// Reads up to `n` jobs of any list behind the `skip` newest, as [`queue_page`](Self::queue_page).
+    pub(crate) async fn list_page(&self, key: &str, skip: usize, n: usize) -> Result<Vec<Vec<u8>>> {
+        let mut page = Page::of(n);
+        while let Some(count) = page.window() {
+            let from = skip + page.entries.len();
+            let lrange = redis::cmd("LRANGE").arg(key).arg(from).arg(from + count - 1).take();
+            page.add(self.link.query::<Vec<Vec<u8>>>("read a list", &lrange).await?, count, Vec::len);
+        }
+        Ok(page.entries)
+    }
+
     /// Reads up to `n` members of a set after passing over `skip`, with their scores; fewer where they are large, as
     /// [`queue_page`](Self::queue_page).
     pub(crate) async fn set_page(

@@ -13,6 +13,8 @@ pub(crate) enum WaitingSet {
     Retry,
     Schedule,
     Dead,
+    /// Jobs that GitLab's fetcher gave up after they were interrupted too often. No worker of ours touches it.
+    Interrupted,
 }
 
 impl WaitingSet {
@@ -21,6 +23,7 @@ impl WaitingSet {
             Self::Retry => keys::RETRY,
             Self::Schedule => keys::SCHEDULE,
             Self::Dead => keys::DEAD,
+            Self::Interrupted => keys::INTERRUPTED,
         }
     }
 }

@@ -1,12 +1,12 @@
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 
 use serde_json::json;
 
-use crate::api::{Api, JobRecord};
+use crate::api::{Api, JobRecord, Neighbour};
 use crate::cli::logging::clean;
 use crate::client::Client;
 use crate::error::Result;
@@ -19,7 +19,8 @@ use crate::store::RedisOptions;
 /// Looks at the schedule, the retries and all queues, page by page, and changes nothing. Jobs that run meanwhile are not seen. Arguments
 /// are never shown. Ends with 0 if all fit, 1 if some would fail, 2 if Redis cannot be read. Jobs of classes this worker does not know
 /// are counted and are no failures. Jobs that hold something of a Ruby gem, such as a lock or a place in a batch, are counted by class and
-/// gem: a worker leaves them to Ruby unless `foreign_jobs` is set to something else.
+/// gem: a worker leaves them to Ruby unless `foreign_jobs` is set to something else. The names of up to 200,000 keys show which other gems
+/// are in use, and what goes blind or waits where Rust runs their jobs; a user that may not SCAN is not told.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// Where Redis is [default: what the worker would use]. A password is seen by whoever lists processes: REDIS_URL is safer
@@ -33,6 +34,8 @@ pub(super) struct Check {
 
 /// Jobs of one page: a round trip each, however large they are.
 const PAGE: usize = 250;
+/// Names of keys that are looked at for those of gems.
+const NAMES: usize = 200_000;
 /// Classes that are listed by name.
 const NAMED: usize = 20;
 
@@ -63,8 +66,21 @@ impl Check {
                 tally.show_progress();
             }
         }
+        tally.neighbours = neighbours(&api).await;
         Ok(tally.close())
     }
+}
+
+/// Returns the gems that keys show to be in use; `None` where keys may not be looked through.
+async fn neighbours(api: &Api) -> Option<BTreeSet<&'static Neighbour>> {
+    let (mut found, mut names, mut seen) = (BTreeSet::new(), api.key_names(), 0);
+    while seen < NAMES
+        && let Some(page) = names.next().await.ok()?
+    {
+        seen += page.len();
+        found.extend(page.iter().filter_map(|name| Neighbour::of_key(name)));
+    }
+    Some(found)
 }
 
 /// What was found so far.
@@ -82,13 +98,27 @@ struct Tally<'a> {
     unknown: BTreeMap<String, usize>,
     /// Jobs that belong to a Ruby gem, by class and gem.
     foreigners: BTreeMap<(String, &'static str), usize>,
+    /// Gems that keys show to be in use; `None` if that is not known.
+    neighbours: Option<BTreeSet<&'static Neighbour>>,
 }
 
 impl<'a> Tally<'a> {
     fn new(registry: &'a Registry, foreign: &'a Foreign, max_payload: usize, json: bool) -> Self {
         let watched = std::io::stderr().is_terminal();
         let (seen, unknown, foreigners) = (HashSet::new(), BTreeMap::new(), BTreeMap::new());
-        Self { registry, foreign, max_payload, json, watched, seen, fit: 0, fail: 0, unknown, foreigners }
+        Self {
+            registry,
+            foreign,
+            max_payload,
+            json,
+            watched,
+            seen,
+            fit: 0,
+            fail: 0,
+            unknown,
+            foreigners,
+            neighbours: None,
+        }
     }
 
     /// A job counts once by its id and what it says; the same id with other arguments is another job.
@@ -179,6 +209,7 @@ impl<'a> Tally<'a> {
             say(&json!({
                 "ok": fit, "would_fail": fail, "unknown": unknown, "unknown_classes": self.unknown,
                 "foreign": foreign, "foreign_jobs": of_gems.collect::<Vec<_>>(),
+                "gems": self.neighbours.map(|gems| gems.iter().map(|gem| json!({"gem": gem.gem, "effect": gem.effect})).collect::<Vec<_>>()),
             })
             .to_string());
         } else {
@@ -191,6 +222,12 @@ impl<'a> Tally<'a> {
                     ForeignJobs::Run => "run here without their gem",
                 };
                 say(&format!("{foreign} hold something of a Ruby gem and {fate}{}", most_first(names)));
+            }
+            match &self.neighbours {
+                Some(gems) => {
+                    gems.iter().for_each(|gem| say(&format!("{} is in use: {}; {}", gem.gem, gem.effect, gem.advice)))
+                }
+                None => say("which gems are in use is not known: SCAN is refused to this user"),
             }
             let names = most_first(self.unknown.iter().map(|(class, jobs)| (format!("{class} {jobs}"), *jobs)));
             say(&format!("{fit} ok, {fail} would fail, {unknown} of classes this worker does not know{names}"));

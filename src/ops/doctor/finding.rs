@@ -4,7 +4,7 @@ use ferrokiq::api::Unindexed;
 use serde_json::{Value, json};
 
 /// Every check, and what it looks for.
-pub(super) const CHECKS: [(&str, &str); 41] = [
+pub(super) const CHECKS: [(&str, &str); 43] = [
     ("cluster", "Redis runs in cluster mode; nothing else is checked then"),
     ("unchecked", "INFO is refused, or does not report the eviction policy"),
     ("version", "Redis or Valkey older than 7.0"),
@@ -23,10 +23,16 @@ pub(super) const CHECKS: [(&str, &str); 41] = [
     ("no-process", "jobs wait, and no process is alive"),
     ("unserved-queue", "jobs wait in a queue that no process serves"),
     ("paused-queue", "jobs have waited in a paused queue for more than an hour"),
-    ("unnamed-queue", "a list of jobs that is not in the list of queues (--fix)"),
+    (
+        "unnamed-queue",
+        "a list of jobs that is not in the list of queues (--fix, unless it is named after a queue: NAME:working)",
+    ),
     ("ghost-work", "running jobs of a process that is not alive"),
     ("orphaned-jobs", "jobs of a dead ferrokiq worker that nobody puts back (--fix, with a worker's rights)"),
-    ("foreign-list", "lists of go-workers, exq and others, which nobody else reads"),
+    (
+        "foreign-list",
+        "running jobs in lists of other fetchers (GitLab's, go-workers, exq), with their owner where it is known to live or to be dead",
+    ),
     ("unknown-class", "jobs are retried since no process that ran them has their class (NameError)"),
     ("overdue", "a job is due for 2 minutes: nobody polls"),
     ("score", "a time in milliseconds, before 2001, or ten years ahead"),
@@ -44,7 +50,9 @@ pub(super) const CHECKS: [(&str, &str); 41] = [
     ("whole-seconds", "times in seconds without a point (--fix: the point)"),
     ("text-times", "times that are no numbers"),
     ("gem-job", "jobs that hold something of a Ruby gem; an error where only Rust serves their queue, else a note"),
-    ("gem-keys", "keys of a gem whose jobs cannot be recognised by their payloads; a note"),
+    ("gem-keys", "keys of Ruby gems, and what goes blind or waits where Rust runs their jobs; a note"),
+    ("limit-fetch", "limits of sidekiq-limit_fetch on queues that Rust serves, which does not heed them"),
+    ("dynamic-queues", "sidekiq-limit_fetch with dynamic: true fetches from queues that only Rust is to serve"),
     ("huge-job", "a job of more than 256 KiB"),
 ];
 

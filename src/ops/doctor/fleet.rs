@@ -75,16 +75,18 @@ fn major(process: &Process) -> Option<u32> {
     }
 }
 
+fn is_ours(process: &Process) -> bool {
+    process.info.get("version").and_then(|version| version.as_str()).is_some_and(|name| name.starts_with("ferrokiq-"))
+}
+
+/// Queues that processes of ferrokiq serve.
+pub(super) fn of_rust(processes: &[Process]) -> BTreeSet<String> {
+    processes.iter().filter(|process| is_ours(process)).flat_map(queues_of).collect()
+}
+
 /// Queues that processes of ferrokiq serve and no Ruby process does.
 pub(super) fn only_rust(processes: &[Process]) -> BTreeSet<String> {
-    let is_ours = |process: &&Process| {
-        process
-            .info
-            .get("version")
-            .and_then(|version| version.as_str())
-            .is_some_and(|name| name.starts_with("ferrokiq-"))
-    };
-    let (ours, others): (Vec<&Process>, Vec<&Process>) = processes.iter().partition(is_ours);
+    let (ours, others): (Vec<&Process>, Vec<&Process>) = processes.iter().partition(|process| is_ours(process));
     let of_others: BTreeSet<String> = others.into_iter().flat_map(queues_of).collect();
     ours.into_iter().flat_map(queues_of).filter(|name| !of_others.contains(name)).collect()
 }

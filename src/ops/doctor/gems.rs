@@ -3,20 +3,13 @@
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use ferrokiq::api::JobRecord;
+use ferrokiq::api::{JobRecord, Neighbour};
 use ferrokiq::payload::Gem;
 
 use super::finding::{Finding, Place, many, some_of};
 
 /// Classes that are counted by name, of each place; the names come from payloads, so their number needs a bound.
 const CLASSES: usize = 1_000;
-
-/// Gems whose keys show that they are in use, though payloads do not name them: the prefix of a key, and the gem.
-const SILENT: [(&str, &str); 3] = [
-    ("sidekiq:status:", "sidekiq-status"),
-    ("throttled:", "sidekiq-throttled"),
-    ("activejob_uniqueness:", "activejob-uniqueness"),
-];
 
 /// The jobs of one place that belong to a gem.
 #[derive(Debug, Default)]
@@ -60,16 +53,10 @@ impl GemJobs {
     }
 }
 
-/// The gem that a key is of, if the payloads of the gem's jobs do not name it.
-pub(super) fn silent(key: &str) -> Option<&'static str> {
-    SILENT.iter().find(|(prefix, _)| key.starts_with(prefix)).map(|(_, gem)| *gem)
-}
-
-/// A finding for each such gem.
-pub(super) fn of_keys(gems: &BTreeSet<&'static str>) -> impl Iterator<Item = Finding> {
-    gems.iter().map(|gem| {
-        let what = format!("{gem} is in use, and payloads do not show which jobs belong to it");
-        Finding::note("gem-keys", what, "list its classes in foreign_classes before a Rust worker serves their queues")
+/// A finding for each gem that keys show.
+pub(super) fn of_keys(gems: &BTreeSet<&'static Neighbour>) -> impl Iterator<Item = Finding> {
+    gems.iter().map(|Neighbour { gem, effect, advice, .. }| {
+        Finding::note("gem-keys", format!("{gem} is in use: {effect}"), *advice)
     })
 }
 
@@ -123,16 +110,5 @@ mod tests {
         assert_eq!(gems.classes.values().next().map(BTreeMap::len), Some(CLASSES + 1));
         let found: Vec<_> = gems.findings(&Place::Dead).map(|finding| finding.what).collect();
         assert!(found.len() == 1 && found[0].contains(": other classes 500, A0 1, "), "{found:?}");
-    }
-
-    #[test]
-    fn knows_gems_by_their_keys() {
-        assert_eq!(silent("sidekiq:status:abc"), Some("sidekiq-status"));
-        assert_eq!(silent("throttled:HardJob:threshold"), Some("sidekiq-throttled"));
-        assert_eq!((silent("queue:throttled:x"), silent("sidekiq:statuses")), (None, None));
-        assert_eq!(
-            of_keys(&BTreeSet::from(["sidekiq-status"])).next().map(|finding| finding.severity),
-            Some(Severity::Note)
-        );
     }
 }

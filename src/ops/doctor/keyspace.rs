@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use ferrokiq::Result;
-use ferrokiq::api::{Api, Process};
+use ferrokiq::api::{Api, Neighbour, Process};
 
-use super::finding::{Finding, Fix, Place, some_of};
-use super::gems;
+use super::finding::{Finding, Fix, Place, many, some_of};
+use super::limit_fetch::LimitFetch;
+use crate::ops::keepers::{GITLAB_HEARTBEAT, Keeper, gitlab_heartbeat, gitlab_owner};
 
 /// Candidates of one sort that are kept, however many keys there are.
 const KEPT: usize = 10_000;
@@ -72,10 +73,16 @@ pub(super) struct Names {
     pub(super) holders: BTreeSet<String>,
     /// Private lists of workers of ours.
     pub(super) private: BTreeSet<String>,
-    /// What other ports leave behind: the key, and whose.
-    foreign: BTreeSet<(String, &'static str)>,
-    /// Ruby gems in use whose jobs cannot be recognised by their payloads.
-    pub(super) gems: BTreeSet<&'static str>,
+    /// Lists of running jobs that other fetchers keep.
+    foreign: BTreeSet<(String, Keeper)>,
+    /// Whether a process with GitLab's fetcher lives.
+    gitlab_lives: bool,
+    /// Whether go-workers keeps retries.
+    go_retries: bool,
+    /// Ruby gems that keys show to be in use.
+    pub(super) gems: BTreeSet<&'static Neighbour>,
+    /// What sidekiq-limit_fetch does.
+    pub(super) limit_fetch: LimitFetch,
 }
 
 impl Names {
@@ -99,10 +106,18 @@ impl Names {
                 set.insert(item);
             }
         }
-        if let Some(owner) = foreign(name) {
-            keep(&mut self.foreign, (name.to_owned(), owner));
-        } else if let Some(gem) = gems::silent(name) {
-            self.gems.insert(gem);
+        if let Some(neighbour) = Neighbour::of_key(name) {
+            self.gems.insert(neighbour);
+        }
+        if self.limit_fetch.note(name, KEPT) {
+            return;
+        }
+        if let Some(keeper) = Keeper::of(name) {
+            keep(&mut self.foreign, (name.to_owned(), keeper));
+        } else if name.starts_with(GITLAB_HEARTBEAT) {
+            self.gitlab_lives = true;
+        } else if name == "goretry" {
+            self.go_retries = true;
         } else if let Some(queue) = name.strip_prefix("queue:") {
             keep(&mut self.queues, queue.to_owned());
         } else if let Some(identity) = name.strip_prefix("ferrokiq:batches:") {
@@ -119,22 +134,8 @@ impl Names {
     /// Holds the names against the queues and processes that are known.
     pub(super) async fn check(&self, api: &Api, processes: &[Process], found: &mut Vec<Finding>) -> Result<()> {
         let known: BTreeSet<String> = api.queue_names().await?.into_iter().collect();
-        // What Sidekiq Pro keeps for its own recovery is no queue.
-        let unknown: Vec<String> =
-            self.queues.iter().filter(|name| !known.contains(*name) && !name.starts_with("sq|")).cloned().collect();
-        let keys: Vec<String> = unknown.iter().map(|name| format!("queue:{name}")).collect();
-        let kinds = api.key_kinds(&keys).await?;
-        let unnamed: Vec<String> = unknown
-            .into_iter()
-            .zip(kinds)
-            .filter(|(_, kind)| kind.as_deref() == Some("list"))
-            .map(|(name, _)| name)
-            .collect();
-        if !unnamed.is_empty() {
-            let what = format!("queues that hold jobs but are not in the list of queues: {}", some_of(&unnamed));
-            let finding = Finding::warning("unnamed-queue", what, "no page shows them: name them").times(unnamed.len());
-            found.push(finding.fixed_by(Fix::Announce(unnamed)));
-        }
+        self.check_unnamed(api, &known, found).await?;
+        self.check_foreign(api, &known, found).await?;
         let alive: BTreeSet<&str> = processes.iter().map(|process| &*process.identity).collect();
         let orphaned: Vec<String> =
             self.work.iter().filter(|identity| !alive.contains(&***identity)).cloned().collect();
@@ -143,24 +144,107 @@ impl Names {
             let advice = "it expires a minute after the last beat; where it stays, another port wrote it: delete it";
             found.push(Finding::warning("ghost-work", what, advice).times(orphaned.len()));
         }
-        for (key, owner) in &self.foreign {
-            let what = format!("{key} is left of {owner}: jobs in it are seen by nobody else");
-            found.push(Finding::warning("foreign-list", what, "push its jobs anew if that is not in use any more"));
+        if self.go_retries {
+            let what = "goretry holds retries of go-workers, which nobody else runs";
+            found.push(Finding::warning("foreign-list", what, "leave it alone while go-workers is in use"));
+        }
+        Ok(())
+    }
+
+    /// Lists of jobs that Sidekiq's list of queues does not name.
+    async fn check_unnamed(&self, api: &Api, known: &BTreeSet<String>, found: &mut Vec<Finding>) -> Result<()> {
+        let unknown: Vec<String> = self.queues.iter().filter(|name| !known.contains(*name)).cloned().collect();
+        let keys: Vec<String> = unknown.iter().map(|name| format!("queue:{name}")).collect();
+        let kinds = api.key_kinds(&keys).await?;
+        let lists = unknown.into_iter().zip(kinds).filter(|(_, kind)| kind.as_deref() == Some("list"));
+        // `queue:NAME:SUFFIX` beside a queue NAME: fetchers keep running jobs under such names, so nobody may make queues of them.
+        let extends = |name: &String| name.match_indices(':').any(|(at, _)| known.contains(&name[..at]));
+        let (derived, unnamed): (Vec<String>, Vec<String>) = lists.map(|(name, _)| name).partition(extends);
+        if !unnamed.is_empty() {
+            let what = format!("queues that hold jobs but are not in the list of queues: {}", some_of(&unnamed));
+            let finding = Finding::warning("unnamed-queue", what, "no page shows them: name them").times(unnamed.len());
+            found.push(finding.fixed_by(Fix::Announce(unnamed)));
+        }
+        if !derived.is_empty() {
+            let what = format!("lists named after a queue but not in the list of queues: {}", some_of(&derived));
+            let advice = "another fetcher may keep its running jobs there: find out who writes them";
+            found.push(Finding::warning("unnamed-queue", what, advice).times(derived.len()));
+        }
+        Ok(())
+    }
+
+    /// Lists of running jobs of other fetchers.
+    async fn check_foreign(&self, api: &Api, known: &BTreeSet<String>, found: &mut Vec<Finding>) -> Result<()> {
+        let is_queue = |key: &str| key.strip_prefix("queue:").is_some_and(|name| known.contains(name));
+        let lists = self.foreign.iter().filter(|(key, _)| !is_queue(key));
+        let (gitlab, others): (Vec<_>, Vec<_>) = lists.partition(|(_, keeper)| *keeper == Keeper::GitLab);
+        self.check_gitlab(api, gitlab.into_iter().map(|(key, _)| key), found).await?;
+        // Sidekiq Pro recovers its own.
+        for (key, keeper) in others.into_iter().filter(|(_, keeper)| *keeper != Keeper::SuperFetch) {
+            let what = format!("{key} holds running jobs of {keeper}, or jobs that a dead process of it left");
+            let advice = "its own recovery puts them back; pushing them anew doubles those that run";
+            found.push(Finding::warning("foreign-list", what, advice));
+        }
+        Ok(())
+    }
+
+    /// Lists of GitLab's fetcher: a heartbeat shows which of their owners live.
+    async fn check_gitlab(
+        &self,
+        api: &Api,
+        lists: impl Iterator<Item = &String>,
+        found: &mut Vec<Finding>,
+    ) -> Result<()> {
+        let owned: Vec<(&String, &str)> = lists.filter_map(|list| Some((list, gitlab_owner(list)?))).collect();
+        let heartbeats: Vec<String> = owned.iter().map(|(_, owner)| gitlab_heartbeat(owner)).collect();
+        let kinds = api.key_kinds(&heartbeats).await?;
+        let jobs = api.lengths(&owned.iter().map(|(list, _)| (*list).clone()).collect::<Vec<_>>()).await?;
+        let (mut living, mut dead) = (Lists::default(), Lists::default());
+        for (((_, owner), kind), jobs) in owned.into_iter().zip(kinds).zip(jobs) {
+            // What may not be read is not called dead.
+            let lists = if kind.as_deref() == Some("none") { &mut dead } else { &mut living };
+            lists.owners.insert(owner.to_owned());
+            lists.jobs += jobs;
+        }
+        if let Some(what) = living.told() {
+            let what = format!("{what} in lists of live processes with {}", Keeper::GitLab);
+            found.push(Finding::note(
+                "foreign-list",
+                format!("{what}: {}", living.names()),
+                "leave them alone: they run",
+            ));
+        }
+        if let Some(what) = dead.told() {
+            let what = format!("{what} in lists of dead processes with {}: {}", Keeper::GitLab, dead.names());
+            let advice = if self.gitlab_lives || living.told().is_some() {
+                "leave them alone: a live process with that fetcher puts them back within the hour"
+            } else {
+                "start a process with that fetcher: it puts them back"
+            };
+            found.push(Finding::warning("foreign-list", what, advice).times(dead.jobs.max(1)));
         }
         Ok(())
     }
 }
 
-/// Which other port keeps jobs under this name, where neither Sidekiq nor its pages look.
-fn foreign(name: &str) -> Option<&'static str> {
-    if name == "goretry" || (name.starts_with("queue:") && name.ends_with(":inprogress")) {
-        Some("go-workers")
-    } else if name.starts_with("queue:backup:") || name == "queue:backup" {
-        Some("exq")
-    } else if name.starts_with("working:queue:") {
-        Some("gitlab-sidekiq-fetcher")
-    } else {
-        None
+/// Lists of running jobs of processes that are alive, or of those that are dead.
+#[derive(Debug, Default)]
+struct Lists {
+    owners: BTreeSet<String>,
+    jobs: usize,
+}
+
+impl Lists {
+    /// How many jobs they hold; `None` if there are no lists.
+    fn told(&self) -> Option<String> {
+        (!self.owners.is_empty()).then(|| match self.jobs {
+            0 => "jobs".to_owned(),
+            jobs => many(jobs, "job"),
+        })
+    }
+
+    fn names(&self) -> String {
+        some_of(&self.owners.iter().cloned().collect::<Vec<_>>())
     }
 }
 

@@ -5,6 +5,7 @@ mod fleet;
 mod gems;
 mod jobs;
 mod keyspace;
+mod limit_fetch;
 mod payload;
 mod server;
 #[cfg(test)]
@@ -134,6 +135,7 @@ async fn examine(api: &Api, full: bool) -> ferrokiq::Result<Report> {
         let processes = fleet::check(api, now, &mut found).await?;
         names.check(api, &processes, &mut found).await?;
         only_rust = fleet::only_rust(&processes);
+        found.extend(names.limit_fetch.findings(&fleet::of_rust(&processes), &only_rust));
         found.extend(fleet::of_queues(&processes, &api.queues_named(&sound.queues).await?));
     }
     fleet::holders(api, &names, &mut found).await?;

@@ -1,19 +1,26 @@
+use std::collections::{BTreeSet, HashSet};
+
 use clap::Args;
-use ferrokiq::api::Api;
+use ferrokiq::api::{Api, JobRecord};
 
 use crate::ops::frame::{Code, Done, Failure, Table, Tool, cell};
+use crate::ops::keepers::Keeper;
 use crate::ops::record::Found;
 
 /// Jobs of a page of a queue.
 pub(super) const PAGE: usize = 500;
+/// Names of keys among which lists of running jobs of other fetchers are looked for.
+const NAMES: usize = 200_000;
 
-/// Look for jobs in all queues and sets
+/// Look for jobs in all queues and sets, and among those that run
 #[derive(Debug, Args)]
 #[group(required = true, multiple = false)]
 #[command(
     after_help = "Examples:\n  ferrokiq jobs find 6fac50c1db3c621b388a7e46\n  ferrokiq jobs find --match 'ReportJob'\n  \
                   ferrokiq jobs find --match '*\"user\":4711*' --json\n\n\
-                  --match compares with the bytes of the payload: text is looked for anywhere, and * in it stands for any text."
+                  --match compares with the bytes of the payload: text is looked for anywhere, and * in it stands for any text.\n\n\
+                  Jobs that run are in private lists of ferrokiq's workers (ferrokiq:batch:...), in lists of other fetchers such as GitLab's\n\
+                  (working:queue:...), for which the names of up to 200,000 keys are read, or only in the work set of their process (IDENTITY:work)."
 )]
 pub(super) struct Find {
     /// A jid
@@ -66,7 +73,7 @@ impl Find {
 }
 
 impl Wanted {
-    fn is(&self, record: &ferrokiq::api::JobRecord) -> bool {
+    fn is(&self, record: &JobRecord) -> bool {
         match self {
             Self::Jid(jid) => record.jid() == jid,
             Self::Glob(glob) => matches(glob, &String::from_utf8_lossy(record.bytes())),
@@ -74,7 +81,7 @@ impl Wanted {
     }
 }
 
-/// Goes through all queues, then the sets.
+/// Goes through all queues, then the jobs that run, then the sets: the way jobs take.
 pub(super) async fn each(
     tool: &mut Tool,
     api: &Api,
@@ -90,7 +97,13 @@ pub(super) async fn each(
             }
         }
     }
-    for (place, set) in [("schedule", api.scheduled()), ("retry", api.retries()), ("dead", api.dead())] {
+    running(tool, api, wanted, &mut act).await?;
+    let mut sets = vec![("schedule", api.scheduled()), ("retry", api.retries()), ("dead", api.dead())];
+    // GitLab's fetcher writes it. Access lists that are older than this do not allow to read it.
+    if api.key_kinds(&["interrupted".to_owned()]).await?.iter().flatten().any(|kind| kind == "zset") {
+        sets.push(("interrupted", api.interrupted()));
+    }
+    for (place, set) in sets {
         let mut scan = set.scanner(None);
         while let Some(page) = scan.next().await? {
             for entry in page.iter().filter(|entry| wanted.is(&entry.record)) {
@@ -99,6 +112,55 @@ pub(super) async fn each(
         }
     }
     Ok(())
+}
+
+/// Goes through the jobs that run. One that is in a list of its fetcher and in the work set of its process counts once.
+async fn running(
+    tool: &mut Tool,
+    api: &Api,
+    wanted: &Wanted,
+    act: &mut impl AsyncFnMut(&mut Tool, Hit<'_>) -> Result<(), Failure>,
+) -> Result<(), Failure> {
+    let mut in_lists = HashSet::new();
+    for place in running_lists(api).await? {
+        let mut pages = api.list(&place);
+        while let Some(page) = pages.next().await? {
+            for record in page.iter().filter(|record| wanted.is(record)) {
+                in_lists.insert(record.bytes().to_vec());
+                act(tool, Hit { found: Found::queued(&place, record) }).await?;
+            }
+        }
+    }
+    for work in
+        api.work().await?.iter().filter(|work| wanted.is(&work.record) && !in_lists.contains(work.record.bytes()))
+    {
+        let place = format!("{}:work", work.identity);
+        act(tool, Hit { found: Found::queued(&place, &work.record) }).await?;
+    }
+    Ok(())
+}
+
+/// Lists in which fetchers keep running jobs: those on the indexes of our workers, and what the names of keys show.
+async fn running_lists(api: &Api) -> Result<BTreeSet<String>, Failure> {
+    let queues: HashSet<String> = api.queue_names().await?.into_iter().collect();
+    let mut lists: BTreeSet<String> = api.private_lists().await?.into_iter().collect();
+    let (mut names, mut seen) = (api.key_names(), 0);
+    while seen < NAMES
+        && let Some(page) = names.next().await?
+    {
+        seen += page.len();
+        let is_queue = |key: &str| key.strip_prefix("queue:").is_some_and(|name| queues.contains(name));
+        let keeps = |key: &String| key.starts_with("ferrokiq:batch:") || (Keeper::of(key).is_some() && !is_queue(key));
+        lists.extend(page.into_iter().filter(keeps));
+    }
+    // Only lists can be read as such, and only those that the rights of the user include.
+    let lists: Vec<String> = lists.into_iter().collect();
+    let mut kept = BTreeSet::new();
+    for some in lists.chunks(PAGE) {
+        let kinds = api.key_kinds(some).await?.into_iter().zip(some);
+        kept.extend(kinds.filter(|(kind, _)| kind.as_deref() == Some("list")).map(|(_, key)| key.clone()));
+    }
+    Ok(kept)
 }
 
 /// Whether all of a text is what a pattern says, in which `*` stands for any text.

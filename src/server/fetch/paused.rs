@@ -5,9 +5,13 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
+use crate::error::Result;
+use crate::store::Store;
+
 /// Queues nothing is fetched from now. Cheap to clone.
 ///
-/// Those that are paused: Sidekiq Pro pauses a queue by naming it in the set `paused`; it is read on every beat. And those that are left
+/// Those that are paused: Sidekiq Pro pauses a queue by naming it in the set `paused`, sidekiq-limit_fetch by a key of its own; both are read on
+/// every beat. And those that are left
 /// alone for a moment, because a job that this process does not run (of an unknown class, or of a Ruby gem) went back to them.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Paused(Arc<Shared>);
@@ -19,6 +23,8 @@ struct Shared {
     queues: Mutex<Queues>,
     /// A queue was paused.
     changed: Notify,
+    /// Whether Redis refused to show what sidekiq-limit_fetch paused. It is not asked again: each refusal is an entry in its ACL LOG.
+    limit_fetch_refused: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -44,6 +50,19 @@ impl Paused {
 
     fn note(&self, queues: &Queues) {
         self.0.any.store(!queues.paused.is_empty() || !queues.left_alone.is_empty(), Ordering::Release);
+    }
+
+    /// Reads which queues are paused, of those that are served and of others.
+    pub(crate) async fn read(&self, store: &Store, served: &[String]) -> Result<HashSet<String>> {
+        let refused = &self.0.limit_fetch_refused;
+        let asked = if refused.load(Ordering::Relaxed) { &[] } else { served };
+        let (paused, by_limit_fetch) = tokio::join!(store.paused_queues(), store.paused_by_limit_fetch(asked));
+        let (mut paused, by_limit_fetch) = (paused?, by_limit_fetch?);
+        if by_limit_fetch.is_none() && !refused.swap(true, Ordering::Relaxed) {
+            tracing::info!("pauses of sidekiq-limit_fetch are not heeded: this user may not read limit_fetch:pause:*");
+        }
+        paused.extend(by_limit_fetch.into_iter().flatten());
+        Ok(paused)
     }
 
     pub(crate) fn set(&self, names: HashSet<String>) {

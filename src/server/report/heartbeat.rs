@@ -299,11 +299,12 @@ impl Beater {
     async fn beat(&mut self) -> Result<()> {
         let work = self.process.shared.stats.work.as_json();
         self.show_procline(work.len());
+        let queues = self.process.shared.stats.telemetry.queue_names();
         // Together: they share a round trip.
         let (signal, written, paused) = tokio::join!(
             self.store.take_signal(&self.process.shared.identity),
             self.store.write_work(&self.process.shared.identity, &work, self.process.shared.dialect.shows_work_to_6()),
-            self.store.paused_queues(),
+            self.process.runner.fetch.paused.read(&self.store, &queues),
         );
         if let Some(signal) = signal? {
             self.obey(&signal);
