@@ -116,6 +116,16 @@ async fn check_server(core: &Core) -> Result<()> {
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the version of Redis is unknown; it must be 7.0 or newer"),
     }
+    let missing = core.store.missing_commands().await?;
+    if !missing.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Redis,
+            format!(
+                "Redis does not know {}, which a worker needs: remove `rename-command` from its configuration",
+                missing.join(", ")
+            ),
+        ));
+    }
     core.judge_eviction(&core.store).await;
     Ok(())
 }

@@ -238,7 +238,7 @@ impl Beater {
             return false;
         }
         self.core.liveness.seen(sent);
-        self.alive_outage.over();
+        self.alive_outage.wrote(sent);
         if !self.restored {
             match reconcile::restore_holdings(&self.core, &self.store).await {
                 Ok(()) => self.restored = true,

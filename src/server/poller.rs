@@ -10,6 +10,7 @@ use std::time::Duration;
 
 use crate::client::{fill_in, unmovable};
 use crate::contain::Contained;
+use crate::error::RedisFault;
 use crate::payload::{Malformed, Payload, is_routable_queue, names, unreadable};
 use crate::server::config::Promote;
 use crate::server::core::Core;
@@ -53,8 +54,8 @@ async fn run(core: &Core) {
     loop {
         if !is_clean {
             match core.store.clean_up_processes().await {
-                // What Redis refuses is not an outage, and would be refused again.
-                Err(error) if is_refusal(&error) => {
+                // Redis refuses it for good, by its rights or the type of a key.
+                Err(error) if is_refusal(&error) && error.redis_fault() != Some(RedisFault::Unwilling) => {
                     tracing::error!(%error, "cleaning up dead processes failed");
                     is_clean = true;
                 }
@@ -73,7 +74,8 @@ async fn run(core: &Core) {
                 sweeper.run(core, neighbours.polled()).await;
             }
         }
-        if !pause(core, interval(core).await).await {
+        // During an outage no more often than the other parts try.
+        if !pause(core, interval(core).await.max(outage.pause())).await {
             return;
         }
     }

@@ -37,18 +37,23 @@ impl Sweeper {
     /// `polled`: the queues of the Ruby processes that poll, if there are any. What Ruby's poller promotes is left to it for [`LEFT_FOR`]
     /// seconds.
     pub(super) async fn run(&mut self, core: &Core, polled: Option<&BTreeSet<String>>) {
+        let before = telemetry(core, self.set).promoted.total();
         let moved = match polled {
             None => self.enqueue_due(core, 0).await,
             Some(polled) => self.enqueue_beside_ruby(core, polled).await,
         };
         match moved {
             Ok(stuck) => {
-                self.outage.over();
+                if telemetry(core, self.set).promoted.total() > before {
+                    self.outage.over();
+                } else {
+                    self.outage.answered();
+                }
                 self.fault = None;
                 self.note_stuck(stuck);
             }
             Err(error) if is_fault_of_set(&error) => {
-                self.outage.over();
+                self.outage.answered();
                 self.note_fault("enqueueing due jobs failed", &error);
             }
             Err(error) => self.outage.note("enqueueing due jobs failed", &error),
