@@ -60,7 +60,8 @@ pub(crate) async fn ceiling(setting: &Setting) -> Outcome {
     drain::fill(setting, "LoadJob").await?;
     let began = Instant::now();
     let [one, other] = [tokio::spawn(pop_all()), tokio::spawn(pop_all())];
-    let jobs = one.await?? + other.await??;
+    let (one, other) = (one.await?, other.await?);
+    let jobs = one.map_err(|error| error.to_string())? + other.map_err(|error| error.to_string())?;
     tell_rate(jobs, began.elapsed());
     Ok(())
 }

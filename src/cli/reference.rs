@@ -40,7 +40,12 @@ const KEYS: &[Key] = &[
     ("labels", "list", NOTHING, "shown on the Busy page"),
     ("verbose", "bool", |_| "`false`".to_owned(), "log at level debug"),
     ("max_retries", "number", |config| config.max_retries.to_string(), "retries of a job that does not say itself"),
-    ("dead_max_jobs", "number", |config| config.dead_max_jobs.to_string(), "entries the dead set is trimmed to"),
+    (
+        "dead_max_jobs",
+        "number",
+        |config| config.dead_max_jobs.to_string(),
+        "the dead set keeps fewer entries than this, as in Sidekiq",
+    ),
     (
         "dead_timeout_in_seconds",
         "seconds",

@@ -10,10 +10,8 @@ use super::{Store, is_refusal, keys, scripts};
 use crate::error::Result;
 
 /// Commands that move jobs and that the registration of a process does not show to be there.
-const NEEDED: [&str; 14] = [
-    "MULTI", "EXEC", "UNLINK", "DEL", "BLMOVE", "LRANGE", "LPUSH", "RPUSH", "RPOP", "LREM", "LTRIM", "ZREM", "HSET",
-    "EXPIRE",
-];
+const NEEDED: [&str; 13] =
+    ["MULTI", "EXEC", "UNLINK", "DEL", "LRANGE", "LPUSH", "RPUSH", "RPOP", "LREM", "LTRIM", "ZREM", "HSET", "EXPIRE"];
 /// Those of them that take no argument.
 const TAKE_NO_ARGUMENT: [&str; 2] = ["MULTI", "EXEC"];
 
