@@ -75,6 +75,9 @@ def redis(...) = Sidekiq.redis { |conn| conn.call(...) }
 
 def redis_cpu = redis("INFO", "cpu").scan(/used_cpu_(?:sys|user):([\d.]+)/).flatten.sum(&:to_f)
 
+# Seconds of all threads, and of children that have ended.
+def own_cpu = Process.times.then { |times| times.utime + times.stime + times.cutime + times.cstime }
+
 CONFIG = Sidekiq.default_configuration
 CONFIG.concurrency = OPTIONS[:concurrency]
 CONFIG.queues = (0...OPTIONS[:queues]).map { |number| (OPTIONS[:queues] > 1) ? "#{queue(number)},#{number % 5 + 1}" : queue(number) }
@@ -94,12 +97,14 @@ end
 # From the start of the server to the end of the last job.
 def drain
   cpu = redis_cpu
+  own = own_cpu
   started = now
   children = (OPTIONS[:processes] - 1).times.map { fork { launch.tap { settled }.stop } }
   launcher = launch
   settled
   seconds = now - started
   children.each { |child| Process.wait(child) }
+  tell "own_cpu_us", (own_cpu - own) / JOBS * 1e6
   tell "redis_cpu_us", (redis_cpu - cpu) / JOBS * 1e6
   yield seconds
   launcher.stop

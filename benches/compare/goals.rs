@@ -24,7 +24,7 @@ const fn at_most(what: &'static str, figure: &'static str, over: &'static str, m
 /// Stands for one where a figure is not compared.
 pub(crate) const ALONE: &str = "";
 
-pub(crate) const GOALS: [Goal; 32] = [
+pub(crate) const GOALS: [Goal; 35] = [
     at_least(
         "no-op drain, reliable, 10 slots, to Sidekiq at 10 threads",
         "drain_noop.ferrokiq_reliable.10",
@@ -44,6 +44,12 @@ pub(crate) const GOALS: [Goal; 32] = [
         25.0,
     ),
     at_least(
+        "the same to two processes of Sidekiq at 10 threads, on the same two cores",
+        "drain_noop.ferrokiq_reliable.50",
+        "drain_noop.sidekiq.2x10",
+        15.0,
+    ),
+    at_least(
         "the same to rusty-sidekiq at its best",
         "drain_noop.ferrokiq_reliable.50",
         "drain_noop.rusty_sidekiq.best",
@@ -60,6 +66,18 @@ pub(crate) const GOALS: [Goal; 32] = [
         "drain_noop.ferrokiq_basic.50",
         "drain_noop.redis_ceiling.50",
         0.5,
+    ),
+    at_least(
+        "no-op drain, reliable, 10 slots, to two processes of Sidekiq at 10 threads",
+        "drain_noop.ferrokiq_reliable.10",
+        "drain_noop.sidekiq.2x10",
+        10.0,
+    ),
+    at_most(
+        "CPU of a job that reads 100 KB of JSON, to Ruby",
+        "read_json_cpu_us.ferrokiq_reliable.10",
+        "read_json_cpu_us.sidekiq.10",
+        1.0,
     ),
     at_least(
         "with start and done lines, to Sidekiq with its own",

@@ -119,6 +119,7 @@ impl Measurement {
 const LATENCY: [(&str, &str); 2] = [("p50_us", "latency_idle_p50_us"), ("p99_us", "latency_idle_p99_us")];
 const BUSY_LATENCY: [(&str, &str); 2] = [("p50_us", "latency_half_p50_us"), ("p99_us", "latency_half_p99_us")];
 const QUEUES_LATENCY: [(&str, &str); 2] = [("p50_us", "latency_queues_p50_us"), ("p99_us", "latency_queues_p99_us")];
+const READ_JSON: [(&str, &str); 2] = [("per_s", "read_json"), ("own_cpu_us", "read_json_cpu_us")];
 const IDLE: [(&str, &str); 2] = [("rss_kb", "rss_idle_kb"), ("commands_per_s", "idle_commands_per_s")];
 
 const FLEET: [(&str, &str); 6] = [
@@ -181,8 +182,8 @@ pub(crate) fn measurements(quick: bool) -> Vec<Measurement> {
         all.push(slots(system, n, "sleep", 1_000, &[("seconds", "sleep_100ms_s")]));
     }
     all.extend([
-        slots(Reliable, 10, "cpu", 2_000, &[("per_s", "read_json")]),
-        slots(Sidekiq, 10, "cpu", 200, &[("per_s", "read_json")]),
+        slots(Reliable, 10, "cpu", 2_000, &READ_JSON),
+        slots(Sidekiq, 10, "cpu", 200, &READ_JSON),
         slots(Reliable, 10, "large", 300, &[("mb_per_s", "large_jobs_mb_per_s")]),
         slots(Sidekiq, 10, "large", 300, &[("mb_per_s", "large_jobs_mb_per_s")]),
         slots(Reliable, 10, "push", 100_000, &[("per_s", "push_single")]),

@@ -6,7 +6,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 use ferrokiq::{Client, Context, Payload};
 
 use crate::drain::Countdown;
-use crate::{Outcome, Setting, queue, tell};
+use crate::{Outcome, Setting, queue, raw, tell};
 
 /// Microseconds by the clock that all processes of this machine share.
 fn now_us() -> u64 {
@@ -38,11 +38,16 @@ pub(crate) async fn measure(setting: &Setting, _rate: u64) -> Outcome {
     Ok(())
 }
 
-/// Pushes at an even rate to one queue after the other, each job awaited.
+/// Pushes at an even rate to one queue after the other, each job awaited. Begins once the worker has taken the first job, so that no job waits for
+/// the start of a worker.
 pub(crate) async fn produce(setting: &Setting, rate: u64) -> Outcome {
     let client = Client::from_env()?;
     let job = |number: usize| Payload::new("LatencyJob", [now_us().into()]).with_queue(&queue(number % setting.queues));
     client.push(job(0)).await?;
+    let mut redis = raw::connection().await?;
+    while redis::cmd("EXISTS").arg("queue:default").query_async::<usize>(&mut redis).await? > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
     let mut ticks = tokio::time::interval(Duration::from_secs_f64(1.0 / rate as f64));
     for number in 1..setting.jobs {
         ticks.tick().await;

@@ -44,7 +44,7 @@ impl Places {
         Ok(places)
     }
 
-    fn all(&self) -> impl Iterator<Item = &Jid> {
+    pub(crate) fn all(&self) -> impl Iterator<Item = &Jid> {
         [&self.queued, &self.held, &self.retrying, &self.scheduled, &self.dead].into_iter().flatten()
     }
 }

@@ -44,7 +44,8 @@ struct Arguments {
     /// The small counts; the default
     #[arg(long, conflicts_with = "full")]
     quick: bool,
-    /// Plays the same again; a new one each time unless given, and always printed
+    /// Plays the same plan again: what is hit, after which pause, the ids of the jobs. How many jobs run meanwhile depends on the machine. A new
+    /// one each time unless given, and always printed
     #[arg(long)]
     seed: Option<u64>,
     /// Only this fault; may be given several times

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use ferrokiq::job::{RawArgs, RetryIn};
+use ferrokiq::server::FetchMode;
 use ferrokiq::{BlockingJob, Context, Job, JobError, JobResult, Server};
 
 use crate::ledger::{Pen, Phase};
@@ -15,6 +16,9 @@ pub(crate) const LIFE: &str = "CHAOS_LIFE";
 
 /// Has the worker serve its queue with a second capsule, too.
 pub(crate) const TWO_CAPSULES: &str = "CHAOS_TWO_CAPSULES";
+
+/// Has the worker fetch as `fetch: basic` does.
+pub(crate) const BASIC: &str = "CHAOS_BASIC";
 
 /// Waits, as jobs do. Arguments: milliseconds, and how often it fails before it succeeds.
 struct Work(Arc<Pen>);
@@ -109,6 +113,9 @@ pub(crate) async fn main(life: &str) -> ExitCode {
     let mut server = Server::builder();
     if std::env::var_os(TWO_CAPSULES).is_some() {
         server = server.capsule("second", |capsule| capsule.queues(["default"]).concurrency(5));
+    }
+    if std::env::var_os(BASIC).is_some() {
+        server = server.fetch(FetchMode::Basic);
     }
     let blocks = Blocks(Arc::clone(&pen));
     let server = server

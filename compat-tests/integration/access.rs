@@ -50,6 +50,12 @@ async fn refuse_what_is_nobodys_business() {
         ("SET queue:default x", "worker operator"),
         ("GET cache:user:1", ""),
         ("SET session x", ""),
+        ("SET cache-2026-11-27:page x", ""),
+        ("HINCRBY cache-2026-11-27:page x 1", ""),
+        ("HINCRBY HardJob-27-07:5 x 1", "worker"),
+        ("HINCRBY HardJob-27-07:45 x 1", "worker"),
+        // Of the form of a process's key: SECURITY.md says so.
+        ("HSET session:1:deadbeefcafe x 1", "worker"),
         ("HGETALL users:1:profile", ""),
         ("SUBSCRIBE news", ""),
         ("KEYS *", ""),

@@ -4,9 +4,10 @@
 use std::process::Command;
 
 use ferrokiq::{Client, Context, Payload, Server};
+use tokio::io::AsyncWriteExt;
 
 use crate::health::free;
-use crate::support::{Redis, eventually, with_cause};
+use crate::support::{DEADLINE, Redis, eventually, with_cause};
 
 /// What `ferrokiq doctor --json` reports: the names of its checks, and everything it wrote.
 #[cfg(feature = "tool")]
@@ -30,6 +31,50 @@ async fn a_server_without_room_for_another_client_says_so() {
         let shown = with_cause(&client.push(Payload::new("Any", [])).await.unwrap_err());
         assert!(shown.contains("maxclients"), "{shown}");
     }
+}
+
+/// The error of a worker that starts on this Redis.
+async fn start(options: ferrokiq::RedisOptions) -> String {
+    let builder = Server::builder().redis(options).register_fn("Any", async |_cx: Context, _args: ()| Ok(()));
+    let running = builder.build().unwrap().run(std::future::pending());
+    let ended = tokio::time::timeout(DEADLINE, running).await.expect("the worker ends at once");
+    with_cause(&ended.unwrap_err())
+}
+
+#[tokio::test]
+async fn a_worker_names_the_commands_that_redis_hides() {
+    let redis = Redis::start_with(&["--rename-command", "MULTI", "", "--rename-command", "UNLINK", "hidden"]).await;
+    let shown = start(redis.options()).await;
+    assert!(shown.contains("Redis does not know MULTI, UNLINK") && shown.contains("rename-command"), "{shown}");
+}
+
+#[tokio::test]
+async fn a_server_without_resp3_is_named() {
+    let redis = Redis::start_with(&["--rename-command", "HELLO", "hidden"]).await;
+    let shown = start(redis.options()).await;
+    assert!(shown.contains("no RESP3") && !shown.contains("secret"), "{shown}");
+}
+
+/// A server in protected mode answers a client of another machine so, and closes the connection.
+#[tokio::test]
+async fn protected_mode_is_reported_in_the_words_of_redis() {
+    const SAID: &str = "-DENIED Redis is running in protected mode because protected mode is enabled and no password is set for the \
+                        default user. In this mode connections are only accepted from the loopback interface. If you want to connect \
+                        from external computers to Redis you may adopt one of the following solutions: 1) Just disable protected mode\r\n";
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let url = format!("redis://{}/0", listener.local_addr().unwrap());
+    let serving = tokio::spawn(async move {
+        loop {
+            let (mut client, _) = listener.accept().await.unwrap();
+            let _ = client.write_all(SAID.as_bytes()).await;
+        }
+    });
+    for _ in 0..20 {
+        let shown = start(url.parse().unwrap()).await;
+        assert!(shown.contains("DENIED Redis is running in protected mode because"), "{shown}");
+        assert!(shown.contains("password") && shown.contains("protected-mode no"), "{shown}");
+    }
+    serving.abort();
 }
 
 /// One server that has all slots, as a cluster of several would refuse.

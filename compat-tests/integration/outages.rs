@@ -102,6 +102,36 @@ async fn asks_seldom_while_redis_refuses() {
     server.stop().await;
 }
 
+/// Redis answers reads and refuses writes: due jobs are read, and cannot be moved.
+#[tokio::test]
+async fn counts_one_outage_while_redis_refuses_writes() {
+    let (redis, at) = (Redis::start().await, crate::health::free());
+    for number in 0..20 {
+        let due = format!(r#"{{"class":"Nothing","args":[],"jid":"{number:024}","queue":"default"}}"#);
+        // Due in two seconds by the clock of Redis.
+        let add = "return redis.call('ZADD', 'retry', redis.call('TIME')[1] + 2, ARGV[1])";
+        redis.call::<usize>("EVAL", &[add, "0", &due]).await;
+    }
+    let server = Running::start(&redis, Server::builder().register_fn("Nothing", nothing).health(at));
+    eventually("it is up", async || redis.call::<usize>("SCARD", &["ferrokiq:processes"]).await == 1).await;
+    redis.call::<()>("CONFIG", &["SET", "min-replicas-to-write", "1"]).await;
+    // The poller, the heartbeat and the fetcher, again and again.
+    eventually("many commands are refused", async || refused(&redis).await >= 60).await;
+    let outages = async || {
+        let (_, metrics) = crate::health::get(at, "/metrics").await.unwrap();
+        metrics.lines().find_map(|line| line.strip_prefix("ferrokiq_redis_outages_total ")?.parse::<u64>().ok())
+    };
+    assert_eq!(outages().await, Some(1));
+    redis.call::<()>("CONFIG", &["SET", "min-replicas-to-write", "0"]).await;
+    eventually("they have run", async || redis.size("retry").await + redis.private_jobs().await == 0).await;
+    eventually("the outage is over", async || {
+        crate::health::get(at, "/ready").await.is_ok_and(|(status, _)| status == 200)
+    })
+    .await;
+    assert_eq!(outages().await, Some(1));
+    server.stop().await;
+}
+
 #[tokio::test]
 async fn claims_while_memory_is_full() {
     let redis = Redis::start().await;

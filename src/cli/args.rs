@@ -8,7 +8,7 @@ use super::default_config;
 use super::integer::parse_integer;
 use super::logging::LogFormat;
 use super::probe::Probe;
-use super::settings::Settings;
+use super::settings::{Health, Settings};
 use super::size::{parse_health, parse_max_payload, parse_size};
 use crate::error::{Error, Result};
 use crate::server::{FetchMode, Promote, WireVersion};
@@ -195,7 +195,7 @@ impl Flags {
             verbose: self.verbose.then_some(true),
             environment: self.environment.clone(),
             wire_version: self.wire_version,
-            health: self.health,
+            health: self.health.map(Health::At),
             max_rss: self.max_rss,
             max_payload: self.max_payload,
             boot_timeout: self.boot_timeout.map(Duration::from_secs),

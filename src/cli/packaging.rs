@@ -6,6 +6,7 @@ use clap::Parser;
 use saphyr::{LoadableYamlNode, Yaml};
 
 use super::args::{Command, Flags};
+use super::settings::Health;
 use super::size::parse_size;
 use super::{OVER_MEMORY, notify};
 use crate::server::DEFAULT_HEALTH;
@@ -23,7 +24,11 @@ fn flags<S: AsRef<str>>(words: &[S]) -> Flags {
 /// The seconds it gives running jobs, where it says so or not; the port it listens on, the bytes it may take.
 fn said(flags: &Flags) -> (u64, Option<u16>, Option<u64>) {
     let settings = flags.settings().expect("they make sense");
-    (settings.timeout.map_or(25, |timeout| timeout.as_secs()), settings.health.map(|at| at.port()), settings.max_rss)
+    (
+        settings.timeout.map_or(25, |timeout| timeout.as_secs()),
+        settings.health.and_then(Health::address).map(|at| at.port()),
+        settings.max_rss,
+    )
 }
 
 /// So much longer than the jobs a stop may take.

@@ -34,13 +34,18 @@ const KEYS: &[Key] = &[
         "environment",
         "word",
         |config| format!("`{}`", config.environment),
-        "whose section of the file holds, unless `-e` says",
+        "read and not used, as in Ruby: `-e`, `APP_ENV`, `RAILS_ENV` or `RACK_ENV` selects the section of the file",
     ),
     ("tag", "word", |_| "name of the directory".to_owned(), "shown behind the process on the Busy page"),
     ("labels", "list", NOTHING, "shown on the Busy page"),
     ("verbose", "bool", |_| "`false`".to_owned(), "log at level debug"),
     ("max_retries", "number", |config| config.max_retries.to_string(), "retries of a job that does not say itself"),
-    ("dead_max_jobs", "number", |config| config.dead_max_jobs.to_string(), "entries the dead set is trimmed to"),
+    (
+        "dead_max_jobs",
+        "number",
+        |config| config.dead_max_jobs.to_string(),
+        "the dead set keeps fewer entries than this, as in Sidekiq",
+    ),
     (
         "dead_timeout_in_seconds",
         "seconds",
@@ -103,9 +108,9 @@ const KEYS: &[Key] = &[
     ),
     (
         "health",
-        "`true`, port, `address:port`",
+        "`true`, `false`, port, `address:port`",
         |config| config.health.map_or("off".to_owned(), |at| at.to_string()),
-        "answer `/live`, `/ready` and `/metrics` there; `true` is `127.0.0.1:7433`",
+        "answer `/live`, `/ready` and `/metrics` there; `true` is `127.0.0.1:7433`, `false` is no address even if the program names one",
     ),
     (
         "max_rss",
@@ -242,6 +247,23 @@ fn the_reference_has_every_key_that_is_read() {
     assert!(read.len() > 15, "{read:?}");
     assert_eq!(read, known);
     assert_eq!(read, KEYS_THAT_ARE_READ.into_iter().collect());
+}
+
+#[test]
+fn every_key_but_one_has_a_method_of_the_builder() {
+    let builder = include_str!("../server/builder.rs");
+    let missing: Vec<&str> = KEYS_THAT_ARE_READ
+        .into_iter()
+        .filter(|key| {
+            let method = match *key {
+                "capsules" => "capsule",
+                "dead_timeout_in_seconds" => "dead_timeout",
+                key => key,
+            };
+            !builder.contains(&format!("pub fn {method}(")) && !builder.contains(&format!("pub fn {method}<"))
+        })
+        .collect();
+    assert_eq!(missing, ["verbose"], "docs/guide/configuration.md names those that have none");
 }
 
 #[test]

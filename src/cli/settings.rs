@@ -36,7 +36,7 @@ pub(super) struct Settings {
     pub(super) foreign_jobs: Option<ForeignJobs>,
     pub(super) foreign_classes: Option<Vec<String>>,
     pub(super) wire_version: Option<WireVersion>,
-    pub(super) health: Option<SocketAddr>,
+    pub(super) health: Option<Health>,
     pub(super) max_rss: Option<u64>,
     pub(super) max_payload: Option<usize>,
     pub(super) boot_timeout: Option<Duration>,
@@ -49,6 +49,23 @@ pub(super) struct Variables {
     pub(super) max_threads: Option<String>,
     /// `FERROKIQ_PROMOTE`.
     pub(super) promote: Option<String>,
+}
+
+/// What becomes of the address for probes and metrics.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Health {
+    /// No address, even if the program names one.
+    Off,
+    At(SocketAddr),
+}
+
+impl Health {
+    pub(super) fn address(self) -> Option<SocketAddr> {
+        match self {
+            Self::Off => None,
+            Self::At(address) => Some(address),
+        }
+    }
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -119,12 +136,15 @@ impl Settings {
             "foreign_jobs" => self.foreign_jobs = Some(foreign_jobs(value)?),
             "foreign_classes" => self.foreign_classes = Some(texts(value).map_err(|_| "a list of classes")?),
             "health" => {
-                const EXPECTED: &str = "`true`, a port or `host:port`";
-                self.health = match value {
-                    Value::Bool(false) => None,
-                    Value::Bool(true) => Some(DEFAULT_HEALTH),
-                    other => Some(parse_health(&text(other).map_err(|_| EXPECTED)?).map_err(|_| EXPECTED)?),
-                };
+                const EXPECTED: &str = "`true`, `false`, a port or `host:port`";
+                self.health = Some(match value {
+                    Value::Bool(false) => Health::Off,
+                    Value::Bool(true) => Health::At(DEFAULT_HEALTH),
+                    other => {
+                        let text = text(other).map_err(|_| EXPECTED)?;
+                        Health::At(parse_health(&text).map_err(|_| EXPECTED)?)
+                    }
+                });
             }
             "max_rss" => {
                 const EXPECTED: &str = "a size: bytes, or a number with K, M or G";
@@ -215,8 +235,11 @@ impl Settings {
             )+};
         }
         apply!(timeout tag labels environment max_retries dead_max_jobs dead_timeout poll_interval_average);
-        apply!(average_scheduled_poll_interval max_iteration_runtime promote fetch unknown_classes wire_version health max_rss);
+        apply!(average_scheduled_poll_interval max_iteration_runtime promote fetch unknown_classes wire_version max_rss);
         apply!(foreign_jobs foreign_classes max_payload boot_timeout);
+        if let Some(health) = self.health {
+            builder.config.health = health.address();
+        }
         Ok(builder)
     }
 }
@@ -361,6 +384,20 @@ mod tests {
         let builder = Settings::default().apply(said, variables()).unwrap();
         assert_eq!(builder.config.build_capsules().unwrap()[0].concurrency(), 3);
         assert_eq!(builder.config.promote, Some(Promote::Off));
+    }
+
+    #[test]
+    fn health_false_of_the_file_goes_before_the_program_and_a_flag_before_the_file() {
+        let of_program = || ServerBuilder::default().health(DEFAULT_HEALTH);
+        let (mut settings, _) = settings(&[("health", Value::Bool(false))]).unwrap();
+        let builder = settings.clone().apply(of_program(), Variables::default()).unwrap();
+        assert_eq!(builder.config.health, None);
+        let other = "127.0.0.1:1".parse().unwrap();
+        settings.overrule(Settings { health: Some(Health::At(other)), ..Settings::default() });
+        let builder = settings.apply(of_program(), Variables::default()).unwrap();
+        assert_eq!(builder.config.health, Some(other));
+        let builder = Settings::default().apply(of_program(), Variables::default()).unwrap();
+        assert_eq!(builder.config.health, Some(DEFAULT_HEALTH));
     }
 
     #[test]

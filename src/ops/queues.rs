@@ -21,7 +21,9 @@ enum Command {
     )]
     List,
     /// Keep Sidekiq Pro's workers and ferrokiq's from fetching from queues; open-source Sidekiq does not heed it
-    #[command(after_help = "Examples:\n  ferrokiq queues pause reports\n  ferrokiq queues pause reports mails")]
+    #[command(
+        after_help = "A ferrokiq worker reads it with its next beat, within ten seconds.\n\nExamples:\n  ferrokiq queues pause reports\n  ferrokiq queues pause reports mails"
+    )]
     Pause(Names),
     /// Have them fetch again
     #[command(after_help = "Examples:\n  ferrokiq queues unpause reports")]

@@ -101,6 +101,16 @@ async fn check_server(process: &Process) -> Result<()> {
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the version of Redis is unknown; it must be 7.0 or newer"),
     }
+    let missing = process.shared.store.missing_commands().await?;
+    if !missing.is_empty() {
+        return Err(Error::new(
+            ErrorKind::Redis,
+            format!(
+                "Redis does not know {}, which a worker needs: remove `rename-command` from its configuration",
+                missing.join(", ")
+            ),
+        ));
+    }
     process.judge_eviction(&process.shared.store).await;
     Ok(())
 }

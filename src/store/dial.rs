@@ -13,6 +13,7 @@ use super::meter::Meter;
 use super::progress::Progress;
 use super::stream::Stream;
 use super::tls::Tls;
+use crate::error::RedisFault;
 
 /// Opens a connection; each of its steps may take `limit`. `meter` counts what is written, but not over TLS: what that takes is not what it
 /// writes.
@@ -47,7 +48,7 @@ pub(super) async fn dial(
     match made {
         Ok(connection) => Ok((connection, progress)),
         Err(error) => Err(match (cause(is_tls, first_bytes.get()), info.addr()) {
-            (Some(why), _) => Unreachable::Because(why.to_owned()),
+            (Some(why), _) => why,
             (None, ConnectionAddr::Tcp(..)) if error.is_dropped() && first_bytes.get().is_empty() => {
                 Unreachable::Because(format!("{error}; the server sent nothing: does the port want TLS (rediss://)?"))
             }
@@ -57,7 +58,35 @@ pub(super) async fn dial(
 }
 
 /// Returns the cause of a connection that could not be made, by the first bytes of the server.
-fn cause(is_tls: bool, first_bytes: &[u8]) -> Option<&'static str> {
+fn cause(is_tls: bool, first_bytes: &[u8]) -> Option<Unreachable> {
+    if first_bytes.starts_with(b"-DENIED") {
+        return Some(Unreachable::Unfit { why: protected(first_bytes), fault: RedisFault::Denied });
+    }
+    if lacks_hello(first_bytes) {
+        let why = "the server does not know HELLO, so it has no RESP3: take Redis 7.0 or newer, or Valkey. If it is one, remove \
+                   `rename-command HELLO`; a proxy in between must speak RESP3, too";
+        return Some(Unreachable::Unfit { why: why.to_owned(), fault: RedisFault::Other });
+    }
+    other_protocol(is_tls, first_bytes).map(|why| Unreachable::Because(why.to_owned()))
+}
+
+/// The refusal of a server in protected mode, in its own words as far as they are known, and what to do.
+fn protected(first_bytes: &[u8]) -> String {
+    let said = String::from_utf8_lossy(first_bytes.strip_prefix(b"-").unwrap_or(first_bytes));
+    let sentences = said.rfind(". ").map_or(&*said, |end| &said[..end]);
+    format!(
+        "the server refuses clients of other machines: {sentences}; give its users a password (see docs/acl), \
+         or set `protected-mode no` in a network that nobody else can reach"
+    )
+}
+
+fn lacks_hello(first_bytes: &[u8]) -> bool {
+    let said = String::from_utf8_lossy(first_bytes).to_ascii_lowercase();
+    said.starts_with("-noproto") || (said.starts_with("-err unknown command") && said.contains("hello"))
+}
+
+/// Why a server that has no room for another client, or speaks another protocol, cannot be reached.
+fn other_protocol(is_tls: bool, first_bytes: &[u8]) -> Option<&'static str> {
     if first_bytes.starts_with(b"-ERR max number of clients") {
         return Some("the server has as many clients as maxclients allows: raise it, or run fewer processes");
     }
@@ -107,11 +136,20 @@ mod tests {
             (false, b"\x15\x03\x01\x00\x02\x02\x46", "rediss://"),
             (true, b"-ERR unknown command\r\n", "redis://"),
             (false, b"HTTP/1.1 400 Bad Request\r\n", "web server"),
+            (false, b"-ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH'", "no RESP3"),
+            (false, b"-ERR unknown command `HELLO`, with args beginning with: `3`", "no RESP3"),
+            (false, b"-NOPROTO unsupported protocol version\r\n", "no RESP3"),
+            (
+                false,
+                b"-DENIED Redis is running in protected mode because no password is set. In this mode connec",
+                "DENIED Redis is running in protected mode because no password is set; give",
+            ),
         ] {
-            assert!(cause(is_tls, first_bytes).is_some_and(|why| why.contains(named)), "{named}");
+            let why = cause(is_tls, first_bytes).map(|why| why.to_string()).unwrap_or_default();
+            assert!(why.contains(named) && !why.contains("AUTH"), "{named}: {why}");
         }
         for (is_tls, first_bytes) in [(false, &b"-WRONGPASS"[..]), (true, b"\x16\x03\x03"), (true, b""), (false, b"")] {
-            assert_eq!(cause(is_tls, first_bytes), None);
+            assert!(cause(is_tls, first_bytes).is_none());
         }
     }
 }

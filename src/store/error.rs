@@ -58,7 +58,13 @@ fn fault(error: &RedisError) -> RedisFault {
 #[derive(Clone)]
 pub(super) enum Unreachable {
     Redis(Refusal),
+    /// Another attempt may succeed.
     Because(String),
+    /// The server answered, and cannot be used as it is.
+    Unfit {
+        why: String,
+        fault: RedisFault,
+    },
 }
 
 impl Unreachable {
@@ -82,6 +88,7 @@ pub(super) fn unreachable(whom: &str, why: Unreachable) -> Error {
             told => told,
         },
         Unreachable::Because(_) => RedisFault::Unreachable,
+        Unreachable::Unfit { fault, .. } => *fault,
     };
     Error::new(ErrorKind::Redis, format!("cannot reach {whom}")).with_fault(fault).because(why)
 }
@@ -92,7 +99,7 @@ impl fmt::Display for Unreachable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let said = match self {
             Self::Redis(error) => error.to_string(),
-            Self::Because(reason) => reason.clone(),
+            Self::Because(why) | Self::Unfit { why, .. } => why.clone(),
         };
         f.write_str(&without_quotations(said))
     }
@@ -120,6 +127,12 @@ pub(crate) fn is_wrong_type(error: &Error) -> bool {
     was_refused(error, &["WRONGTYPE"])
 }
 
+/// Whether Redis refused a write in a state in which it answers reads. Not `OOM`: Redis takes some writes then.
+#[cfg(feature = "server")]
+pub(crate) fn refuses_writes(error: &Error) -> bool {
+    was_refused(error, &["NOREPLICAS", "READONLY", "MISCONF"])
+}
+
 /// Whether Redis refused for want of rights or another password: nothing that goes over by itself.
 #[cfg(feature = "server")]
 pub(crate) fn is_denied(error: &Error) -> bool {
@@ -138,4 +151,11 @@ pub(super) fn drops_connection(error: &RedisError) -> bool {
 #[cfg(feature = "server")]
 pub(crate) fn is_refusal(error: &Error) -> bool {
     redis_error(error).is_some_and(|error| error.clone().into_server_errors().is_some() && !drops_connection(error))
+}
+
+/// The error of a command that Redis refused with this code.
+#[cfg(all(test, feature = "server"))]
+pub(crate) fn refused_with(code: &str) -> Error {
+    let answer = redis::parse_redis_value(format!("-{code} a test's\r\n").as_bytes());
+    failed("test", Applied::Nothing, answer.and_then(redis::Value::extract_error).expect_err("it is an error"))
 }

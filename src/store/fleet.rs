@@ -3,11 +3,17 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use redis::{Pipeline, RedisResult, cmd};
+use redis::{Pipeline, RedisResult, Value, cmd};
 
 use super::registration::Registration;
 use super::{Store, is_refusal, keys, scripts};
 use crate::error::Result;
+
+/// Commands that move jobs and that the registration of a process does not show to be there.
+const NEEDED: [&str; 13] =
+    ["MULTI", "EXEC", "UNLINK", "DEL", "LRANGE", "LPUSH", "RPUSH", "RPOP", "LREM", "LTRIM", "ZREM", "HSET", "EXPIRE"];
+/// Those of them that take no argument.
+const TAKE_NO_ARGUMENT: [&str; 2] = ["MULTI", "EXEC"];
 
 /// How long fenced processes are checked for private lists again, in case one wakes up and claims once more.
 pub(crate) const FENCED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -238,6 +244,25 @@ impl Store {
             let mut parts = version.trim().split('.').map(|part| part.parse().ok());
             Some((parts.next()??, parts.next()??))
         }))
+    }
+
+    /// The commands of a worker that this server does not know under their name: `rename-command` hides commands. Executes none of them: each
+    /// is sent with a number of arguments that it does not take, which Redis looks at after the name, and before rights and state.
+    pub(crate) async fn missing_commands(&self) -> Result<Vec<&'static str>> {
+        let mut pipeline = Pipeline::with_capacity(NEEDED.len());
+        pipeline.ignore_errors();
+        for name in NEEDED {
+            let mut command = cmd(name);
+            if TAKE_NO_ARGUMENT.contains(&name) {
+                command.arg("x").arg("x").arg("x");
+            }
+            pipeline.add_command(command);
+        }
+        let answers: Vec<RedisResult<Value>> = self.link.read("look for commands", &pipeline).await?;
+        let is_unknown = |answer: &RedisResult<Value>| {
+            answer.as_ref().err().and_then(|error| error.detail()).is_some_and(|said| said.contains("unknown command"))
+        };
+        Ok(NEEDED.into_iter().zip(&answers).filter(|(_, answer)| is_unknown(answer)).map(|(name, _)| name).collect())
     }
 
     /// The eviction policy, where the server tells.

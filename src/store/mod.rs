@@ -73,8 +73,10 @@ pub use tls::Tls;
 
 pub(crate) use backoff::backoff;
 pub(crate) use confirm::Replicas;
+#[cfg(all(test, feature = "server"))]
+pub(crate) use error::refused_with;
 #[cfg(feature = "server")]
-pub(crate) use error::{is_denied, is_refusal, is_wrong_type};
+pub(crate) use error::{is_denied, is_refusal, is_wrong_type, refuses_writes};
 #[cfg(feature = "server")]
 pub(crate) use inspect::QueueState;
 #[cfg(feature = "server")]

@@ -35,7 +35,7 @@ pub(super) struct FirstBytes(Arc<OnceLock<Vec<u8>>>);
 
 impl FirstBytes {
     /// Bytes that are kept.
-    const MOST: usize = 64;
+    const MOST: usize = 256;
 
     fn record(&self, bytes: &[u8]) {
         if !bytes.is_empty() {
@@ -43,7 +43,7 @@ impl FirstBytes {
         }
     }
 
-    /// What the peer sent, at most 64 bytes; empty if it sent nothing.
+    /// What the peer sent, at most 256 bytes; empty if it sent nothing.
     pub(super) fn get(&self) -> &[u8] {
         self.0.get().map_or(&[], Vec::as_slice)
     }

@@ -2,6 +2,7 @@
 
 mod clock;
 mod content;
+mod losses;
 mod memory;
 mod network;
 mod persistence;
@@ -110,6 +111,17 @@ pub(crate) const FAULTS: &[Fault] = &[
     ),
     fault!(processes::starved_runtime, "jobs block every thread of the runtime: the process still counts as alive"),
     fault!(ruby::mixed_fleet, "Ruby and Rust on one queue, both killed at random").needs(Need::Ruby),
+    fault!(
+        losses::ruby_poller_killed,
+        "Ruby's poller is killed with a due job in its hands; ferrokiq's, in its place, too"
+    )
+    .needs(Need::Ruby),
+    fault!(losses::ruby_worker_killed, "a Ruby process is killed while it runs jobs; a Rust one, too")
+        .needs(Need::Ruby),
+    fault!(losses::web_ui_killed, "Ruby's API is killed while it retries an entry; ferrokiq's, too").needs(Need::Ruby),
+    fault!(losses::basic_sigkill, "SIGKILL of a worker with the basic fetcher: what it ran is lost"),
+    fault!(losses::nobody_left, "the last worker dies: its jobs wait for the next"),
+    fault!(losses::machine_dies, "what a worker sent last is lost with it"),
     fault!(ruby::data_api, "Ruby's API retries, kills and deletes while Rust works").needs(Need::Ruby),
     fault!(server::redis_stalls, "Redis is stopped for longer than processes count as alive: nobody is taken for dead"),
     fault!(processes::term_then_kill, "TERM, and SIGKILL before the stop is over"),
@@ -153,7 +165,10 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(server::read_only, "the server becomes a replica, and a primary again"),
     fault!(server::wrong_types, "keys of Sidekiq's hold something else"),
     fault!(server::rights_lost, "the password changes while the worker works"),
-    fault!(server::eviction, "Redis is told to evict jobs when its memory is full: said at boot, and when it happens"),
+    fault!(
+        server::eviction,
+        "Redis evicts a queue when its memory is full, and with noeviction does not; the worker warns at boot and of a change"
+    ),
     fault!(content::many_due, "scheduled jobs of equal score are all due at once, for several pollers"),
     fault!(content::twice_the_same, "the same bytes several times in a queue, and SIGKILL while they run"),
     fault!(content::many_queues, "thousands of queues"),

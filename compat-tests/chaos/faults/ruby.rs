@@ -15,7 +15,7 @@ use crate::proxy::Proxy;
 use crate::stage::Stage;
 
 /// What becomes a command with Ruby Sidekiq at hand.
-fn in_ruby() -> PathBuf {
+pub(super) fn in_ruby() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("bin/lib/in-ruby")
 }
 
@@ -29,9 +29,12 @@ pub(crate) fn is_here() -> bool {
 }
 
 /// Starts a Ruby process in this place, or one more.
-fn start_ruby(stage: &mut Stage, at: Option<usize>) -> Result<usize, Failure> {
+pub(super) fn start_ruby(stage: &mut Stage, at: Option<usize>) -> Result<usize, Failure> {
     let mut command = Command::new(in_ruby());
-    command.args(["--", "ruby", "-S", "sidekiq", "-q", "default", "-r", &file("worker.rb")]);
+    command.args(["--", "ruby", "-S", "sidekiq", "-r", &file("worker.rb")]);
+    stage.orders.queues.iter().for_each(|queue| {
+        command.args(["-q", queue]);
+    });
     command.args(["-c", &stage.orders.concurrency.to_string(), "-t", &stage.orders.timeout.to_string()]);
     let worker = Worker::spawn(&stage.dir, &stage.orders, command)?;
     match at {

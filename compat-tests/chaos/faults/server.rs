@@ -99,6 +99,9 @@ pub(crate) async fn script_flush(stage: &mut Stage) -> Result<(), Failure> {
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
     stage.settle(Duration::from_secs(60)).await?;
+    let said: String = stage.workers.iter().map(|worker| worker.said()).collect();
+    let lines = said.lines().filter(|line| line.starts_with("ERROR") || line.contains("NOSCRIPT")).count();
+    stage.expect(lines <= 1, || format!("{lines} lines about scripts that Redis forgot"));
     stage.stop_all().await
 }
 
@@ -257,5 +260,24 @@ pub(crate) async fn eviction(stage: &mut Stage) -> Result<(), Failure> {
     stage.expect(!said.contains("maxmemory-policy"), || "there was nothing to say yet".to_owned());
     let _: String = stage.redis.call("CONFIG", &policy("volatile-lru")).await?;
     stage.wait_said(at, "maxmemory-policy", Duration::from_secs(60)).await?;
-    stage.stop_all().await
+    stage.stop_all().await?;
+    // Nobody uses Redis now but this.
+    let queued = stage.accepted.len();
+    stage.push(2_000, 1.0, 0).await?;
+    let full = ["SET", "maxmemory", "1"];
+    let write = redis::cmd("SET").arg("filler").arg("x").take();
+    let _: String = stage.redis.call("CONFIG", &policy("noeviction")).await?;
+    let _: String = stage.redis.call("CONFIG", &full).await?;
+    let refused = stage.redis.run::<String>(&write).await.is_err();
+    let left: usize = stage.redis.call("LLEN", &["queue:default"]).await?;
+    stage.expect(refused && left == 2_000, || format!("with noeviction {left} of 2,000 jobs are left"));
+    let _: String = stage.redis.call("CONFIG", &policy("allkeys-lru")).await?;
+    let _ = stage.redis.run::<String>(&write).await;
+    let left: usize = stage.redis.call("LLEN", &["queue:default"]).await?;
+    stage.expect(left == 0, || format!("{left} of 2,000 jobs are left although Redis may evict them"));
+    stage.remark(format!("{} jobs evicted, silently", 2_000 - left));
+    // They are gone, as the row says.
+    stage.accepted.truncate(queued);
+    let _: String = stage.redis.call("CONFIG", &["SET", "maxmemory", "0"]).await?;
+    Ok(())
 }

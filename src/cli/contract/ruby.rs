@@ -154,6 +154,20 @@ mod tests {
         );
     }
 
+    /// `bin/test rails` starts the Rails app with both.
+    #[test]
+    fn the_rails_app_has_the_middleware_as_it_is_written_and_the_lines_of_the_guide() {
+        let app = Path::new(env!("CARGO_MANIFEST_DIR")).join("ruby-fixtures/rails_app");
+        let dir = app.join("app/jobs");
+        let written = fs::read_to_string(dir.join("ferrokiq/divert.rb")).unwrap();
+        assert_eq!(written, format!("{HEADER}\n{DIVERT}"));
+        let guide = include_str!("../../../docs/guide/contracts.md");
+        let (_, shown) = guide.split_once("```ruby\nrequire Rails.root").unwrap();
+        let (shown, _) = shown.split_once("```").unwrap();
+        let initializer = fs::read_to_string(app.join("config/initializers/sidekiq.rb")).unwrap();
+        assert!(initializer.contains(&format!("require Rails.root{shown}")), "{shown}");
+    }
+
     #[test]
     fn names_files_as_rails_does() {
         for (class, file) in [("ChargeJob", "charge_job"), ("PDFJob", "pdf_job"), ("S3Upload", "s3_upload"), ("A", "a")]

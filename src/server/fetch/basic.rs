@@ -27,11 +27,11 @@ impl Basic {
         Self { source, queues, order: Vec::new(), wire: None, size: UNKNOWN }
     }
 
-    pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
+    pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Option<Vec<Arc<Batch>>>> {
         self.source.order(&mut self.order);
         if self.order.is_empty() {
             self.source.rest().await;
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let keys: Vec<&str> = self.order.iter().map(|at| self.queues[*at].1.as_str()).collect();
         let wire = match &mut self.wire {
@@ -43,7 +43,7 @@ impl Basic {
         match self.source.until_quiet(id, &[], wire.pop(want, &keys)).await {
             Ok((None, _)) => {
                 self.size = UNKNOWN;
-                Ok(Vec::new())
+                Ok(Some(Vec::new()))
             }
             Ok((Some((key, jobs)), next)) => {
                 if are_large(&jobs) {
@@ -57,7 +57,7 @@ impl Basic {
                     .iter()
                     .find(|(_, known)| *known == key)
                     .map_or_else(|| Arc::from(key.trim_start_matches("queue:")), |(name, _)| Arc::clone(name));
-                Ok(vec![Batch::new(String::new(), queue, jobs)])
+                Ok(Some(vec![Batch::new(String::new(), queue, jobs)]))
             }
             Err(error) => {
                 // A connection on which Redis refused is as good as before.

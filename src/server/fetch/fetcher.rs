@@ -24,16 +24,25 @@ impl Fetcher {
         }
     }
 
-    /// Up to `want` jobs, waiting a few seconds for the first of them. Comes back with none when there are none, when
-    /// jobs went into the intake by another way, and when the server was quieted.
+    /// Returns up to `want` jobs, or `None` if there was nothing to ask Redis for: then it is unknown whether Redis works. Without jobs, call
+    /// [`wait`](Self::wait).
     ///
     /// # Cancel safety
     ///
     /// None: always await it to the end, or jobs are stranded.
-    pub(crate) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
+    pub(crate) async fn retrieve_work(&mut self, want: usize) -> Result<Option<Vec<Arc<Batch>>>> {
         match self {
             Self::Reliable(fetcher) => fetcher.retrieve_work(want).await,
             Self::Basic(fetcher) => fetcher.retrieve_work(want).await,
+        }
+    }
+
+    /// Waits a few seconds for jobs: until there may be some, jobs went into the intake by another way, or the server was quieted. Returns at
+    /// once from the basic fetcher, whose [`retrieve_work`](Self::retrieve_work) waits.
+    pub(crate) async fn wait(&mut self) {
+        match self {
+            Self::Reliable(fetcher) => fetcher.wait().await,
+            Self::Basic(_) => {}
         }
     }
 

@@ -80,44 +80,43 @@ impl Reliable {
         }
     }
 
-    pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
+    pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Option<Vec<Arc<Batch>>>> {
         self.idle.wait.store(false, Ordering::SeqCst);
         let asked_again = self.unanswered.is_some();
         if !asked_again {
             self.expected.clear();
         }
         let mut batches = self.claim(want.min(MAX_CLAIM)).await?;
-        if asked_again && batches.is_empty() {
+        if asked_again && batches.as_ref().is_some_and(Vec::is_empty) {
             // The claim before never arrived; there was no look at the queues since.
             batches = self.claim(want.min(MAX_CLAIM)).await?;
         }
-        if !batches.is_empty() {
+        if batches.as_ref().is_some_and(|batches| !batches.is_empty()) {
             self.nap = NAP.0;
-            return Ok(batches);
         }
-        self.wait().await;
-        Ok(Vec::new())
+        Ok(batches)
     }
 
-    async fn claim(&mut self, want: usize) -> Result<Vec<Arc<Batch>>> {
+    /// Claims from the queues that may hold jobs. Returns `None` if there are none: then it sends nothing to Redis.
+    async fn claim(&mut self, want: usize) -> Result<Option<Vec<Arc<Batch>>>> {
         let drained = self.drained.take().is_some_and(|at| at.elapsed() < FRESH);
         if self.unanswered.is_some() {
             // It may have moved jobs of any queue.
             self.order.clear();
             self.order.extend(0..self.queues.len());
-            return self.claim_from(0..self.order.len(), want).await;
+            return self.claim_from(0..self.order.len(), want).await.map(Some);
         }
         self.source.order(&mut self.order);
         if self.order.is_empty() {
             self.source.rest().await;
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let Idle { watched, .. } = &*self.idle;
         self.order.retain(|queue| !(self.idle.is_asked(*queue) || drained && watched.is_empty(*queue)));
         let first = self.order.len().min(ASKED_FIRST);
         if first == 0 {
             self.drained = Some(Instant::now());
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let mut batches = self.claim_from(0..first, want).await?;
         let jobs = |batches: &[Arc<Batch>]| batches.iter().map(|batch| batch.jobs()).sum::<usize>();
@@ -129,12 +128,12 @@ impl Reliable {
                 Err(error) => {
                     // The next claim asks for it again.
                     tracing::debug!(%error, "only some queues were asked for jobs");
-                    return Ok(batches);
+                    return Ok(Some(batches));
                 }
             }
         }
         self.drained = (jobs(&batches) < want && !self.is_full).then(Instant::now);
-        Ok(batches)
+        Ok(Some(batches))
     }
 
     /// Claims from some of the queues in their order.
@@ -180,7 +179,7 @@ impl Reliable {
     }
 
     /// Lets the waiters wait until one brings something, or it is time for another look.
-    async fn wait(&mut self) {
+    pub(super) async fn wait(&mut self) {
         let waited_for = self.queues.len().min(MAX_WAITERS);
         if self.waiters.is_empty() {
             for (number, (name, key)) in self.queues[..waited_for].iter().enumerate() {

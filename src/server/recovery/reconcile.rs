@@ -43,7 +43,7 @@ async fn run(fetch: &FetchState) {
         match put_back_strangers(fetch, &fetch.shared.store, &strangers, &mut stuck).await {
             Ok(now) => {
                 strangers = now;
-                outage.over();
+                outage.answered();
             }
             Err(error) => outage.note("looking through the private lists failed", &error),
         }

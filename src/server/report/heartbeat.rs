@@ -243,7 +243,7 @@ impl Beater {
             return false;
         }
         self.process.shared.stats.liveness.seen(sent);
-        self.alive_outage.over();
+        self.alive_outage.wrote(sent);
         if !self.restored {
             match reconcile::restore_holdings(&self.process.runner.fetch, &self.store).await {
                 Ok(()) => self.restored = true,

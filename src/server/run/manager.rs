@@ -140,11 +140,15 @@ async fn fetch(runner: &Runner, intake: &Intake, fetcher: &mut Fetcher) {
         }
         let asked = Instant::now();
         match fetcher.retrieve_work(want).await {
-            Ok(batches) if batches.is_empty() => outage.over(),
-            Ok(batches) if handle.is_quiet() => {
+            Ok(None) => fetcher.wait().await,
+            Ok(Some(batches)) if batches.is_empty() => {
+                outage.over();
+                fetcher.wait().await;
+            }
+            Ok(Some(batches)) if handle.is_quiet() => {
                 give_back(runner, &batches.iter().flat_map(|batch| batch.units()).collect::<Vec<_>>()).await;
             }
-            Ok(batches) => {
+            Ok(Some(batches)) => {
                 round_trip = asked.elapsed().min(Duration::from_millis(50));
                 for batch in &batches {
                     runner.shared.stats.telemetry.fetched(batch.queue(), batch.jobs());

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::error::RedisFault;
 use crate::server::control::supervisor::Part;
 use crate::server::run::Runner;
 use crate::server::schedule::beside_ruby::Neighbours;
@@ -44,8 +45,8 @@ async fn run(runner: &Runner) {
     loop {
         if !is_clean {
             match runner.shared.store.clean_up_processes().await {
-                // What Redis refuses is not an outage, and would be refused again.
-                Err(error) if is_refusal(&error) => {
+                // Redis refuses it for good, by its rights or the type of a key.
+                Err(error) if is_refusal(&error) && error.redis_fault() != Some(RedisFault::Unwilling) => {
                     tracing::error!(%error, "cleaning up dead processes failed");
                     is_clean = true;
                 }
@@ -64,7 +65,8 @@ async fn run(runner: &Runner) {
                 sweeper.run(runner, neighbours.polled()).await;
             }
         }
-        if !pause(runner, interval(runner).await).await {
+        // During an outage no more often than the other parts try.
+        if !pause(runner, interval(runner).await.max(outage.pause())).await {
             return;
         }
     }

@@ -44,18 +44,23 @@ impl Sweeper {
     /// `polled`: the queues of the Ruby processes that poll, if there are any. What Ruby's poller promotes is left to it for [`LEFT_FOR`]
     /// seconds.
     pub(super) async fn run(&mut self, runner: &Runner, polled: Option<&BTreeSet<String>>) {
+        let before = telemetry(runner, self.set).promoted.total();
         let moved = match polled {
             None => self.enqueue_due(runner, 0).await,
             Some(polled) => self.enqueue_beside_ruby(runner, polled).await,
         };
         match moved {
             Ok(stuck) => {
-                self.outage.over();
+                if telemetry(runner, self.set).promoted.total() > before {
+                    self.outage.over();
+                } else {
+                    self.outage.answered();
+                }
                 self.fault = None;
                 self.note_stuck(stuck);
             }
             Err(error) if is_fault_of_set(&error) => {
-                self.outage.over();
+                self.outage.answered();
                 self.note_fault("enqueueing due jobs failed", &error);
             }
             Err(error) => self.outage.note("enqueueing due jobs failed", &error),

@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, RedisFault};
 use crate::server::stats::counter::Counter;
-use crate::store::{backoff, is_denied};
+use crate::store::{backoff, is_denied, refuses_writes};
 
 /// The times without Redis of one process. Its parts find out one after the other; the log has one line when an outage begins, one with its
 /// length when it is over, as Sidekiq, one a minute in between, and one when it turns out that somebody must act.
@@ -29,6 +29,10 @@ struct Now {
     /// Somebody was told that it will not go over by itself.
     told_denied: bool,
     failures: u32,
+    /// When a part failed in it last.
+    failed: Instant,
+    /// Redis answers reads and refuses writes, so a successful read does not end it.
+    refuses_writes: bool,
 }
 
 /// What one part of a server knows of outages.
@@ -72,6 +76,8 @@ impl Outage {
         let tell = match &mut *now {
             Some(now) => {
                 now.failures = now.failures.saturating_add(1);
+                now.failed = at;
+                now.refuses_writes |= refuses_writes(error);
                 // A connection that broke hides that no new one is allowed.
                 let again = now.told.elapsed() >= TELL_AGAIN || (denied && !now.told_denied);
                 now.told_denied |= denied;
@@ -83,7 +89,16 @@ impl Outage {
             None => {
                 self.all.0.count.add(1);
                 let number = self.all.count();
-                *now = Some(Now { number, since: at, told: at, told_denied: denied, failures: 1 });
+                let refuses_writes = refuses_writes(error);
+                *now = Some(Now {
+                    number,
+                    since: at,
+                    told: at,
+                    told_denied: denied,
+                    failures: 1,
+                    failed: at,
+                    refuses_writes,
+                });
                 true
             }
         };
@@ -104,19 +119,40 @@ impl Outage {
     }
 
     /// Waits before the next try. All parts that share a connection wait one after the other: however many they are, Redis is
-    /// asked twice a second, and once one of them finds it back all go on.
+    /// asked twice a second on average, and once one of them finds it back all go on.
     pub(crate) async fn wait(&self) {
         let _turn = self.all.0.turn.lock().await;
         tokio::time::sleep(self.pause()).await;
     }
 
-    /// It worked. For a part that had failed in it, the outage is over; others may know better in a moment.
+    /// A write of this part succeeded. Ends the outage that this part failed in.
     pub(crate) fn over(&mut self) {
         let Some(failed_in) = self.failed_in.take() else { return };
-        let over = self.all.now().take_if(|now| now.number == failed_in);
-        if let Some(Now { since, .. }) = over {
+        self.end_if(|now| now.number == failed_in);
+    }
+
+    /// Redis answered this part, which wrote nothing. Ends the outage that this part failed in, unless Redis refuses writes.
+    pub(crate) fn answered(&mut self) {
+        let failed_in = self.failed_in;
+        if failed_in.is_some() && self.end_if(|now| Some(now.number) == failed_in && !now.refuses_writes) {
+            self.failed_in = None;
+        }
+    }
+
+    /// A write that this part sent at `sent` succeeded. Ends an outage in which no part failed since, if this part failed in it or Redis
+    /// refuses writes: the part that noticed that may have nothing to write any more.
+    pub(crate) fn wrote(&mut self, sent: Instant) {
+        let failed_in = self.failed_in;
+        self.end_if(|now| now.failed < sent && (Some(now.number) == failed_in || now.refuses_writes));
+    }
+
+    /// Ends the current outage if `is_over`. Returns whether it did.
+    fn end_if(&self, is_over: impl FnOnce(&mut Now) -> bool) -> bool {
+        let over = self.all.now().take_if(is_over);
+        if let Some(Now { since, .. }) = &over {
             tracing::info!("Redis is online, {:.3} sec downtime", since.elapsed().as_secs_f64());
         }
+        over.is_some()
     }
 }
 
@@ -145,6 +181,44 @@ mod tests {
         assert!(longest > Duration::from_millis(400) && longest <= Duration::from_secs(1), "{longest:?}");
         outage.over();
         assert_eq!(outage.pause(), Duration::ZERO);
+    }
+
+    /// The answer of Redis to a write for want of replicas.
+    fn refused() -> Error {
+        crate::store::refused_with("NOREPLICAS")
+    }
+
+    #[test]
+    fn a_read_ends_no_outage_of_writes() {
+        let outages = Outages::default();
+        let (mut reads, mut writes) = (outages.part(), outages.part());
+        for _ in 0..10 {
+            reads.note("test", &refused());
+            writes.note("test", &refused());
+            reads.answered();
+            assert!(!outages.is_online(), "Redis still refuses writes");
+        }
+        assert_eq!(outages.count(), 1);
+        writes.over();
+        assert!(outages.is_online());
+        reads.note("test", &Error::config("x"));
+        reads.answered();
+        assert!(outages.is_online(), "Redis was unreachable, and answers");
+    }
+
+    #[test]
+    fn a_later_write_of_any_part_ends_an_outage_of_writes() {
+        let outages = Outages::default();
+        let (mut poller, mut heartbeat) = (outages.part(), outages.part());
+        let before = Instant::now();
+        poller.note("test", &refused());
+        heartbeat.wrote(before);
+        assert!(!outages.is_online(), "Redis refused after that write was sent");
+        heartbeat.wrote(Instant::now() + Duration::from_millis(1));
+        assert!(outages.is_online(), "the poller may have nothing to write any more");
+        poller.note("test", &Error::config("x"));
+        heartbeat.wrote(Instant::now() + Duration::from_millis(1));
+        assert!(!outages.is_online(), "another connection may be broken");
     }
 
     #[test]
@@ -195,13 +269,13 @@ mod tests {
         assert!(outages.now().is_none());
     }
 
-    #[tokio::test]
+    #[tokio::test(start_paused = true)]
     async fn asks_twice_a_second_however_many_wait() {
         let outages = Outages::default();
         let mut first = outages.part();
         (0..20).for_each(|_| first.note("test", &Error::config("x")));
         let asked = Arc::new(std::sync::atomic::AtomicUsize::new(0));
-        let parts: Vec<_> = (0..50)
+        let parts: Vec<_> = (0..500)
             .map(|_| {
                 let (asked, part) = (Arc::clone(&asked), outages.part());
                 tokio::spawn(async move {
@@ -210,9 +284,10 @@ mod tests {
                 })
             })
             .collect();
-        tokio::time::sleep(Duration::from_secs(2)).await;
+        // Of the clock that stands still while a task can run.
+        tokio::time::sleep(Duration::from_secs(60)).await;
         let few = asked.load(std::sync::atomic::Ordering::Relaxed);
-        assert!(few < 15, "{few}");
+        assert!((90..150).contains(&few), "{few} times in a minute");
         first.over();
         for part in parts {
             part.await.unwrap();
