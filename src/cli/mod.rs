@@ -45,9 +45,10 @@ use settings::{Settings, Variables};
 /// Reads the command line, the environment and `config/sidekiq.yml` as `sidekiq` does. What they say goes before what the
 /// program said; a flag goes before the file, the file before the environment.
 ///
-/// TERM and INT stop: running jobs get the timeout to end, the rest goes back to its queue; a second one does not wait, a third ends the
+/// TERM, INT, HUP and QUIT stop: running jobs get the timeout to end, the rest goes back to its queue; a second one does not wait, a third ends the
 /// process at once. Jobs that block every thread are put back and the process ends three seconds after the timeout.
-/// TSTP quiets. TTIN logs what runs. Where systemd started the process with `Type=notify`, it is told what goes on, and the watchdog is fed
+/// TSTP quiets. TTIN logs what runs. USR1 and USR2 are ignored with a log line. A HUP that the parent process had ignored (`nohup`) stays
+/// ignored. Where systemd started the process with `Type=notify`, it is told what goes on, and the watchdog is fed
 /// while the process moves. `health` instead of flags asks a worker that runs with `--health` whether it is well ([`Probe`]). Call it once, from `main`, on a multi-threaded runtime:
 ///
 /// ```no_run

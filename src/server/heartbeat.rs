@@ -48,8 +48,10 @@ pub(crate) struct Heartbeat {
     ended: oneshot::Receiver<()>,
 }
 
-/// How long the thread may take to end: the last beat has five seconds.
-const PATIENCE: Duration = Duration::from_secs(7);
+/// How long the last beat may take.
+const LAST: Duration = Duration::from_secs(5);
+/// How long the thread may take to end after the last beat.
+const MARGIN: Duration = Duration::from_secs(2);
 
 impl Heartbeat {
     /// Starts the thread. It answers probes at once, and beats after [`begin`](Self::begin).
@@ -119,10 +121,13 @@ impl Heartbeat {
         self
     }
 
-    /// Flushes what was counted, takes the process off the Busy page and ends the thread.
-    pub(crate) async fn stop(self) {
+    /// Flushes what was counted, takes the process off the Busy page and ends the thread. Leaves the thread behind if Redis does not answer
+    /// within `patience`.
+    pub(crate) async fn stop(self, patience: Duration) {
         let _ = self.stop.send(());
-        if tokio::time::timeout(PATIENCE, self.ended).await.is_err() {
+        // Without Redis it is known already that the last beat fails.
+        let margin = if patience < LAST { Duration::ZERO } else { MARGIN };
+        if tokio::time::timeout(patience + margin, self.ended).await.is_err() && !margin.is_zero() {
             tracing::error!("the heartbeat's thread does not end; it is left behind");
         }
     }
@@ -443,7 +448,7 @@ impl Beater {
     }
 
     async fn last(&mut self) {
-        let flushed = tokio::time::timeout(Duration::from_secs(5), async {
+        let flushed = tokio::time::timeout(LAST, async {
             let counted = self.core.counters.flush(&self.store).await;
             self.allow_partial(counted)?;
             let written = self.flush_metrics().await;
@@ -452,7 +457,7 @@ impl Beater {
         });
         match flushed.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the last beat failed"),
+            Ok(Err(error)) => self.outage.note("the last beat failed", &error),
             Err(_) => tracing::error!("Redis did not answer the last beat"),
         }
     }

@@ -8,7 +8,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::error::Result;
+use crate::error::{RedisFault, Result};
 use crate::server::boot::wait_for_redis;
 use crate::server::capsule::Capsule;
 use crate::server::config::FetchMode;
@@ -98,7 +98,8 @@ impl Launcher {
         Ok(Some(Self { core, heartbeat, managers, helpers, acknowledger, storing, ticker, quiet_teller }))
     }
 
-    /// Returns within the timeout and some ten seconds, whatever hooks and jobs do.
+    /// Returns within the timeout and some ten seconds, whatever hooks and jobs do; within some three seconds if it holds no job, and no hook runs,
+    /// even if Redis is unreachable.
     ///
     /// 1. quiet: nothing more is fetched or promoted; hooks run beside the rest
     /// 2. wait for the jobs that run, up to the timeout
@@ -124,7 +125,7 @@ impl Launcher {
         }
         core.withheld.close();
         helpers.push(storing);
-        let patience = after(Duration::from_secs(5));
+        let patience = after(patience_with_redis(&core));
         for helper in helpers {
             // Each looks at the handle between two steps; a step is one round trip or two.
             let abort = helper.abort_handle();
@@ -139,7 +140,7 @@ impl Launcher {
             () = core.handle.now() => hooks.abort(),
         }
         core.hooks.fire(Event::Exit, Some(deadline)).await;
-        heartbeat.stop().await;
+        heartbeat.stop(patience_with_redis(&core)).await;
         acknowledger.abort();
         ticker.abort();
         core.blocking.close();
@@ -186,6 +187,9 @@ async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {
 /// Puts back every job that runs. The bytes go back first, the tasks are ended after: a crash in between runs a job twice, never not at all.
 pub(crate) async fn put_back(core: &Core, settler: &Settler) {
     let running = core.work.running();
+    if running.is_empty() {
+        return;
+    }
     tracing::warn!(jobs = running.len(), "Terminating busy jobs: they go back to their queues");
     let mut named = Named::new("cut off by the stop, goes back to its queue");
     for (tid, work) in &running {
@@ -215,29 +219,67 @@ pub(crate) async fn requeue(settler: &Settler, mut units: Vec<UnitOfWork>) -> us
     0
 }
 
+/// How long each step of a stop may wait for Redis: without Redis only jobs in private lists are worth a longer wait.
+fn patience_with_redis(core: &Core) -> Duration {
+    let is_long = core.outages.is_online() || core.holdings.any();
+    Duration::from_secs(if is_long { 5 } else { 1 })
+}
+
 /// Leaves the registry once nothing is held any more; returns how many jobs are held all the same.
 async fn leave(core: &Core) -> usize {
-    let mut held = 0;
-    let patience = Instant::now() + Duration::from_secs(5);
     core.liveness.set_leaving(true);
+    let (began, mut outage, mut jobs) = (Instant::now(), core.outages.part(), None);
+    let why = loop {
+        let patience = patience_with_redis(core);
+        let why = match tokio::time::timeout_at(began + patience, try_to_leave(core, &mut jobs)).await {
+            Ok(Ok(())) => return 0,
+            Ok(Err(error)) => {
+                outage.note("leaving the registry failed", &error);
+                error.to_string()
+            }
+            Err(_) => "no answer".to_owned(),
+        };
+        if began.elapsed() >= patience_with_redis(core) {
+            break why;
+        }
+        tokio::time::sleep(RETRY).await;
+    };
+    // Others put back the jobs of a registered process alone.
+    core.liveness.set_leaving(false);
+    let held = match jobs {
+        Some(jobs) => jobs,
+        None => core.holdings.jobs(),
+    };
+    if held > 0 {
+        tracing::error!(jobs = held, why, "jobs are left in private lists; another ferrokiq process puts them back");
+    } else {
+        tracing::warn!(
+            why,
+            "this process holds no jobs and cannot leave the registry; another ferrokiq process removes it, and puts back \
+             jobs whose claim Redis did not answer"
+        );
+    }
+    held
+}
+
+/// Between two attempts to leave the registry after an error.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Leaves the registry. `jobs` is how many jobs Redis last reported in the private lists.
+async fn try_to_leave(core: &Core, jobs: &mut Option<usize>) -> Result<()> {
     // What a command moved whose answer never came.
     if let Err(error) = reconcile::put_back_all_strangers(core, &core.store).await {
+        if error.redis_fault() == Some(RedisFault::Unreachable) {
+            return Err(error);
+        }
         tracing::error!(%error, "looking through the private lists failed");
     }
-    while Instant::now() < patience {
-        match core.store.bye(&core.identity).await {
-            Ok(0) => return 0,
+    loop {
+        match core.store.bye(&core.identity).await? {
+            0 => return Ok(()),
             // Acknowledgements are still on their way.
-            Ok(jobs) => held = jobs,
-            Err(error) => {
-                tracing::error!(%error, "leaving the registry failed");
-                held = held.max(1);
-            }
+            held => *jobs = Some(held),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // Others put back the jobs of a registered process alone.
-    core.liveness.set_leaving(false);
-    tracing::error!(jobs = held, "jobs are left in private lists; another ferrokiq process puts them back");
-    held
 }

@@ -23,6 +23,7 @@ mod options;
 mod progress;
 mod push;
 mod refusal;
+mod resolve;
 #[cfg(test)]
 #[cfg(all(unix, feature = "server", feature = "testing"))]
 mod script_tests;
