@@ -52,6 +52,10 @@ mod generated;
 #[cfg(all(any(doc, doctest), feature = "cli"))]
 pub mod guide;
 pub mod job;
+#[cfg(feature = "server")]
+mod late;
+#[cfg(feature = "server")]
+mod limits;
 #[cfg(feature = "otel")]
 pub mod otel;
 pub mod payload;

@@ -22,7 +22,6 @@ mod signals;
 mod size;
 mod yaml;
 
-use std::error::Error as StdError;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -33,6 +32,7 @@ pub use logging::{LogFormat, Logging, init as init_logging};
 pub use probe::Probe;
 
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::server::{Server, ServerBuilder, Stopped};
 use args::{Command, Flags};
 use config_file::ConfigFile;
@@ -85,6 +85,24 @@ pub async fn run(server: ServerBuilder) -> ExitCode {
     }
     match start(server, flags).await {
         Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a worker's program on a multi-threaded runtime, and returns its exit code: what `#[tokio::main]` does, but where the system refuses the
+/// threads, this prints the limit and returns 1, and tokio panics. As many threads as there are cores, or `TOKIO_WORKER_THREADS`.
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     ferrokiq::cli::main(ferrokiq::cli::run(ferrokiq::Server::builder()))
+/// }
+/// ```
+pub fn main(program: impl Future<Output = ExitCode>) -> ExitCode {
+    match limits::runtime() {
+        Ok(runtime) => runtime.block_on(program),
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE
@@ -157,10 +175,8 @@ fn asked_to_debug(invocation: Option<String>) -> bool {
 /// What went wrong and why, on stderr.
 fn complain(error: &Error) {
     let mut text = format!("error: {error}\n");
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(&format!("  because: {}\n", logging::clean(&next.to_string())));
-        cause = next.source();
+    for cause in error.causes() {
+        text.push_str(&format!("  because: {}\n", logging::clean(&cause.to_string())));
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

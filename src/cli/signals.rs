@@ -1,10 +1,10 @@
 use std::time::Duration;
 
-use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::contain::contained;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::limits::{refused, start_thread};
 use crate::server::{Handle, Server};
 
 /// The signals of a worker: those of Sidekiq, and four whose default action would kill the process.
@@ -32,8 +32,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 impl Signals {
     pub(super) fn install() -> Result<Self> {
-        let install =
-            |kind| signal(kind).map_err(|error| Error::config("signal handlers cannot be installed").because(error));
+        let install = |kind| signal(kind).map_err(|error| refused("signal handlers cannot be installed", error));
         Ok(Self {
             term: install(SignalKind::terminate())?,
             int: install(SignalKind::interrupt())?,
@@ -47,14 +46,9 @@ impl Signals {
     }
 
     /// Does what they say on a thread of its own, which no job can block, and ends the process if the server does not stop in time.
-    #[expect(clippy::disallowed_methods, reason = "panics are contained, and it obeys again")]
     pub(super) fn obey(mut self, server: &Server, flush_log: impl Fn() + Send + 'static) -> Result<()> {
         let (handle, last_resort) = (server.handle(), server.last_resort());
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::config("the thread for signals has no runtime").because(error))?;
-        let listen = move || {
+        start_thread("ferrokiq-signals", move |runtime| {
             loop {
                 let end = contained(|| {
                     runtime.block_on(async {
@@ -82,12 +76,7 @@ impl Signals {
                     }
                 }
             }
-        };
-        std::thread::Builder::new()
-            .name("ferrokiq-signals".to_owned())
-            .spawn(listen)
-            .map(|_: std::thread::JoinHandle<()>| ())
-            .map_err(|error| Error::config("the thread for signals cannot be started").because(error))
+        })
     }
 
     /// Until it is told to stop a third time.
@@ -130,7 +119,9 @@ async fn received(signal: &mut Option<Signal>) {
 
 /// Logs a signal that has no meaning here. Returns `false`: it does not stop the worker.
 fn ignored(signal: &str) -> bool {
-    tracing::warn!("Received {signal}, ignored: TERM, INT, HUP and QUIT stop, TSTP stops fetching, TTIN logs what runs");
+    tracing::warn!(
+        "Received {signal}, ignored: TERM, INT, HUP and QUIT stop, TSTP stops fetching, TTIN logs what runs"
+    );
     false
 }
 

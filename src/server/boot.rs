@@ -1,17 +1,13 @@
 //! The start of a process: waits until Redis is available, and registers the process.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::error::{Error, ErrorKind, RedisFault, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::late::Wait;
 use crate::server::config::WireVersion;
 use crate::server::core::Core;
 use crate::server::heartbeat::Heartbeat;
-
-/// Between two attempts: the first pause, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// Between two log lines of one wait.
-const REMARK: Duration = Duration::from_secs(10);
 
 /// The cause for which a starting server waits; probes and systemd read it.
 #[derive(Debug, Default)]
@@ -40,48 +36,28 @@ impl Boot {
 ///
 /// It may be dropped at any point.
 pub(crate) async fn wait_for_redis(core: &Core, heartbeat: &Heartbeat) -> Result<bool> {
-    let began = Instant::now();
-    let (mut pause, mut remarked) = (PAUSE.0, None::<Instant>);
+    let mut wait = Wait::new(core.config.boot_timeout.unwrap_or_default());
     loop {
         let error = match register(core, heartbeat).await {
             Ok(()) => {
-                if remarked.is_some() {
-                    tracing::info!(after_secs = began.elapsed().as_secs(), "Redis answers");
+                if let Some(waited) = wait.waited() {
+                    tracing::info!(after_secs = waited.as_secs(), "Redis answers");
                 }
                 core.boot.set(None);
                 return Ok(true);
             }
             Err(error) => error,
         };
-        let left = core.config.boot_timeout.unwrap_or_default().saturating_sub(began.elapsed());
-        let cause = described(&error);
-        if left.is_zero() || !is_late(&error, &cause) {
-            return Err(error);
+        let Some(next) = wait.after(&error) else { return Err(error) };
+        if next.remark {
+            tracing::warn!(left_secs = next.left.as_secs(), "waiting for Redis: {}", next.cause);
         }
-        if remarked.is_none_or(|at| at.elapsed() >= REMARK) {
-            remarked = Some(Instant::now());
-            tracing::warn!(left_secs = left.as_secs(), "waiting for Redis: {cause}");
-        }
-        core.boot.set(Some(cause));
+        core.boot.set(Some(next.cause));
         tokio::select! {
-            () = tokio::time::sleep(pause.min(left)) => {}
+            () = tokio::time::sleep(next.pause) => {}
             () = core.handle.stopping() => return Ok(false),
         }
-        pause = (pause * 2).min(PAUSE.1);
     }
-}
-
-/// Whether a later attempt may succeed: Redis is unreachable or not ready. It cannot succeed if this process has no file descriptor left.
-fn is_late(error: &Error, cause: &str) -> bool {
-    // EMFILE and ENFILE.
-    let has_no_file = cause.contains("(os error 24)") || cause.contains("(os error 23)");
-    matches!(error.redis_fault(), Some(RedisFault::Unreachable | RedisFault::Unwilling)) && !has_no_file
-}
-
-/// The error and its causes in one line.
-fn described(error: &Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Reads what must be known before the first claim, and registers the process.
@@ -122,7 +98,10 @@ async fn check_server(core: &Core) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
     use super::*;
+    use crate::RedisFault;
     use crate::server::{Server, Stopped};
     use crate::testing::Redis;
     use crate::testing::refusing::{Fault, Refusing, Which};
@@ -153,9 +132,9 @@ mod tests {
         until("it waits", || core.boot.cause().is_some()).await;
         assert_eq!((vitals.live(), vitals.ready()), (Ok(()), Err("starting")));
         let proxy = Refusing::start(&near, &redis.dir().join("redis.sock")).unwrap();
-        for (code, said) in [("LOADING", "BusyLoading"), ("MASTERDOWN", "MasterDown")] {
+        for code in ["LOADING", "MASTERDOWN"] {
             proxy.plan(Some((Which::Named("PING"), Fault::Refuse(code))));
-            until(code, || core.boot.cause().is_some_and(|cause| cause.contains(said))).await;
+            until(code, || core.boot.cause().is_some_and(|cause| cause.contains(code))).await;
         }
         proxy.plan(None);
         until("it runs", || vitals.ready().is_ok()).await;

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle as RuntimeHandle};
+use tokio::runtime::Handle as RuntimeHandle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::start_thread;
 use crate::server::capsule::Capsule;
 use crate::server::config::{Config, RemoteSignals, WireVersion};
 use crate::server::core::Core;
@@ -55,12 +56,10 @@ const MARGIN: Duration = Duration::from_secs(2);
 
 impl Heartbeat {
     /// Starts the thread. It answers probes at once, and beats after [`begin`](Self::begin).
-    #[expect(clippy::disallowed_methods, reason = "the supervisor keeps what runs on the thread")]
-    pub(crate) async fn start(core: Arc<Core>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
+    pub(crate) fn start(core: Arc<Core>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
         let (begin, begins) = oneshot::channel();
         let (asks, asked) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
-        let (starts, started) = oneshot::channel();
         let (ends, ended) = oneshot::channel();
         let beater = Beater {
             info: info(&core, capsules),
@@ -80,24 +79,10 @@ impl Heartbeat {
             fired: HashMap::new(),
             core,
         };
-        std::thread::Builder::new()
-            .name("ferrokiq-heartbeat".to_owned())
-            .spawn(move || {
-                let runtime = Builder::new_current_thread().enable_all().build();
-                match runtime {
-                    Ok(runtime) => {
-                        let _ = starts.send(Ok(()));
-                        runtime.block_on(beater.beat_until_stopped(listener));
-                    }
-                    Err(error) => drop(starts.send(Err(error))),
-                }
-                drop(ends);
-            })
-            .map_err(|error| {
-                Error::new(ErrorKind::Config, "the heartbeat's thread cannot be started").because(error)
-            })?;
-        let started: std::io::Result<()> = started.await.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
-        started.map_err(|error| Error::new(ErrorKind::Config, "the heartbeat has no runtime").because(error))?;
+        start_thread("ferrokiq-heartbeat", move |runtime| {
+            runtime.block_on(beater.beat_until_stopped(listener));
+            drop(ends);
+        })?;
         Ok(Self { begin: Some(begin), asks, stop, ended })
     }
 

@@ -8,7 +8,8 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::error::{RedisFault, Result};
+use crate::error::{Error, RedisFault, Result};
+use crate::limits::check_files;
 use crate::server::boot::wait_for_redis;
 use crate::server::capsule::Capsule;
 use crate::server::config::FetchMode;
@@ -19,6 +20,7 @@ use crate::server::handle::Stopped;
 use crate::server::heartbeat::Heartbeat;
 use crate::server::manager::Manager;
 use crate::server::named::Named;
+use crate::server::os::rss_kb;
 use crate::server::poller::Poller;
 use crate::server::reconcile::{self, Reconciliation};
 use crate::server::recovery::Recovery;
@@ -53,9 +55,11 @@ impl Launcher {
         capsules: Vec<Capsule>,
         acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
     ) -> Result<Option<Self>> {
+        check_memory(core.config.max_rss)?;
         // Before the registration: a worker without its heartbeat must not run.
         let listener = core.config.health.map(health::bind).transpose()?;
-        let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules, listener).await?;
+        let heartbeat = Heartbeat::start(Arc::clone(&core), &capsules, listener)?;
+        check_files(files_of(&capsules))?;
         let ticker = core.supervisor.spawn(vitals::Ticks::of_jobs(Arc::clone(&core)));
         if !wait_for_redis(&core, &heartbeat).await? {
             return Ok(None);
@@ -151,6 +155,24 @@ impl Launcher {
             failed: failing || core.supervisor.is_failing(),
         }
     }
+}
+
+/// Checks that the limit of memory leaves room to work: a worker above it at its start would stop at once, and be started again for ever.
+fn check_memory(limit: Option<u64>) -> Result<()> {
+    let used = rss_kb() * 1_024;
+    match limit {
+        Some(limit) if limit <= used => Err(Error::config(format!(
+            "max_rss is {limit} bytes, but the process uses {used} at its start; raise it, or remove it for no limit"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// How many files these capsules open at most: the connections of a capsule for its queues, its claims and what it watches; shared
+/// connections, one for each try to reconnect, and what probes and jobs of a small worker open.
+fn files_of(capsules: &[Capsule]) -> usize {
+    let of_capsules: usize = capsules.iter().map(|capsule| capsule.weights().len().min(8) + 3).sum();
+    of_capsules + 8
 }
 
 /// So long from now; in practice never if the clock cannot count so far.
