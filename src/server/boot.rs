@@ -100,7 +100,6 @@ async fn check_server(core: &Core) -> Result<()> {
 mod tests {
     use std::time::Duration;
 
-    use super::*;
     use crate::RedisFault;
     use crate::server::{Server, Stopped};
     use crate::testing::Redis;

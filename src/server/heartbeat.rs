@@ -61,24 +61,7 @@ impl Heartbeat {
         let (asks, asked) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
         let (ends, ended) = oneshot::channel();
-        let beater = Beater {
-            info: info(&core, capsules),
-            // Connections belong to the runtime that made them.
-            store: core.store.fresh(),
-            app: RuntimeHandle::current(),
-            beats: 0,
-            slow: 0,
-            outage: core.outages.part(),
-            alive_outage: core.outages.part(),
-            signed: None,
-            connections: 0,
-            partial: false,
-            restored: true,
-            begins: Some(Begins { begins, asked }),
-            stopped,
-            fired: HashMap::new(),
-            core,
-        };
+        let beater = Beater::new(core, capsules, Begins { begins, asked }, stopped);
         start_thread("ferrokiq-heartbeat", move |runtime| {
             runtime.block_on(beater.beat_until_stopped(listener));
             drop(ends);
@@ -169,7 +152,14 @@ impl Part for Beater {
                     // The server did not start.
                     _ = &mut self.stopped => return,
                     Some(answer) = asked.recv() => drop(answer.send(self.store.ping().await.map(drop))),
-                    _ = &mut *begins => break,
+                    begun = &mut *begins => match begun {
+                        Ok(()) => break,
+                        // The server did not start: a beat would register it.
+                        Err(_) => {
+                            let _ = (&mut self.stopped).await;
+                            return;
+                        }
+                    },
                 }
             }
             self.begins = None;
@@ -209,6 +199,27 @@ impl Part for Beater {
 }
 
 impl Beater {
+    fn new(core: Arc<Core>, capsules: &[Capsule], begins: Begins, stopped: oneshot::Receiver<()>) -> Self {
+        Self {
+            info: info(&core, capsules),
+            // Connections belong to the runtime that made them.
+            store: core.store.fresh(),
+            app: RuntimeHandle::current(),
+            beats: 0,
+            slow: 0,
+            outage: core.outages.part(),
+            alive_outage: core.outages.part(),
+            signed: None,
+            connections: 0,
+            partial: false,
+            restored: true,
+            begins: Some(begins),
+            stopped,
+            fired: HashMap::new(),
+            core,
+        }
+    }
+
     /// All of what the thread does.
     async fn beat_until_stopped(self, listener: Option<TcpListener>) {
         let (core, supervisor) = (Arc::clone(&self.core), self.core.supervisor.clone());
@@ -480,6 +491,51 @@ impl Core {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "testing")]
+    fn beater(redis: &crate::testing::Redis) -> (Beater, Heartbeat) {
+        let server = crate::Server::builder().redis(redis.options().unwrap()).build().unwrap();
+        let (begin, begins) = oneshot::channel();
+        let (asks, asked) = mpsc::channel(1);
+        let (stop, stopped) = oneshot::channel();
+        let (_ends, ended) = oneshot::channel();
+        let beater = Beater::new(Arc::clone(&server.core), &[], Begins { begins, asked }, stopped);
+        (beater, Heartbeat { begin: Some(begin), asks, stop, ended })
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn a_sign_of_life_after_the_leave_does_not_register_the_process_again() {
+        let redis = crate::testing::Redis::start().unwrap();
+        let (mut beater, _heartbeat) = beater(&redis);
+        let core = Arc::clone(&beater.core);
+        core.store.register(&core.registration, core.liveness.span(), false).await.unwrap();
+        beater.sign().await.unwrap();
+        let registered = async || core.store.stay_alive(&core.identity, core.liveness.span()).await.unwrap().registered;
+        assert!(registered().await);
+        core.liveness.set_leaving(true);
+        assert_eq!(core.store.bye(&core.identity).await.unwrap(), 0);
+        beater.sign().await.unwrap();
+        // It was asked for before the leave, and reaches Redis after it.
+        beater.join_again(false).await.unwrap();
+        assert!(!registered().await);
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn a_server_that_did_not_start_is_not_registered_by_its_heartbeat() {
+        let redis = crate::testing::Redis::start().unwrap();
+        let (mut beater, Heartbeat { begin, asks, stop, ended: _ended }) = beater(&redis);
+        let (run, end) = (beater.run(), async {
+            drop(begin);
+            // The heartbeat sees one end before the other.
+            tokio::task::yield_now().await;
+            drop((asks, stop));
+        });
+        tokio::join!(run, end);
+        let core = Arc::clone(&beater.core);
+        assert!(!core.store.stay_alive(&core.identity, core.liveness.span()).await.unwrap().registered);
+    }
 
     #[test]
     fn obeys_three_signals_and_only_as_far_as_allowed() {
