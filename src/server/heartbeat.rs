@@ -529,10 +529,13 @@ mod tests {
         let (run, end) = (beater.run(), async {
             drop(begin);
             // The heartbeat sees one end before the other.
-            tokio::task::yield_now().await;
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
             drop((asks, stop));
         });
         tokio::join!(run, end);
+        assert!(beater.begins.is_some(), "it began to beat");
         let core = Arc::clone(&beater.core);
         assert!(!core.store.stay_alive(&core.identity, core.liveness.span()).await.unwrap().registered);
     }
