@@ -10,8 +10,11 @@ use std::time::Duration;
 use ferrokiq::{Event, Server, ServerBuilder};
 use jobs::Proof;
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    ferrokiq::cli::main(work())
+}
+
+async fn work() -> ExitCode {
     // The jobs write what a worker has no right to: they may come as somebody else.
     let url = ["PROOF_URL", "REDIS_URL"].iter().find_map(|name| std::env::var(name).ok());
     let url = url.unwrap_or_else(|| "redis://127.0.0.1:6379/0".to_owned());

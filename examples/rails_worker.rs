@@ -86,7 +86,10 @@ fn primes(below: usize) -> usize {
         .count()
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+fn main() -> ExitCode {
+    ferrokiq::cli::main(work())
+}
+
+async fn work() -> ExitCode {
     ferrokiq::cli::run(Server::builder().register_active_job(RenderReport).register(CountPrimes)).await
 }

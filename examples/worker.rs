@@ -57,8 +57,11 @@ async fn slow_ones(cx: Context, next: Next) -> JobResult {
     outcome
 }
 
-#[tokio::main]
-async fn main() -> std::process::ExitCode {
+fn main() -> std::process::ExitCode {
+    ferrokiq::cli::main(work())
+}
+
+async fn work() -> std::process::ExitCode {
     let shared = Shared::default();
     let server = Server::builder()
         .register(HardJob(shared.clone()))

@@ -166,6 +166,22 @@ impl Error {
         self.0.fault
     }
 
+    /// The error and its causes, the nearest first, joined by colons: one line for a log.
+    ///
+    /// ```
+    /// let error = ferrokiq::Error::middleware(std::io::Error::other("the quota is used up"));
+    /// assert_eq!(error.with_causes(), "client middleware failed: the quota is used up");
+    /// ```
+    pub fn with_causes(&self) -> String {
+        let causes = self.causes().map(ToString::to_string);
+        std::iter::once(self.to_string()).chain(causes).collect::<Vec<_>>().join(": ")
+    }
+
+    /// The causes of this error, the nearest first, without the error itself.
+    pub fn causes(&self) -> impl Iterator<Item = &(dyn StdError + 'static)> {
+        std::iter::successors(self.source(), |&cause| cause.source())
+    }
+
     /// Whether Redis is to blame, answered or not.
     pub fn is_redis(&self) -> bool {
         matches!(self.0.kind, ErrorKind::Redis | ErrorKind::Ambiguous | ErrorKind::Partial | ErrorKind::Unconfirmed)

@@ -54,6 +54,10 @@ mod generated;
 pub mod guide;
 mod jid;
 pub mod job;
+#[cfg(feature = "server")]
+mod late;
+#[cfg(feature = "server")]
+mod limits;
 #[cfg(feature = "otel")]
 pub mod otel;
 pub mod payload;

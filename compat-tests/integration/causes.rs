@@ -19,6 +19,28 @@ fn doctor(url: &str) -> (Vec<String>, String) {
     (checks.filter_map(|finding| Some(finding["check"].as_str()?.to_owned())).collect(), said)
 }
 
+#[cfg(feature = "tool")]
+#[tokio::test]
+async fn the_tool_waits_for_a_redis_that_is_late() {
+    let redis = Redis::start().await;
+    let late = redis.dir().join("late.sock");
+    let tool = |wait: &str| {
+        let mut tool = Command::new(env!("CARGO_BIN_EXE_ferrokiq"));
+        tool.args(["stats", wait]).env("REDIS_URL", format!("unix://{}", late.display()));
+        tool.stdout(std::process::Stdio::piped()).stderr(std::process::Stdio::piped());
+        tool
+    };
+    let output = tool("--wait=0").output().unwrap();
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(69), 0), "unreachable, and no time to wait");
+    let mut waiting = tool("--wait").spawn().unwrap();
+    let mut said = String::new();
+    std::io::BufRead::read_line(&mut std::io::BufReader::new(waiting.stderr.take().unwrap()), &mut said).unwrap();
+    assert!(said.starts_with("waiting for Redis: cannot reach "), "{said}");
+    std::os::unix::fs::symlink(redis.dir().join("redis.sock"), &late).unwrap();
+    let output = waiting.wait_with_output().unwrap();
+    assert!(output.status.success() && !output.stdout.is_empty(), "{output:?}");
+}
+
 #[tokio::test]
 async fn a_server_without_room_for_another_client_says_so() {
     let port = free().port();

@@ -1,9 +1,9 @@
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use ferrokiq::{Context, Job, JobResult, Server};
+use ferrokiq::{Context, Event, Job, JobResult, Server};
 
 use crate::support::{Redis, Running, eventually, nothing};
 
@@ -183,14 +183,30 @@ async fn says_at_boot_that_the_address_is_taken() {
     assert!(error.is_config() && error.to_string() == format!("health: cannot listen on {at}"), "{error}");
 }
 
+/// Bytes of this process in memory.
+fn rss() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap();
+    let kb = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    kb.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1_024
+}
+
 #[tokio::test]
 async fn stops_in_good_order_above_its_memory() {
     let redis = Redis::start().await;
     Picky::perform_async(&redis.client(), (true,)).await.unwrap();
     let room = Arc::new(tokio::sync::Semaphore::new(1));
-    let server = Server::builder().redis(redis.options()).register(Picky(room)).max_rss(1 << 20).build().unwrap();
+    // More than other tests of this process may free meanwhile. A limit below the size at the start would be refused.
+    let (leaked, limit) = (Arc::new(Mutex::new(Vec::new())), rss() + (64 << 20));
+    let leak = Arc::clone(&leaked);
+    let leak = move || {
+        let leak = Arc::clone(&leak);
+        async move { *leak.lock().unwrap() = vec![1_u8; 256 << 20] }
+    };
+    let server = Server::builder().redis(redis.options()).register(Picky(room)).on(Event::Startup, leak);
+    let server = server.max_rss(limit).build().unwrap();
     let stopped = tokio::time::timeout(Duration::from_secs(20), server.run(std::future::pending())).await;
     let stopped = stopped.unwrap().unwrap();
     assert!(stopped.over_memory && stopped.cut_off == 0, "{stopped:?}");
+    assert!(!leaked.lock().unwrap().is_empty());
     assert_eq!(redis.private_jobs().await, 0);
 }

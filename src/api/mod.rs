@@ -36,6 +36,7 @@ mod sorted_set;
 mod stats;
 
 use std::fmt;
+use std::time::Duration;
 
 pub use checkup::{KeyNames, ServerClock, ServerInfo};
 pub use holders::{Holder, Unindexed};
@@ -54,6 +55,7 @@ pub use stats::{Day, QueueSummary, Stats};
 
 use crate::client::Client;
 use crate::error::Result;
+use crate::late::Wait;
 use crate::store::Store;
 use crate::store::sets::WaitingSet;
 
@@ -76,6 +78,28 @@ impl Api {
     pub fn new(client: &Client) -> Self {
         let store = client.store().expect("a client of tests has no Redis to look at").clone();
         Self { store, client: client.clone() }
+    }
+
+    /// Waits until Redis answers, for `timeout` at most, as a worker does at its start: while Redis is unreachable, or loads its data, or refuses
+    /// commands for another reason that may end. Calls `on_wait` with the cause when the wait begins, and every ten seconds.
+    ///
+    /// # Errors
+    ///
+    /// That of the last attempt. A wrong password is an error at once.
+    ///
+    /// # Cancel safety
+    ///
+    /// It may be dropped at any point.
+    pub async fn wait_for_redis(&self, timeout: Duration, mut on_wait: impl FnMut(&str)) -> Result<()> {
+        let mut wait = Wait::new(timeout);
+        loop {
+            let Err(error) = self.store.ping().await else { return Ok(()) };
+            let Some(next) = wait.after(&error) else { return Err(error) };
+            if next.remark {
+                on_wait(&next.cause);
+            }
+            tokio::time::sleep(next.pause).await;
+        }
     }
 
     /// Counters and sizes.

@@ -21,7 +21,7 @@ use crate::server::{FetchMode, Promote, WireVersion};
     args_conflicts_with_subcommands = true,
     after_help = "Flags go before the configuration file, the file before the environment.\n\
                   Environment: REDIS_URL or REDIS_PROVIDER, REDIS_PASSWORD_FILE, REDIS_SSL_..., RAILS_MAX_THREADS, APP_ENV / RAILS_ENV / RACK_ENV, FERROKIQ_PROMOTE, DYNO, RUST_LOG.\n\
-                  Signals: TERM, INT stop; TSTP stops fetching; TTIN logs what runs.\n\
+                  Signals: TERM, INT, HUP, QUIT stop; TSTP stops fetching; TTIN logs what runs; USR1, USR2 are ignored.\n\
                   With feature `contract`, `contract --help` tells what the jobs take.\n\
                   Exit codes: 0 after an orderly stop, 1 if it could not start, 75 if it stopped above --max-rss, 130 if told to stop three times."
 )]

@@ -23,7 +23,6 @@ mod signals;
 mod size;
 mod yaml;
 
-use std::error::Error as StdError;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -34,6 +33,7 @@ pub use logging::{LogFormat, Logging, init as init_logging};
 pub use probe::Probe;
 
 use crate::error::{Error, Result};
+use crate::limits;
 use crate::server::{Server, ServerBuilder, Stopped};
 use args::{Command, Flags};
 use config_file::ConfigFile;
@@ -46,9 +46,10 @@ use settings::{Settings, Variables};
 /// Reads the command line, the environment and `config/sidekiq.yml` as `sidekiq` does. What they say goes before what the
 /// program said; a flag goes before the file, the file before the environment.
 ///
-/// TERM and INT stop: running jobs get the timeout to end, the rest goes back to its queue; a second one does not wait, a third ends the
+/// TERM, INT, HUP and QUIT stop: running jobs get the timeout to end, the rest goes back to its queue; a second one does not wait, a third ends the
 /// process at once. Jobs that block every thread are put back and the process ends three seconds after the timeout.
-/// TSTP quiets. TTIN logs what runs. Where systemd started the process with `Type=notify`, it is told what goes on, and the watchdog is fed
+/// TSTP quiets. TTIN logs what runs. USR1 and USR2 are ignored with a log line. A HUP that the parent process had ignored (`nohup`) stays
+/// ignored. Where systemd started the process with `Type=notify`, it is told what goes on, and the watchdog is fed
 /// while the process moves. `health` instead of flags asks a worker that runs with `--health` whether it is well ([`Probe`]). Call it once, from `main`, on a multi-threaded runtime:
 ///
 /// ```no_run
@@ -85,6 +86,24 @@ pub async fn run(server: ServerBuilder) -> ExitCode {
     }
     match start(server, flags).await {
         Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            complain(&error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Runs a worker's program on a multi-threaded runtime, and returns its exit code: what `#[tokio::main]` does, but where the system refuses the
+/// threads, this prints the limit and returns 1, and tokio panics. As many threads as there are cores, or `TOKIO_WORKER_THREADS`.
+///
+/// ```no_run
+/// fn main() -> std::process::ExitCode {
+///     ferrokiq::cli::main(ferrokiq::cli::run(ferrokiq::Server::builder()))
+/// }
+/// ```
+pub fn main(program: impl Future<Output = ExitCode>) -> ExitCode {
+    match limits::runtime() {
+        Ok(runtime) => runtime.block_on(program),
         Err(error) => {
             complain(&error);
             ExitCode::FAILURE
@@ -157,10 +176,8 @@ fn asked_to_debug(invocation: Option<String>) -> bool {
 /// What went wrong and why, on stderr.
 fn complain(error: &Error) {
     let mut text = format!("error: {error}\n");
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text.push_str(&format!("  because: {}\n", logging::clean(&next.to_string())));
-        cause = next.source();
+    for cause in error.causes() {
+        text.push_str(&format!("  because: {}\n", logging::clean(&cause.to_string())));
     }
     let _ = std::io::stderr().write_all(text.as_bytes());
 }

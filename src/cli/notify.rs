@@ -6,9 +6,8 @@ use std::os::unix::net::{SocketAddr, UnixDatagram};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::Builder;
-
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::limits::start_thread;
 use crate::server::report::vitals::Vitals;
 
 /// Whoever started the process, where to tell it, and how often it wants a sign of life.
@@ -45,17 +44,8 @@ impl Supervisor {
     }
 
     /// Tells it what goes on until the process ends, from a thread that no job can hold up.
-    #[expect(clippy::disallowed_methods, reason = "without it systemd restarts the process")]
     pub(super) fn watch(self, vitals: Vitals) -> Result<()> {
-        let runtime = Builder::new_current_thread()
-            .enable_time()
-            .build()
-            .map_err(|error| Error::config("the thread for systemd has no runtime").because(error))?;
-        std::thread::Builder::new()
-            .name("ferrokiq-notify".to_owned())
-            .spawn(move || runtime.block_on(self.tell_all(&vitals)))
-            .map(drop)
-            .map_err(|error| Error::config("the thread for systemd cannot be started").because(error))
+        start_thread("ferrokiq-notify", move |runtime| runtime.block_on(self.tell_all(&vitals)))
     }
 
     async fn tell_all(&self, vitals: &Vitals) {

@@ -21,8 +21,8 @@ pub struct Probe {
     question: Question,
 
     /// Seconds to wait for an answer
-    #[arg(long, value_name = "SECS", default_value = "2", value_parser = clap::value_parser!(u8).range(1..))]
-    wait: u8,
+    #[arg(long, value_name = "SECS", default_value = "2", value_parser = clap::value_parser!(u64).range(1..=255))]
+    wait: u64,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -59,7 +59,7 @@ impl Probe {
     }
 
     fn answer(&self, path: &str) -> std::io::Result<Vec<u8>> {
-        let deadline = Instant::now() + Duration::from_secs(self.wait.into());
+        let deadline = Instant::now() + Duration::from_secs(self.wait);
         let left = || {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() { Err(std::io::Error::from(std::io::ErrorKind::TimedOut)) } else { Ok(left) }

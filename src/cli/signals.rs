@@ -1,18 +1,24 @@
 use std::time::Duration;
 
-use tokio::runtime::Builder;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use crate::contain::contained;
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::limits::{refused, start_thread};
 use crate::server::{Handle, Server};
 
-/// The signals Sidekiq takes.
+/// The signals of a worker: those of Sidekiq, and four whose default action would kill the process.
 pub(super) struct Signals {
     term: Signal,
     int: Signal,
+    /// Stops, as TERM. `None` if the parent process had it ignored, as `nohup` does.
+    hup: Option<Signal>,
+    /// Stops, as TERM.
+    quit: Signal,
     tstp: Signal,
     ttin: Signal,
+    usr1: Signal,
+    usr2: Signal,
 }
 
 /// `SIGTSTP` and `SIGTTIN`, which the runtime has no names for: the same numbers on Linux and macOS but for these two.
@@ -26,25 +32,23 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 impl Signals {
     pub(super) fn install() -> Result<Self> {
-        let install =
-            |kind| signal(kind).map_err(|error| Error::config("signal handlers cannot be installed").because(error));
+        let install = |kind| signal(kind).map_err(|error| refused("signal handlers cannot be installed", error));
         Ok(Self {
             term: install(SignalKind::terminate())?,
             int: install(SignalKind::interrupt())?,
+            hup: (!is_ignored(SignalKind::hangup())).then(|| install(SignalKind::hangup())).transpose()?,
+            quit: install(SignalKind::quit())?,
             tstp: install(SignalKind::from_raw(TSTP_TTIN.0))?,
             ttin: install(SignalKind::from_raw(TSTP_TTIN.1))?,
+            usr1: install(SignalKind::user_defined1())?,
+            usr2: install(SignalKind::user_defined2())?,
         })
     }
 
     /// Does what they say on a thread of its own, which no job can block, and ends the process if the server does not stop in time.
-    #[expect(clippy::disallowed_methods, reason = "panics are contained, and it obeys again")]
     pub(super) fn obey(mut self, server: &Server, flush_log: impl Fn() + Send + 'static) -> Result<()> {
         let (handle, last_resort) = (server.handle(), server.last_resort());
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| Error::config("the thread for signals has no runtime").because(error))?;
-        let listen = move || {
+        start_thread("ferrokiq-signals", move |runtime| {
             loop {
                 let end = contained(|| {
                     runtime.block_on(async {
@@ -72,12 +76,7 @@ impl Signals {
                     }
                 }
             }
-        };
-        std::thread::Builder::new()
-            .name("ferrokiq-signals".to_owned())
-            .spawn(listen)
-            .map(|_: std::thread::JoinHandle<()>| ())
-            .map_err(|error| Error::config("the thread for signals cannot be started").because(error))
+        })
     }
 
     /// Until it is told to stop a third time.
@@ -86,6 +85,8 @@ impl Signals {
             let told_to_stop = tokio::select! {
                 _ = self.term.recv() => true,
                 _ = self.int.recv() => true,
+                () = received(&mut self.hup) => true,
+                _ = self.quit.recv() => true,
                 _ = self.tstp.recv() => {
                     tracing::info!("Received TSTP, no longer accepting new work");
                     handle.quiet();
@@ -95,6 +96,8 @@ impl Signals {
                     tracing::warn!("{}", handle.dump());
                     false
                 }
+                _ = self.usr1.recv() => ignored("USR1"),
+                _ = self.usr2.recv() => ignored("USR2"),
             };
             if told_to_stop && handle.is_stopping_now() {
                 return;
@@ -104,6 +107,30 @@ impl Signals {
             }
         }
     }
+}
+
+/// Resolves when the signal arrives; never if it is not handled.
+async fn received(signal: &mut Option<Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// Logs a signal that has no meaning here. Returns `false`: it does not stop the worker.
+fn ignored(signal: &str) -> bool {
+    tracing::warn!(
+        "Received {signal}, ignored: TERM, INT, HUP and QUIT stop, TSTP stops fetching, TTIN logs what runs"
+    );
+    false
+}
+
+/// Whether the parent process had this signal ignored. `false` where there is no `/proc`.
+fn is_ignored(signal: SignalKind) -> bool {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let mask = mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).unwrap_or(0);
+    mask & (1 << (signal.as_raw_value() - 1)) != 0
 }
 
 fn stop(handle: &Handle) {

@@ -17,7 +17,7 @@ pub(crate) struct Health {
 
 impl Health {
     pub(crate) fn run(self, tool: &mut Tool) -> Done {
-        let said = self.probe.ask().map_err(|error| Failure::failed(super::frame::explain(&error)))?;
+        let said = self.probe.ask().map_err(|error| Failure::failed(error.with_causes()))?;
         if tool.screen.is_json() {
             tool.screen.json(&json!({"health": said}))?;
         } else {

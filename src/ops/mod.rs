@@ -81,12 +81,24 @@ impl Arguments {
 
     pub(crate) async fn run(self) -> std::process::ExitCode {
         let mut tool = Tool::new(self.common);
-        let done = Box::pin(self.command.run(&mut tool)).await;
+        let done = match self.command.needs_redis() {
+            true => tool.wait_for_redis().await.map_err(Into::into),
+            false => Ok(()),
+        };
+        let done = match done {
+            Ok(()) => Box::pin(self.command.run(&mut tool)).await,
+            Err(failure) => Err(failure),
+        };
         tool.end(done)
     }
 }
 
 impl Command {
+    /// Whether it connects to Redis.
+    fn needs_redis(&self) -> bool {
+        !matches!(self, Self::Health(_) | Self::Completions(_) | Self::Man(_))
+    }
+
     async fn run(self, tool: &mut Tool) -> Done {
         match self {
             Self::Stats(stats) => stats.run(tool).await,

@@ -1,16 +1,12 @@
 //! The start of a process: waits until Redis is available, and registers the process.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use crate::error::{Error, ErrorKind, RedisFault, Result};
+use crate::error::{Error, ErrorKind, Result};
+use crate::late::Wait;
 use crate::server::report::Process;
 use crate::server::report::heartbeat::Heartbeat;
 use crate::server::settings::config::WireVersion;
-
-/// Between two attempts: the first pause, and the longest.
-const PAUSE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
-/// Between two log lines of one wait.
-const REMARK: Duration = Duration::from_secs(10);
 
 /// Registers this process. While Redis is not available, tries again, for the boot timeout at most. A wrong password or an old server is an error
 /// at once. Returns `false` if the server was stopped during the wait.
@@ -23,48 +19,28 @@ const REMARK: Duration = Duration::from_secs(10);
 ///
 /// It may be dropped at any point.
 pub(crate) async fn wait_for_redis(process: &Process, heartbeat: &Heartbeat) -> Result<bool> {
-    let began = Instant::now();
-    let (mut pause, mut remarked) = (PAUSE.0, None::<Instant>);
+    let mut wait = Wait::new(process.shared.config.boot_timeout.unwrap_or_default());
     loop {
         let error = match register(process, heartbeat).await {
             Ok(()) => {
-                if remarked.is_some() {
-                    tracing::info!(after_secs = began.elapsed().as_secs(), "Redis answers");
+                if let Some(waited) = wait.waited() {
+                    tracing::info!(after_secs = waited.as_secs(), "Redis answers");
                 }
                 process.boot.set(None);
                 return Ok(true);
             }
             Err(error) => error,
         };
-        let left = process.shared.config.boot_timeout.unwrap_or_default().saturating_sub(began.elapsed());
-        let cause = described(&error);
-        if left.is_zero() || !is_late(&error, &cause) {
-            return Err(error);
+        let Some(next) = wait.after(&error) else { return Err(error) };
+        if next.remark {
+            tracing::warn!(left_secs = next.left.as_secs(), "waiting for Redis: {}", next.cause);
         }
-        if remarked.is_none_or(|at| at.elapsed() >= REMARK) {
-            remarked = Some(Instant::now());
-            tracing::warn!(left_secs = left.as_secs(), "waiting for Redis: {cause}");
-        }
-        process.boot.set(Some(cause));
+        process.boot.set(Some(next.cause));
         tokio::select! {
-            () = tokio::time::sleep(pause.min(left)) => {}
+            () = tokio::time::sleep(next.pause) => {}
             () = process.shared.handle.stopping() => return Ok(false),
         }
-        pause = (pause * 2).min(PAUSE.1);
     }
-}
-
-/// Whether a later attempt may succeed: Redis is unreachable or not ready. It cannot succeed if this process has no file descriptor left.
-fn is_late(error: &Error, cause: &str) -> bool {
-    // EMFILE and ENFILE.
-    let has_no_file = cause.contains("(os error 24)") || cause.contains("(os error 23)");
-    matches!(error.redis_fault(), Some(RedisFault::Unreachable | RedisFault::Unwilling)) && !has_no_file
-}
-
-/// The error and its causes in one line.
-fn described(error: &Error) -> String {
-    let causes = std::iter::successors(Some(error as &dyn std::error::Error), |cause| cause.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }
 
 /// Reads what must be known before the first claim, and registers the process.
@@ -117,7 +93,9 @@ async fn check_server(process: &Process) -> Result<()> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use std::time::Duration;
+
+    use crate::RedisFault;
     use crate::server::{Server, Stopped};
     use crate::testing::Redis;
     use crate::testing::refusing::{Fault, Refusing, Which};
@@ -148,9 +126,9 @@ mod tests {
         until("it waits", || process.boot.cause().is_some()).await;
         assert_eq!((vitals.live(), vitals.ready()), (Ok(()), Err("starting")));
         let proxy = Refusing::start(&near, &redis.dir().join("redis.sock")).unwrap();
-        for (code, said) in [("LOADING", "BusyLoading"), ("MASTERDOWN", "MasterDown")] {
+        for code in ["LOADING", "MASTERDOWN"] {
             proxy.plan(Some((Which::Named("PING"), Fault::Refuse(code))));
-            until(code, || process.boot.cause().is_some_and(|cause| cause.contains(said))).await;
+            until(code, || process.boot.cause().is_some_and(|cause| cause.contains(code))).await;
         }
         proxy.plan(None);
         until("it runs", || vitals.ready().is_ok()).await;

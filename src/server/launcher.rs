@@ -8,17 +8,18 @@ use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
-use crate::error::Result;
+use crate::error::{Error, RedisFault, Result};
+use crate::limits::check_files;
 use crate::server::boot::wait_for_redis;
 use crate::server::control::events::Event;
 use crate::server::control::handle::Stopped;
 use crate::server::control::supervisor::spawn;
 use crate::server::recovery::lookout::Recovery;
 use crate::server::recovery::named::Named;
-use crate::server::recovery::reconcile;
-use crate::server::recovery::reconcile::Reconciliation;
+use crate::server::recovery::reconcile::{self, Reconciliation};
 use crate::server::report::Process;
 use crate::server::report::heartbeat::Heartbeat;
+use crate::server::report::os::rss_kb;
 #[cfg(feature = "metrics")]
 use crate::server::report::publish;
 use crate::server::report::{health, vitals};
@@ -54,9 +55,11 @@ impl Launcher {
         capsules: Vec<Capsule>,
         acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
     ) -> Result<Option<Self>> {
+        check_memory(process.shared.config.max_rss)?;
         // Before the registration: a worker without its heartbeat must not run.
         let listener = process.shared.config.health.map(health::bind).transpose()?;
-        let heartbeat = Heartbeat::start(Arc::clone(&process), &capsules, listener).await?;
+        let heartbeat = Heartbeat::start(Arc::clone(&process), &capsules, listener)?;
+        check_files(files_of(&capsules))?;
         let ticker = process.shared.supervisor.spawn(vitals::Ticks::of_jobs(Arc::clone(&process)));
         if !wait_for_redis(&process, &heartbeat).await? {
             return Ok(None);
@@ -99,7 +102,8 @@ impl Launcher {
         Ok(Some(Self { process, heartbeat, managers, helpers, acknowledger, storing, ticker, quiet_teller }))
     }
 
-    /// Returns within the timeout and some ten seconds, whatever hooks and jobs do.
+    /// Returns within the timeout and some ten seconds, whatever hooks and jobs do; within some three seconds if it holds no job, and no hook runs,
+    /// even if Redis is unreachable.
     ///
     /// 1. quiet: nothing more is fetched or promoted; hooks run beside the rest
     /// 2. wait for the jobs that run, up to the timeout
@@ -125,7 +129,7 @@ impl Launcher {
         }
         process.runner.settle.withheld.close();
         helpers.push(storing);
-        let patience = after(Duration::from_secs(5));
+        let patience = after(patience_with_redis(&process));
         for helper in helpers {
             // Each looks at the handle between two steps; a step is one round trip or two.
             let abort = helper.abort_handle();
@@ -146,7 +150,7 @@ impl Launcher {
             () = process.shared.handle.now() => hooks.abort(),
         }
         process.hooks.fire(Event::Exit, Some(deadline)).await;
-        heartbeat.stop().await;
+        heartbeat.stop(patience_with_redis(&process)).await;
         acknowledger.abort();
         ticker.abort();
         process.runner.blocking.close();
@@ -157,6 +161,24 @@ impl Launcher {
             failed: failing || process.shared.supervisor.is_failing(),
         }
     }
+}
+
+/// Checks that the limit of memory leaves room to work: a worker above it at its start would stop at once, and be started again for ever.
+fn check_memory(limit: Option<u64>) -> Result<()> {
+    let used = rss_kb() * 1_024;
+    match limit {
+        Some(limit) if limit <= used => Err(Error::config(format!(
+            "max_rss is {limit} bytes, but the process uses {used} at its start; raise it, or remove it for no limit"
+        ))),
+        _ => Ok(()),
+    }
+}
+
+/// How many files these capsules open at most: the connections of a capsule for its queues, its claims and what it watches; shared
+/// connections, one for each try to reconnect, and what probes and jobs of a small worker open.
+fn files_of(capsules: &[Capsule]) -> usize {
+    let of_capsules: usize = capsules.iter().map(|capsule| capsule.weights().len().min(8) + 3).sum();
+    of_capsules + 8
 }
 
 /// So long from now; in practice never if the clock cannot count so far.
@@ -193,6 +215,9 @@ async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {
 /// Puts back every job that runs. The bytes go back first, the tasks are ended after: a crash in between runs a job twice, never not at all.
 pub(crate) async fn put_back(process: &Process, settler: &Settler) {
     let running = process.shared.stats.work.running();
+    if running.is_empty() {
+        return;
+    }
     tracing::warn!(jobs = running.len(), "Terminating busy jobs: they go back to their queues");
     let mut named = Named::new("cut off by the stop, goes back to its queue");
     for (tid, work) in &running {
@@ -222,29 +247,67 @@ pub(crate) async fn requeue(settler: &Settler, mut units: Vec<UnitOfWork>) -> us
     0
 }
 
+/// How long each step of a stop may wait for Redis: without Redis only jobs in private lists are worth a longer wait.
+fn patience_with_redis(process: &Process) -> Duration {
+    let is_long = process.shared.stats.outages.is_online() || process.runner.fetch.holdings.any();
+    Duration::from_secs(if is_long { 5 } else { 1 })
+}
+
 /// Leaves the registry once nothing is held any more; returns how many jobs are held all the same.
 async fn leave(process: &Process) -> usize {
-    let mut held = 0;
-    let patience = Instant::now() + Duration::from_secs(5);
     process.shared.stats.liveness.set_leaving(true);
+    let (began, mut outage, mut jobs) = (Instant::now(), process.shared.stats.outages.part(), None);
+    let why = loop {
+        let patience = patience_with_redis(process);
+        let why = match tokio::time::timeout_at(began + patience, try_to_leave(process, &mut jobs)).await {
+            Ok(Ok(())) => return 0,
+            Ok(Err(error)) => {
+                outage.note("leaving the registry failed", &error);
+                error.to_string()
+            }
+            Err(_) => "no answer".to_owned(),
+        };
+        if began.elapsed() >= patience_with_redis(process) {
+            break why;
+        }
+        tokio::time::sleep(RETRY).await;
+    };
+    // Others put back the jobs of a registered process alone.
+    process.shared.stats.liveness.set_leaving(false);
+    let held = match jobs {
+        Some(jobs) => jobs,
+        None => process.runner.fetch.holdings.jobs(),
+    };
+    if held > 0 {
+        tracing::error!(jobs = held, why, "jobs are left in private lists; another ferrokiq process puts them back");
+    } else {
+        tracing::warn!(
+            why,
+            "this process holds no jobs and cannot leave the registry; another ferrokiq process removes it, and puts back \
+             jobs whose claim Redis did not answer"
+        );
+    }
+    held
+}
+
+/// Between two attempts to leave the registry after an error.
+const RETRY: Duration = Duration::from_millis(200);
+
+/// Leaves the registry. `jobs` is how many jobs Redis last reported in the private lists.
+async fn try_to_leave(process: &Process, jobs: &mut Option<usize>) -> Result<()> {
     // What a command moved whose answer never came.
     if let Err(error) = reconcile::put_back_all_strangers(&process.runner.fetch, &process.shared.store).await {
+        if error.redis_fault() == Some(RedisFault::Unreachable) {
+            return Err(error);
+        }
         tracing::error!(%error, "looking through the private lists failed");
     }
-    while Instant::now() < patience {
-        match process.shared.store.bye(&process.shared.identity).await {
-            Ok(0) => return 0,
+    loop {
+        match process.shared.store.bye(&process.shared.identity).await? {
+            0 => return Ok(()),
             // Acknowledgements are still on their way.
-            Ok(jobs) => held = jobs,
-            Err(error) => {
-                tracing::error!(%error, "leaving the registry failed");
-                held = held.max(1);
-            }
+            held => *jobs = Some(held),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // Others put back the jobs of a registered process alone.
-    process.shared.stats.liveness.set_leaving(false);
-    tracing::error!(jobs = held, "jobs are left in private lists; another ferrokiq process puts them back");
-    held
 }

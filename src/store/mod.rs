@@ -24,6 +24,7 @@ mod primary;
 mod progress;
 mod push;
 mod refusal;
+mod resolve;
 #[cfg(test)]
 #[cfg(all(unix, feature = "server", feature = "testing"))]
 mod script_tests;

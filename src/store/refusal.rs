@@ -14,13 +14,25 @@ pub(super) struct Refusal(pub(super) RedisError);
 
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&without_quotations(self.0.to_string()))?;
+        f.write_str(&without_quotations(own_words(&self.0)))?;
         if has_code(&self.0, &["CROSSSLOT", "MOVED", "ASK", "CLUSTERDOWN"]) {
             f.write_str(
                 "; Redis runs in cluster mode, which Sidekiq and ferrokiq cannot use: take a server without it",
             )?;
         }
         Ok(())
+    }
+}
+
+/// What Redis answered, in its own words; for other errors those of the client library, which renames the codes it knows.
+fn own_words(error: &RedisError) -> String {
+    let refusals = if error.is_io_error() { None } else { error.clone().into_server_errors() };
+    match refusals.as_deref() {
+        Some([(_, refusal)]) if refusal.code() != "ERR" => match refusal.details() {
+            Some(details) => format!("{} {details}", refusal.code()),
+            None => refusal.code().to_owned(),
+        },
+        _ => error.to_string(),
     }
 }
 
@@ -92,7 +104,8 @@ mod tests {
                 "(1, NOPERM: User has no permissions to run 'a'), (2, NOPERM: User has no permissions to run 'b')",
             ),
             ("ERR AUTH <password> called without any password", "AUTH <password> called without any password"),
-            ("NOAUTH Authentication required.", "\"NOAUTH\": Authentication required."),
+            ("NOAUTH Authentication required.", "NOAUTH Authentication required."),
+            ("LOADING Redis is loading the dataset in memory", "LOADING Redis is loading the dataset in memory"),
             ("WRONGPASS invalid username-password pair or user is disabled.", "invalid username-password pair"),
         ] {
             let error = redis::parse_redis_value(format!("-{said}\r\n").as_bytes())

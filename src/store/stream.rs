@@ -16,6 +16,7 @@ use tokio::task::JoinSet;
 
 use super::meter::Meter;
 use super::progress::Progress;
+use super::resolve::resolve;
 
 /// Counts every byte that the system took, and notes when the peer last showed a sign.
 pub(super) struct Stream {
@@ -112,7 +113,7 @@ impl Stream {
 #[expect(clippy::disallowed_methods, reason = "each attempt is awaited")]
 async fn tcp(host: &str, port: u16) -> io::Result<TcpStream> {
     let mut attempts = JoinSet::new();
-    for address in tokio::net::lookup_host((host, port)).await? {
+    for address in resolve(host, port).await? {
         attempts.spawn(TcpStream::connect(address));
     }
     let mut failure = io::Error::from(io::ErrorKind::NotFound);

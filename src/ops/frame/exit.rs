@@ -1,4 +1,3 @@
-use std::error::Error as _;
 use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
@@ -85,7 +84,7 @@ impl Failure {
     /// As it is told: one line.
     pub(crate) fn line(&self) -> String {
         match self {
-            Self::Library(error) => explain(error),
+            Self::Library(error) => error.with_causes(),
             Self::Told(_, why) => why.clone(),
             Self::Output(error) => format!("cannot print: {error}"),
         }
@@ -123,17 +122,6 @@ fn code_of(error: &Error) -> Code {
         (ErrorKind::Payload | ErrorKind::Args, _) => Code::Input,
         _ => Code::Failed,
     }
-}
-
-/// An error with its causes.
-pub(crate) fn explain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 pub(super) fn end(done: Done) -> ExitCode {

@@ -10,7 +10,7 @@ mod table;
 mod text;
 mod when;
 
-pub(crate) use exit::{Code, Done, Failure, explain};
+pub(crate) use exit::{Code, Done, Failure};
 pub(crate) use interrupt::Interrupt;
 pub(crate) use lines::read_line;
 pub(crate) use progress::Progress;
@@ -20,6 +20,7 @@ pub(crate) use text::{compact, indented, json_line, printable};
 pub(crate) use when::{ago, parse_moment, parse_span, span};
 
 use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
 use ferrokiq::api::Api;
@@ -40,6 +41,18 @@ pub(crate) struct Common {
     /// Lines of JSON instead of tables
     #[arg(long, global = true, help_heading = "Global options")]
     json: bool,
+
+    /// Wait for a Redis that is unreachable or loading, at most so many seconds [60 without a number]
+    #[arg(
+        long,
+        global = true,
+        value_name = "SECONDS",
+        num_args = 0..=1,
+        require_equals = true,
+        default_missing_value = "60",
+        help_heading = "Global options"
+    )]
+    wait: Option<u64>,
 
     /// Do not ask before anything is taken away
     #[arg(short, long, global = true, help_heading = "Global options")]
@@ -77,6 +90,13 @@ impl Tool {
     /// Looks and changes; connects when first needed.
     pub(crate) fn api(&self) -> ferrokiq::Result<Api> {
         Ok(Api::new(&self.client()?))
+    }
+
+    /// Waits for Redis as `--wait` says. Writes the cause to stderr when the wait begins, and every ten seconds.
+    pub(crate) async fn wait_for_redis(&self) -> ferrokiq::Result<()> {
+        let Some(seconds) = self.common.wait else { return Ok(()) };
+        let tell = |cause: &str| drop(writeln!(std::io::stderr(), "waiting for Redis: {}", printable(cause)));
+        self.api()?.wait_for_redis(Duration::from_secs(seconds), tell).await
     }
 
     /// Asks before something destructive, unless `--yes`. What is asked ends in a question mark.

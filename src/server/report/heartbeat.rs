@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use tokio::runtime::{Builder, Handle as RuntimeHandle};
+use tokio::runtime::Handle as RuntimeHandle;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::error::{Error, ErrorKind, Result};
+use crate::limits::start_thread;
 use crate::server::control::events::Event;
 use crate::server::control::supervisor::Part;
 use crate::server::recovery::reconcile;
@@ -49,58 +50,23 @@ pub(crate) struct Heartbeat {
     ended: oneshot::Receiver<()>,
 }
 
-/// How long the thread may take to end: the last beat has five seconds.
-const PATIENCE: Duration = Duration::from_secs(7);
+/// How long the last beat may take.
+const LAST: Duration = Duration::from_secs(5);
+/// How long the thread may take to end after the last beat.
+const MARGIN: Duration = Duration::from_secs(2);
 
 impl Heartbeat {
     /// Starts the thread. It answers probes at once, and beats after [`begin`](Self::begin).
-    #[expect(clippy::disallowed_methods, reason = "the supervisor keeps what runs on the thread")]
-    pub(crate) async fn start(
-        process: Arc<Process>,
-        capsules: &[Capsule],
-        listener: Option<TcpListener>,
-    ) -> Result<Self> {
+    pub(crate) fn start(process: Arc<Process>, capsules: &[Capsule], listener: Option<TcpListener>) -> Result<Self> {
         let (begin, begins) = oneshot::channel();
         let (asks, asked) = mpsc::channel(1);
         let (stop, stopped) = oneshot::channel();
-        let (starts, started) = oneshot::channel();
         let (ends, ended) = oneshot::channel();
-        let beater = Beater {
-            info: info(&process.shared, capsules),
-            // Connections belong to the runtime that made them.
-            store: process.shared.store.fresh(),
-            app: RuntimeHandle::current(),
-            beats: 0,
-            slow: 0,
-            outage: process.shared.stats.outages.part(),
-            alive_outage: process.shared.stats.outages.part(),
-            signed: None,
-            connections: 0,
-            partial: false,
-            restored: true,
-            begins: Some(Begins { begins, asked }),
-            stopped,
-            fired: HashMap::new(),
-            process,
-        };
-        std::thread::Builder::new()
-            .name("ferrokiq-heartbeat".to_owned())
-            .spawn(move || {
-                let runtime = Builder::new_current_thread().enable_all().build();
-                match runtime {
-                    Ok(runtime) => {
-                        let _ = starts.send(Ok(()));
-                        runtime.block_on(beater.beat_until_stopped(listener));
-                    }
-                    Err(error) => drop(starts.send(Err(error))),
-                }
-                drop(ends);
-            })
-            .map_err(|error| {
-                Error::new(ErrorKind::Config, "the heartbeat's thread cannot be started").because(error)
-            })?;
-        let started: std::io::Result<()> = started.await.unwrap_or_else(|_| Err(std::io::ErrorKind::Other.into()));
-        started.map_err(|error| Error::new(ErrorKind::Config, "the heartbeat has no runtime").because(error))?;
+        let beater = Beater::new(process, capsules, Begins { begins, asked }, stopped);
+        start_thread("ferrokiq-heartbeat", move |runtime| {
+            runtime.block_on(beater.beat_until_stopped(listener));
+            drop(ends);
+        })?;
         Ok(Self { begin: Some(begin), asks, stop, ended })
     }
 
@@ -124,10 +90,13 @@ impl Heartbeat {
         self
     }
 
-    /// Flushes what was counted, takes the process off the Busy page and ends the thread.
-    pub(crate) async fn stop(self) {
+    /// Flushes what was counted, takes the process off the Busy page and ends the thread. Leaves the thread behind if Redis does not answer
+    /// within `patience`.
+    pub(crate) async fn stop(self, patience: Duration) {
         let _ = self.stop.send(());
-        if tokio::time::timeout(PATIENCE, self.ended).await.is_err() {
+        // Without Redis it is known already that the last beat fails.
+        let margin = if patience < LAST { Duration::ZERO } else { MARGIN };
+        if tokio::time::timeout(patience + margin, self.ended).await.is_err() && !margin.is_zero() {
             tracing::error!("the heartbeat's thread does not end; it is left behind");
         }
     }
@@ -184,7 +153,14 @@ impl Part for Beater {
                     // The server did not start.
                     _ = &mut self.stopped => return,
                     Some(answer) = asked.recv() => drop(answer.send(self.store.ping().await.map(drop))),
-                    _ = &mut *begins => break,
+                    begun = &mut *begins => match begun {
+                        Ok(()) => break,
+                        // The server did not start: a beat would register it.
+                        Err(_) => {
+                            let _ = (&mut self.stopped).await;
+                            return;
+                        }
+                    },
                 }
             }
             self.begins = None;
@@ -224,6 +200,27 @@ impl Part for Beater {
 }
 
 impl Beater {
+    fn new(process: Arc<Process>, capsules: &[Capsule], begins: Begins, stopped: oneshot::Receiver<()>) -> Self {
+        Self {
+            info: info(&process.shared, capsules),
+            // Connections belong to the runtime that made them.
+            store: process.shared.store.fresh(),
+            app: RuntimeHandle::current(),
+            beats: 0,
+            slow: 0,
+            outage: process.shared.stats.outages.part(),
+            alive_outage: process.shared.stats.outages.part(),
+            signed: None,
+            connections: 0,
+            partial: false,
+            restored: true,
+            begins: Some(begins),
+            stopped,
+            fired: HashMap::new(),
+            process,
+        }
+    }
+
     /// All of what the thread does.
     async fn beat_until_stopped(self, listener: Option<TcpListener>) {
         let (process, supervisor) = (Arc::clone(&self.process), self.process.shared.supervisor.clone());
@@ -456,7 +453,7 @@ impl Beater {
     }
 
     async fn last(&mut self) {
-        let flushed = tokio::time::timeout(Duration::from_secs(5), async {
+        let flushed = tokio::time::timeout(LAST, async {
             let counted = self.process.shared.stats.counters.flush(&self.store).await;
             self.allow_partial(counted)?;
             let written = self.flush_metrics().await;
@@ -465,7 +462,7 @@ impl Beater {
         });
         match flushed.await {
             Ok(Ok(())) => {}
-            Ok(Err(error)) => tracing::error!(%error, "the last beat failed"),
+            Ok(Err(error)) => self.outage.note("the last beat failed", &error),
             Err(_) => tracing::error!("Redis did not answer the last beat"),
         }
     }
@@ -491,6 +488,75 @@ fn order(signal: &str, allowed: RemoteSignals) -> Option<Order> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[cfg(feature = "testing")]
+    fn beater(redis: &crate::testing::Redis) -> (Beater, Heartbeat) {
+        let server = crate::Server::builder().redis(redis.options().unwrap()).build().unwrap();
+        let (begin, begins) = oneshot::channel();
+        let (asks, asked) = mpsc::channel(1);
+        let (stop, stopped) = oneshot::channel();
+        let (_ends, ended) = oneshot::channel();
+        let beater = Beater::new(Arc::clone(&server.process), &[], Begins { begins, asked }, stopped);
+        (beater, Heartbeat { begin: Some(begin), asks, stop, ended })
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn a_sign_of_life_after_the_leave_does_not_register_the_process_again() {
+        let redis = crate::testing::Redis::start().unwrap();
+        let (mut beater, _heartbeat) = beater(&redis);
+        let process = Arc::clone(&beater.process);
+        process
+            .shared
+            .store
+            .register(&process.shared.registration, process.shared.stats.liveness.span(), false)
+            .await
+            .unwrap();
+        beater.sign().await.unwrap();
+        let registered = async || {
+            process
+                .shared
+                .store
+                .stay_alive(&process.shared.identity, process.shared.stats.liveness.span())
+                .await
+                .unwrap()
+                .registered
+        };
+        assert!(registered().await);
+        process.shared.stats.liveness.set_leaving(true);
+        assert_eq!(process.shared.store.bye(&process.shared.identity).await.unwrap(), 0);
+        beater.sign().await.unwrap();
+        // It was asked for before the leave, and reaches Redis after it.
+        beater.join_again(false).await.unwrap();
+        assert!(!registered().await);
+    }
+
+    #[cfg(feature = "testing")]
+    #[tokio::test]
+    async fn a_server_that_did_not_start_is_not_registered_by_its_heartbeat() {
+        let redis = crate::testing::Redis::start().unwrap();
+        let (mut beater, Heartbeat { begin, asks, stop, ended: _ended }) = beater(&redis);
+        let (run, end) = (beater.run(), async {
+            drop(begin);
+            // The heartbeat sees one end before the other.
+            for _ in 0..3 {
+                tokio::task::yield_now().await;
+            }
+            drop((asks, stop));
+        });
+        tokio::join!(run, end);
+        assert!(beater.begins.is_some(), "it began to beat");
+        let process = Arc::clone(&beater.process);
+        assert!(
+            !process
+                .shared
+                .store
+                .stay_alive(&process.shared.identity, process.shared.stats.liveness.span())
+                .await
+                .unwrap()
+                .registered
+        );
+    }
 
     #[test]
     fn obeys_three_signals_and_only_as_far_as_allowed() {

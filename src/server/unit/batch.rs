@@ -158,6 +158,12 @@ impl Batch {
         self.done().next().is_some() && self.watch()
     }
 
+    /// How many of its jobs are in the private list.
+    pub(super) fn held(&self) -> usize {
+        let held = |job: &&Held| !matches!(job.state.load(Ordering::Acquire), GONE | SETTLED);
+        self.jobs.iter().filter(held).count()
+    }
+
     /// How many of its jobs are in the private list, this one left out.
     pub(crate) fn held_but(&self, unit: &UnitOfWork) -> usize {
         let held = |at: usize, job: &Held| {

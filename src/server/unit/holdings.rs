@@ -61,6 +61,16 @@ impl Holdings {
         self.batches().values().cloned().collect()
     }
 
+    /// Whether this process has a private list.
+    pub(crate) fn any(&self) -> bool {
+        !self.batches().is_empty()
+    }
+
+    /// How many jobs of this process lie in private lists.
+    pub(crate) fn jobs(&self) -> usize {
+        self.batches().values().map(|batch| batch.held()).sum()
+    }
+
     /// How many jobs besides this one lie in private lists.
     pub(crate) fn others(&self, unit: &UnitOfWork) -> usize {
         self.batches().values().map(|batch| batch.held_but(unit)).sum()
