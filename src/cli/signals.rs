@@ -1,13 +1,20 @@
+#[cfg(windows)]
+mod windows;
+
 use std::time::Duration;
 
 use tokio::runtime::Builder;
+#[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+#[cfg(windows)]
+use windows::{Signal, SignalKind, signal};
 
 use crate::contain::contained;
 use crate::error::{Error, Result};
 use crate::server::{Handle, Server};
 
-/// The signals Sidekiq takes.
+/// The signals Sidekiq takes; on Windows, events of the console stand for INT and TERM.
 pub(super) struct Signals {
     term: Signal,
     int: Signal,

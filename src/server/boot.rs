@@ -19,7 +19,7 @@ pub(crate) struct Boot(Mutex<Option<String>>);
 
 impl Boot {
     /// The cause of the wait; `None` if the server does not wait.
-    #[cfg(any(test, feature = "cli"))]
+    #[cfg(any(test, all(feature = "cli", unix)))]
     pub(crate) fn cause(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

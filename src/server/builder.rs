@@ -16,7 +16,7 @@ use crate::server::capsule::CapsuleBuilder;
 #[cfg(feature = "cli")]
 use crate::server::config::BOOT_TIMEOUT;
 use crate::server::config::{
-    Config, DEFAULT_CAPSULE, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion,
+    Config, DEFAULT_CAPSULE, FetchMode, ForeignJobs, MaxRss, Promote, RemoteSignals, UnknownClasses, WireVersion,
 };
 use crate::server::core::{Core, DeathHandler, ErrorHandler, ErrorReport};
 use crate::server::dialect::Dialect;
@@ -27,6 +27,7 @@ use crate::server::handle::Handle;
 use crate::server::identity::identity;
 use crate::server::iterating::Iterating;
 use crate::server::liveness::Liveness;
+use crate::server::memory_limit::MemoryLimit;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::{AnyServerMiddleware, ServerMiddleware};
 use crate::server::outage::Outages;
@@ -368,13 +369,25 @@ impl ServerBuilder {
         self
     }
 
-    /// Bytes of memory above which the server ends, to be started again by whoever started it; no limit unless said.
+    /// Bytes of memory above which the server ends, to be started again by whoever started it; no limit by default.
     ///
-    /// Looked at on each beat, so every 10 s. It is an orderly stop: nothing more is fetched, running jobs get the
-    /// [timeout](Self::timeout), and [`Stopped::over_memory`](crate::server::Stopped::over_memory) tells; [`cli::run`](crate::cli::run)
-    /// then exits with 75.
+    /// The process measures its resident memory every 250 ms, whether Redis answers or not. Above the limit it stops in good order: it fetches
+    /// nothing more, running jobs get the [timeout](Self::timeout), and [`Stopped::over_memory`](crate::server::Stopped::over_memory) is true;
+    /// [`cli::run`](crate::cli::run) then exits with 75. Near the limit it claims no job until others have ended: it expects each job to take
+    /// four times its payload. A process that holds no job always claims.
+    ///
+    /// [`build`](Self::build) fails where the system does not report the memory of a process: on Linux without `/proc`, on OpenBSD and NetBSD.
     pub fn max_rss(mut self, bytes: u64) -> Self {
-        self.config.max_rss = Some(bytes);
+        self.config.max_rss = Some(MaxRss::Bytes(bytes));
+        self
+    }
+
+    /// As [`max_rss`](Self::max_rss), at four fifths of the memory limit of the control group that the process is in: of Linux, versions 1 and 2,
+    /// so of a container, a pod or a systemd unit. Without such a limit the process has none, and logs a warning.
+    ///
+    /// [`build`](Self::build) fails where the limit cannot be read.
+    pub fn max_rss_auto(mut self) -> Self {
+        self.config.max_rss = Some(MaxRss::Auto);
         self
     }
 
@@ -429,7 +442,7 @@ impl ServerBuilder {
             withheld: Withheld::default(),
             work,
             evicts: AtomicBool::default(),
-            over_memory: AtomicBool::default(),
+            memory_limit: MemoryLimit::of(self.config.max_rss)?,
             stop: StopSignal::default(),
             config: self.config,
         };

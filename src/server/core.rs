@@ -18,6 +18,7 @@ use crate::server::foreign::Foreign;
 use crate::server::handle::Handle;
 use crate::server::isolation::Isolation;
 use crate::server::liveness::Liveness;
+use crate::server::memory_limit::MemoryLimit;
 use crate::server::metrics::Metrics;
 use crate::server::middleware::AnyServerMiddleware;
 use crate::server::outage::Outages;
@@ -77,8 +78,7 @@ pub(crate) struct Core {
     pub(crate) paused: Paused,
     /// Whether Redis may evict jobs, when it was last asked.
     pub(crate) evicts: AtomicBool,
-    /// Whether it stops for want of memory.
-    pub(crate) over_memory: AtomicBool,
+    pub(crate) memory_limit: MemoryLimit,
     pub(crate) outages: Outages,
     pub(crate) withheld: Withheld,
     /// What jobs see as `stopping`.

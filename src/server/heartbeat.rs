@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::{Builder, Handle as RuntimeHandle};
@@ -223,6 +222,9 @@ impl Beater {
     async fn beat_until_stopped(self, listener: Option<TcpListener>) {
         let (core, supervisor) = (Arc::clone(&self.core), self.core.supervisor.clone());
         supervisor.spawn(vitals::Ticks::of_heart(Arc::clone(&core)));
+        if let Some(watch) = core.memory_limit.watch(core.handle.clone()) {
+            supervisor.spawn(watch);
+        }
         if let Some(listener) = listener {
             supervisor.spawn(health::Listener::new(listener, Vitals::new(core)));
         }
@@ -306,8 +308,6 @@ impl Beater {
         let rtt = self.store.ping().await?;
         self.core.telemetry.redis_rtt.set(rtt.as_secs_f64());
         self.judge(rtt);
-        let rss_kb = rss_kb();
-        self.limit_memory(rss_kb);
         let beat = Beat {
             identity: &self.core.identity,
             info: &self.info,
@@ -316,7 +316,7 @@ impl Beater {
             at: EpochSecs::now().to_string(),
             rtt_us: rtt.as_micros(),
             quiet: self.core.handle.is_quiet(),
-            rss_kb,
+            rss_kb: rss_kb(),
         };
         if !self.store.beat(&beat).await? {
             self.fire(Event::Heartbeat);
@@ -382,15 +382,6 @@ impl Beater {
             Vitals::new(Arc::clone(&self.core)).look_at_progress();
         }
         Ok(())
-    }
-
-    fn limit_memory(&self, rss_kb: u64) {
-        let Some(limit) = self.core.config.max_rss.filter(|limit| rss_kb * 1_024 > *limit) else { return };
-        if !self.core.handle.is_stopping() {
-            tracing::warn!(rss_kb, limit_kb = limit / 1_024, "more memory than allowed: stopping, to be started again");
-            self.core.over_memory.store(true, Ordering::Relaxed);
-            self.core.handle.stop();
-        }
     }
 
     fn judge(&mut self, rtt: Duration) {

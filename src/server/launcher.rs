@@ -1,7 +1,7 @@
 //! Starts everything, and stops it in an order in which nothing is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -146,7 +146,7 @@ impl Launcher {
         Stopped {
             left_for_recovery,
             cut_off,
-            over_memory: core.over_memory.load(Ordering::Relaxed),
+            over_memory: core.memory_limit.is_exceeded(),
             failed: failing || core.supervisor.is_failing(),
         }
     }

@@ -6,7 +6,7 @@ use tokio::task::{JoinHandle, JoinSet};
 
 use crate::server::capsule::Capsule;
 use crate::server::core::Core;
-use crate::server::fetcher::{Fetcher, MARGIN, Source, UnitOfWork};
+use crate::server::fetcher::{Fetcher, MARGIN, Memory, Source, UnitOfWork};
 use crate::server::intake::{self, Intake};
 use crate::server::processor::Processor;
 use crate::server::supervisor::Part;
@@ -25,7 +25,8 @@ pub(crate) struct Manager {
 
 impl Manager {
     pub(crate) fn start(core: &Arc<Core>, capsule: Capsule, private: Private, numbers: Arc<AtomicU64>) -> Self {
-        let intake = Arc::new(Intake::new(capsule.concurrency(), core.settler.unacknowledged().clone()));
+        let memory = Memory::within(core.memory_limit.clone());
+        let intake = Arc::new(Intake::within(memory, capsule.concurrency(), core.settler.unacknowledged().clone()));
         core.isolation.add(Arc::clone(intake.suspects()));
         let mut processors = JoinSet::new();
         for _ in 0..capsule.concurrency() {

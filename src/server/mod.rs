@@ -1,6 +1,6 @@
 //! The working half: fetches jobs, runs them, and leaves Redis as Sidekiq would.
 //!
-//! Floors, from the ground: `counter facade identity liveness supervisor blocking stats stuck metrics` / `capsule config handle events outage middleware registry` / `retry
+//! Floors, from the ground: `cgroup counter facade identity liveness supervisor blocking stats stuck metrics os` / `capsule config handle events memory_limit outage middleware registry` / `retry
 //! fetcher intake isolation telemetry` / `progress` / `core` / `admission info poller recovery vitals` / `health reconcile` / `heartbeat processor` /
 //! `manager` / `launcher` / `last_resort builder`.
 
@@ -9,6 +9,7 @@ mod blocking;
 mod boot;
 mod builder;
 mod capsule;
+mod cgroup;
 mod config;
 mod core;
 mod counter;
@@ -34,6 +35,7 @@ mod last_resort;
 mod launcher;
 mod liveness;
 mod manager;
+mod memory_limit;
 mod metrics;
 mod middleware;
 mod named;
@@ -68,6 +70,8 @@ pub use builder::ServerBuilder;
 pub use capsule::{Capsule, CapsuleBuilder, QueueMode};
 #[cfg(all(test, feature = "cli"))]
 pub(crate) use config::BOOT_TIMEOUT;
+#[cfg(feature = "cli")]
+pub(crate) use config::MaxRss;
 pub use config::{Config, DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion};
 pub use events::Event;
 #[cfg(feature = "contract")]

@@ -1,0 +1,219 @@
+//! How much memory this process may use: ends it in good order above the limit, and before that has it fetch less.
+
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use crate::error::{Error, Result};
+use crate::server::cgroup;
+use crate::server::config::MaxRss;
+use crate::server::handle::Handle;
+use crate::server::os::rss;
+use crate::server::supervisor::Part;
+
+/// Between two looks of the [`Watch`].
+const PERIOD: Duration = Duration::from_millis(250);
+/// How old the size may be that decides about a claim.
+const FRESH: Duration = Duration::from_millis(5);
+/// A job that runs takes so many times its payload: the bytes from Redis, the arguments as read, and what the job makes of them.
+const TIMES: u64 = 4;
+
+/// The limit of one process; all its capsules share it. Cheap to clone.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct MemoryLimit(Option<Arc<Shared>>);
+
+#[derive(Debug)]
+struct Shared {
+    limit: u64,
+    /// Bytes of the payloads that all capsules hold.
+    held: AtomicUsize,
+    /// All payloads ever held: what came after the last look is not in `rss`.
+    came: AtomicU64,
+    seen: Mutex<Seen>,
+    /// Whether the process stops since it uses more than the limit.
+    exceeded: AtomicBool,
+}
+
+/// The process at the last look.
+#[derive(Clone, Copy, Debug)]
+struct Seen {
+    at: Instant,
+    rss: u64,
+    came: u64,
+}
+
+impl MemoryLimit {
+    /// # Errors
+    ///
+    /// [`ErrorKind::Config`](crate::ErrorKind::Config): this system does not report the memory of a process, or no limit for `auto`.
+    pub(crate) fn of(max: Option<MaxRss>) -> Result<Self> {
+        let Some(max) = max else { return Ok(Self::default()) };
+        let now = rss().ok_or_else(|| {
+            Error::config("max_rss: this system does not report how much memory the process uses (on Linux: /proc is not mounted)")
+        })?;
+        let limit = match max {
+            MaxRss::Bytes(bytes) => bytes,
+            MaxRss::Auto => match cgroup::memory_limit(Path::new("/")) {
+                Ok(Some(limit)) => part_of(limit),
+                Ok(None) => {
+                    tracing::warn!(
+                        "max_rss: auto: the control group of this process has no memory limit; nor has the process"
+                    );
+                    return Ok(Self::default());
+                }
+                Err(error) => {
+                    let text = "max_rss: auto: the memory limit of the control group cannot be read; name a size";
+                    return Err(Error::config(text).because(error));
+                }
+            },
+        };
+        Ok(Self::at(limit, now))
+    }
+
+    fn at(limit: u64, rss: u64) -> Self {
+        let seen = Mutex::new(Seen { at: Instant::now(), rss, came: 0 });
+        Self(Some(Arc::new(Shared {
+            limit,
+            held: AtomicUsize::new(0),
+            came: AtomicU64::new(0),
+            seen,
+            exceeded: AtomicBool::new(false),
+        })))
+    }
+
+    /// The limit in bytes, if there is one.
+    pub(crate) fn bytes(&self) -> Option<u64> {
+        self.0.as_ref().map(|shared| shared.limit)
+    }
+
+    /// Whether the process stops since it uses more than the limit.
+    pub(crate) fn is_exceeded(&self) -> bool {
+        self.0.as_ref().is_some_and(|shared| shared.exceeded.load(Ordering::Relaxed))
+    }
+
+    /// The part that stops the server above the limit; `None` without a limit.
+    pub(crate) fn watch(&self, handle: Handle) -> Option<Watch> {
+        self.0.clone().map(|shared| Watch { shared, handle })
+    }
+
+    /// Counts bytes of payloads that a capsule now holds.
+    pub(crate) fn hold(&self, bytes: usize) {
+        if let Some(shared) = &self.0 {
+            shared.came.fetch_add(bytes as u64, Ordering::Relaxed);
+            shared.held.fetch_add(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Takes back what [`hold`](Self::hold) counted.
+    pub(crate) fn release(&self, bytes: usize) {
+        if let Some(shared) = &self.0 {
+            shared.held.fetch_sub(bytes, Ordering::Relaxed);
+        }
+    }
+
+    /// Whether a claim of so many bytes may lead above the limit. A process that holds no job may always claim: else it would never again.
+    pub(crate) fn is_near(&self, claim: usize) -> bool {
+        let Some(shared) = &self.0 else { return false };
+        let held = shared.held.load(Ordering::Relaxed) as u64;
+        held > 0 && shared.at_worst(shared.seen(), held, claim as u64) > shared.limit
+    }
+}
+
+impl Shared {
+    /// The process, as it was no longer ago than `FRESH`.
+    fn seen(&self) -> Seen {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.at.elapsed() >= FRESH
+            && let Some(rss) = rss()
+        {
+            *seen = Seen { at: Instant::now(), rss, came: self.came.load(Ordering::Relaxed) };
+        }
+        *seen
+    }
+
+    /// What the process uses if each job that it holds, and those of the claim, take their most.
+    fn at_worst(&self, seen: Seen, held: u64, claim: u64) -> u64 {
+        let since = self.came.load(Ordering::Relaxed).saturating_sub(seen.came);
+        seen.rss
+            .saturating_add((TIMES - 1).saturating_mul(held))
+            .saturating_add(since)
+            .saturating_add(TIMES.saturating_mul(claim))
+    }
+}
+
+/// The part of a group's limit that the process may use: four fifths. The rest is for what the kernel counts besides, and for a job that takes
+/// more than expected.
+fn part_of(limit: u64) -> u64 {
+    limit / 5 * 4
+}
+
+/// Stops the server once the process uses more than its limit, whether Redis answers or not.
+pub(crate) struct Watch {
+    shared: Arc<Shared>,
+    handle: Handle,
+}
+
+impl Part for Watch {
+    fn name(&self) -> &'static str {
+        "memory watch"
+    }
+
+    /// Until the server stops.
+    async fn run(&mut self) {
+        let Self { shared, handle } = self;
+        let mut ticks = tokio::time::interval(PERIOD);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            if handle.is_stopping() {
+                return;
+            }
+            if let Some(rss) = rss().filter(|rss| *rss > shared.limit) {
+                let (rss_kb, limit_kb) = (rss / 1_024, shared.limit / 1_024);
+                tracing::warn!(rss_kb, limit_kb, "more memory than allowed: stopping, to be started again");
+                shared.exceeded.store(true, Ordering::Relaxed);
+                handle.stop();
+            }
+        }
+    }
+
+    fn may_end(&self) -> bool {
+        self.handle.is_stopping()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MB: u64 = 1 << 20;
+
+    #[test]
+    fn counts_what_is_held_what_came_since_the_look_and_the_claim_itself() {
+        let limit = MemoryLimit::at(50 * MB, 10 * MB);
+        let shared = limit.0.as_ref().unwrap();
+        let seen = Seen { at: Instant::now(), rss: 10 * MB, came: 0 };
+        assert_eq!(shared.at_worst(seen, 0, MB), 14 * MB);
+        limit.hold(5 << 20);
+        assert_eq!(shared.at_worst(seen, 5 * MB, MB), 34 * MB, "five times four, and the claim");
+        let later = Seen { rss: 30 * MB, came: 5 * MB, ..seen };
+        assert_eq!(shared.at_worst(later, 5 * MB, MB), 49 * MB, "30 for now, and the jobs may not have begun");
+        limit.release(5 << 20);
+        assert_eq!(shared.held.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_process_that_holds_nothing_may_always_claim() {
+        let limit = MemoryLimit::at(MB, 10 * MB);
+        assert!(!limit.is_near(1 << 20));
+        limit.hold(1);
+        assert!(limit.is_near(1));
+        assert!(!MemoryLimit::default().is_near(usize::MAX), "no limit, never near");
+    }
+
+    #[test]
+    fn auto_leaves_a_fifth_of_the_group() {
+        assert_eq!(part_of(512 << 20) >> 20, 409);
+    }
+}
