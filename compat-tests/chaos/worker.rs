@@ -42,7 +42,7 @@ impl Job for Work {
 async fn weigh(cx: Context, pen: Arc<Pen>, (text,): (String,)) -> JobResult {
     pen.write(cx.jid(), Phase::Start);
     let answer = serde_json::to_vec(&text)?;
-    tokio::time::sleep(Duration::from_millis(50)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     std::hint::black_box((text, answer));
     pen.write(cx.jid(), Phase::Done);
     Ok(())

@@ -75,7 +75,8 @@ fn the_image_agrees_with_the_worker() {
     assert_eq!(port, Some(DEFAULT_HEALTH.port()));
     assert!(dockerfile.contains(&format!("\nEXPOSE {}\n", DEFAULT_HEALTH.port())));
     assert!(matches!(flags(&list(" CMD ")).command, Some(Command::Health(_))), "the image has no shell and no curl");
-    assert!(dockerfile.contains(&format!("FROM rust:{}-alpine", env!("CARGO_PKG_RUST_VERSION"))));
+    assert!(dockerfile.contains(&format!("FROM rust:{}-slim-", env!("CARGO_PKG_RUST_VERSION"))));
+    assert!(!dockerfile.contains("alpine"), "musl's allocator halves the throughput");
     let (_, last) = dockerfile.rsplit_once("\nFROM ").expect("there are stages");
     assert!(last.starts_with("scratch\n") && last.contains("\nUSER 10001:10001\n"), "nobody is root");
     assert!(last.contains("\nSTOPSIGNAL SIGTERM\n"));
@@ -142,7 +143,35 @@ fn the_kubernetes_example_agrees_with_the_worker() {
 #[test]
 fn the_guide_shows_what_is_shipped() {
     let guide = include_str!("../../docs/guide/deployment.md");
-    for file in ["systemd/ferrokiq-worker.service", "Dockerfile", "kubernetes/worker.yaml", "Procfile"] {
+    for file in [
+        "systemd/ferrokiq-worker.service",
+        "Dockerfile",
+        "Dockerfile.dockerignore",
+        "kubernetes/worker.yaml",
+        "Procfile",
+    ] {
         assert!(guide.contains(&format!("packaging/{file}")), "{file}");
     }
+}
+
+#[test]
+fn the_workflows_name_actions_by_hash_and_publish_before_they_release() {
+    let workflows = Path::new(env!("CARGO_MANIFEST_DIR")).join(".github/workflows");
+    let mut actions = 0;
+    for file in std::fs::read_dir(&workflows).expect("they are in the checkout") {
+        let text = std::fs::read_to_string(file.expect("it can be read").path()).expect("it is text");
+        for action in text.lines().filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("uses: ")) {
+            let (_, hash) = action.split_once('@').expect("it has a version");
+            let (hash, tag) = hash.split_once(" # v").expect("its tag is named beside the hash");
+            assert!(
+                hash.len() == 40 && hash.bytes().all(|byte| byte.is_ascii_hexdigit()) && !tag.is_empty(),
+                "{action}"
+            );
+            actions += 1;
+        }
+    }
+    assert!(actions > 0);
+    let release = std::fs::read_to_string(workflows.join("release.yml")).expect("it is there");
+    let (publish, announce) = (release.rfind("cargo publish"), release.find("gh release create"));
+    assert!(publish.is_some() && publish < announce, "a version that is announced can be had");
 }

@@ -130,9 +130,9 @@ impl Drop for Group {
 
 pub(crate) async fn small_container(stage: &mut Stage) -> Result<(), Failure> {
     let group = Group::make(64 << 20)?;
-    stage.orders.wrapper = group.wrapper();
+    (stage.orders.wrapper, stage.orders.concurrency) = (group.wrapper(), 25);
     let args = format!(r#"["{}"]"#, "x".repeat(1 << 20));
-    for _ in 0..stage.scale(10, 100) {
+    for _ in 0..stage.scale(5, 50) {
         stage.push_jobs(10, "Weigh", &args, "").await?;
     }
     stage.start_all(1).await?;
