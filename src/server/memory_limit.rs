@@ -1,5 +1,6 @@
 //! How much memory this process may use: ends it in good order above the limit, and before that has it fetch less.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -48,27 +49,32 @@ impl MemoryLimit {
     ///
     /// [`ErrorKind::Config`](crate::ErrorKind::Config): this system does not report the memory of a process, or no limit for `auto`.
     pub(crate) fn of(max: Option<MaxRss>) -> Result<Self> {
-        let Some(max) = max else { return Ok(Self::default()) };
-        let now = rss().ok_or_else(|| {
-            Error::config("max_rss: this system does not report how much memory the process uses (on Linux: /proc is not mounted)")
+        max.map_or_else(
+            || Ok(Self::default()),
+            |max| Self::resolve(max, rss(), || cgroup::memory_limit(Path::new("/"))),
+        )
+    }
+
+    /// The limit of a process that uses so much now and has the control group's limit that `group` returns.
+    fn resolve(max: MaxRss, rss: Option<u64>, group: impl FnOnce() -> io::Result<Option<u64>>) -> Result<Self> {
+        let rss = rss.ok_or_else(|| {
+            Error::config(
+                "max_rss: this system does not report how much memory the process uses; on Linux, /proc must be mounted",
+            )
         })?;
         let limit = match max {
-            MaxRss::Bytes(bytes) => bytes,
-            MaxRss::Auto => match cgroup::memory_limit(Path::new("/")) {
-                Ok(Some(limit)) => part_of(limit),
-                Ok(None) => {
-                    tracing::warn!(
-                        "max_rss: auto: the control group of this process has no memory limit; nor has the process"
-                    );
-                    return Ok(Self::default());
-                }
-                Err(error) => {
-                    let text = "max_rss: auto: the memory limit of the control group cannot be read; name a size";
-                    return Err(Error::config(text).because(error));
-                }
-            },
+            MaxRss::Bytes(bytes) => Some(bytes),
+            MaxRss::Auto => group().map(|limit| limit.map(part_of)).map_err(|error| {
+                let text = "max_rss: auto: the memory limit of the control group cannot be read; name a size";
+                Error::config(text).because(error)
+            })?,
         };
-        Ok(Self::at(limit, now))
+        if limit.is_none() {
+            tracing::warn!(
+                "max_rss: auto: the control group of this process has no memory limit, so the process has none"
+            );
+        }
+        Ok(limit.map(|limit| Self::at(limit, rss)).unwrap_or_default())
     }
 
     fn at(limit: u64, rss: u64) -> Self {
@@ -186,6 +192,7 @@ impl Part for Watch {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::server::stats::WorkState;
 
     const MB: u64 = 1 << 20;
 
@@ -213,7 +220,23 @@ mod tests {
     }
 
     #[test]
-    fn auto_leaves_a_fifth_of_the_group() {
-        assert_eq!(part_of(512 << 20) >> 20, 409);
+    fn a_limit_that_cannot_be_watched_or_read_is_an_error() {
+        let resolve = |max, rss, group: io::Result<Option<u64>>| MemoryLimit::resolve(max, rss, || group);
+        let error = resolve(MaxRss::Bytes(MB), None, Ok(None)).unwrap_err();
+        assert!(error.is_config() && error.to_string().contains("/proc must be mounted"), "{error}");
+        let error = resolve(MaxRss::Auto, Some(MB), Err(io::ErrorKind::NotFound.into())).unwrap_err();
+        assert!(error.is_config() && error.to_string().contains("name a size"), "{error}");
+        let limit = |max, group| resolve(max, Some(MB), Ok(group)).unwrap().bytes();
+        assert_eq!(limit(MaxRss::Bytes(5), Some(MB)), Some(5));
+        assert_eq!(limit(MaxRss::Auto, Some(500 * MB)), Some(400 * MB), "a fifth is left");
+        assert_eq!(limit(MaxRss::Auto, None), None);
+    }
+
+    #[tokio::test]
+    async fn the_watch_stops_the_server_without_any_redis() {
+        let (limit, handle) = (MemoryLimit::at(1, 0), Handle::new(WorkState::default()));
+        let mut watch = limit.watch(handle.clone()).unwrap();
+        watch.run().await;
+        assert!(handle.is_stopping() && limit.is_exceeded() && watch.may_end());
     }
 }

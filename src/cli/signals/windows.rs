@@ -26,8 +26,33 @@ impl SignalKind {
         Self::Terminate
     }
 
+    pub(super) fn hangup() -> Self {
+        Self::Absent
+    }
+
+    pub(super) fn quit() -> Self {
+        Self::Absent
+    }
+
+    pub(super) fn user_defined1() -> Self {
+        Self::Absent
+    }
+
+    pub(super) fn user_defined2() -> Self {
+        Self::Absent
+    }
+
     pub(super) fn from_raw(_number: i32) -> Self {
         Self::Absent
+    }
+
+    /// The number that C has for it on Windows; 1, which it does not use, for a signal that is absent.
+    pub(super) fn as_raw_value(self) -> i32 {
+        match self {
+            Self::Interrupt => 2,
+            Self::Terminate => 15,
+            Self::Absent => 1,
+        }
     }
 }
 
