@@ -2,7 +2,7 @@
 
 /// Resident memory of this process in bytes; `None` where the system does not report it: on Linux without `/proc`, on OpenBSD and NetBSD.
 pub(crate) fn rss() -> Option<u64> {
-    memory_stats::memory_stats().map(|stats| stats.physical_mem as u64)
+    memory_stats::memory_stats().map(|stats| stats.physical_mem as u64).filter(|bytes| *bytes > 0)
 }
 
 /// The same in KB, as Sidekiq writes it; 0 where the system does not report it.
