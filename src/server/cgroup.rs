@@ -55,7 +55,8 @@ fn limit_of(dir: &Path) -> Option<u64> {
     limits.filter(|limit| *limit < UNLIMITED).min()
 }
 
-#[cfg(all(test, feature = "testing"))]
+#[cfg(test)]
+#[cfg(feature = "testing")]
 mod tests {
     use super::*;
 
