@@ -42,6 +42,16 @@ impl Job for Work {
     }
 }
 
+/// Takes what a job takes that reads its argument and builds an answer from it: four times its payload.
+async fn weigh(cx: Context, pen: Arc<Pen>, (text,): (String,)) -> JobResult {
+    pen.write(cx.jid(), Phase::Start);
+    let answer = serde_json::to_vec(&text)?;
+    tokio::time::sleep(Duration::from_millis(400)).await;
+    std::hint::black_box((text, answer));
+    pen.write(cx.jid(), Phase::Done);
+    Ok(())
+}
+
 /// What jobs do to the process they run in.
 async fn harm(cx: Context, pen: Arc<Pen>, (how, amount): (String, u64)) -> JobResult {
     pen.write(cx.jid(), Phase::Start);
@@ -109,7 +119,7 @@ pub(crate) async fn main(life: &str) -> ExitCode {
         return ExitCode::FAILURE;
     };
     let pen = Arc::new(Pen::open(&dir, life).expect("the ledger can be opened"));
-    let of_harm = Arc::clone(&pen);
+    let (of_harm, of_weigh) = (Arc::clone(&pen), Arc::clone(&pen));
     let mut server = Server::builder();
     if std::env::var_os(TWO_CAPSULES).is_some() {
         server = server.capsule("second", |capsule| capsule.queues(["default"]).concurrency(5));
@@ -125,6 +135,7 @@ pub(crate) async fn main(life: &str) -> ExitCode {
         .register(Work(pen))
         .register_blocking(blocks)
         .register_fn("Harm", move |cx: Context, args: (String, u64)| harm(cx, Arc::clone(&of_harm), args))
+        .register_fn("Weigh", move |cx: Context, args: (String,)| weigh(cx, Arc::clone(&of_weigh), args))
         .register_fn("Nothing", |_cx: Context, _args: RawArgs| async { Ok(()) });
     ferrokiq::cli::run(server).await
 }

@@ -74,7 +74,7 @@ impl Api {
     ///
     /// # Panics
     ///
-    /// If the client is one of [`testing`](crate::testing), which has no Redis.
+    /// If the client is one of `ferrokiq::testing`, which has no Redis.
     pub fn new(client: &Client) -> Self {
         let store = client.store().expect("a client of tests has no Redis to look at").clone();
         Self { store, client: client.clone() }

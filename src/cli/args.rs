@@ -9,9 +9,9 @@ use super::integer::parse_integer;
 use super::logging::LogFormat;
 use super::probe::Probe;
 use super::settings::{Health, Settings};
-use super::size::{parse_health, parse_max_payload, parse_size};
+use super::size::{parse_health, parse_max_payload, parse_max_rss};
 use crate::error::{Error, Result};
-use crate::server::{FetchMode, Promote, WireVersion};
+use crate::server::{FetchMode, MaxRss, Promote, WireVersion};
 
 /// A worker: runs Sidekiq jobs from the Redis that REDIS_URL names.
 #[derive(Debug, Parser)]
@@ -78,9 +78,9 @@ pub(super) struct Flags {
     #[arg(long, value_name = "[HOST:]PORT", num_args = 0..=1, default_missing_value = "127.0.0.1:7433", value_parser = parse_health)]
     health: Option<SocketAddr>,
 
-    /// Stop in good order, to be started again, above so much memory: 512M, 2G [default: no limit]
-    #[arg(long, value_name = "SIZE", value_parser = parse_size)]
-    max_rss: Option<u64>,
+    /// Stop in good order, to be started again, above so much memory: 512M, 2G, or auto: 4/5 of the container's limit [default: no limit]
+    #[arg(long, value_name = "SIZE", value_parser = parse_max_rss)]
+    max_rss: Option<MaxRss>,
 
     /// Largest payload of a job; a larger one goes to the dead set unread: 64M, 0 for no limit [default: 16M]
     #[arg(long, value_name = "SIZE", value_parser = parse_max_payload)]

@@ -10,8 +10,9 @@ mod erb;
 mod integer;
 mod keys;
 mod logging;
+#[cfg(unix)]
 mod notify;
-#[cfg(test)]
+#[cfg(all(test, unix))]
 mod packaging;
 mod passed_over;
 mod probe;
@@ -49,7 +50,8 @@ use settings::{Settings, Variables};
 /// TERM, INT, HUP and QUIT stop: running jobs get the timeout to end, the rest goes back to its queue; a second one does not wait, a third ends the
 /// process at once. Jobs that block every thread are put back and the process ends three seconds after the timeout.
 /// TSTP quiets. TTIN logs what runs. USR1 and USR2 are ignored with a log line. A HUP that the parent process had ignored (`nohup`) stays
-/// ignored. Where systemd started the process with `Type=notify`, it is told what goes on, and the watchdog is fed
+/// ignored. On Windows, Ctrl-C and Ctrl-Break stand for INT, the closing of the console and the shutdown of the system for TERM; Windows ends the
+/// process about 5 s after the latter. Where systemd started the process with `Type=notify`, it is told what goes on, and the watchdog is fed
 /// while the process moves. `health` instead of flags asks a worker that runs with `--health` whether it is well ([`Probe`]). Call it once, from `main`, on a multi-threaded runtime:
 ///
 /// ```no_run
@@ -153,6 +155,7 @@ async fn start(builder: ServerBuilder, flags: Flags) -> Result<u8> {
     let description = server.describe();
     tracing::info!("Booting ferrokiq {}: {description}", env!("CARGO_PKG_VERSION"));
     signals.obey(&server, logging.flusher())?;
+    #[cfg(unix)]
     notify::Supervisor::from_env().map(|supervisor| supervisor.watch(server.vitals())).transpose()?;
     let booted = || {
         tracing::info!("Booted ferrokiq {}: {description}", env!("CARGO_PKG_VERSION"));

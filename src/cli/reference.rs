@@ -114,9 +114,9 @@ const KEYS: &[Key] = &[
     ),
     (
         "max_rss",
-        "bytes, `512M`, `2G`",
-        |config| config.max_rss.map_or("no limit".to_owned(), |bytes| bytes.to_string()),
-        "stop in good order above so much memory, exit code 75",
+        "bytes, `512M`, `2G`, `auto`",
+        |config| config.max_rss.map_or("no limit".to_owned(), |max| format!("{max:?}")),
+        "stop in good order above so much memory, exit code 75; `auto`: 4/5 of the control group's limit",
     ),
     (
         "max_payload",

@@ -6,10 +6,12 @@ use super::integer::parse_integer;
 use super::keys::KEYS;
 use super::passed_over::{remark, remarks_on_capsules};
 use super::queues::queues;
-use super::size::{parse_health, parse_max_payload, parse_size};
+use super::size::{parse_health, parse_max_payload, parse_max_rss};
 use super::yaml::Value;
 use crate::error::{Error, Result};
-use crate::server::{DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, ServerBuilder, UnknownClasses, WireVersion};
+use crate::server::{
+    DEFAULT_HEALTH, FetchMode, ForeignJobs, MaxRss, Promote, ServerBuilder, UnknownClasses, WireVersion,
+};
 
 /// What the command line or the configuration file says; `None` where it says nothing.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -37,7 +39,7 @@ pub(super) struct Settings {
     pub(super) foreign_classes: Option<Vec<String>>,
     pub(super) wire_version: Option<WireVersion>,
     pub(super) health: Option<Health>,
-    pub(super) max_rss: Option<u64>,
+    pub(super) max_rss: Option<MaxRss>,
     pub(super) max_payload: Option<usize>,
     pub(super) boot_timeout: Option<Duration>,
 }
@@ -147,8 +149,8 @@ impl Settings {
                 });
             }
             "max_rss" => {
-                const EXPECTED: &str = "a size: bytes, or a number with K, M or G";
-                self.max_rss = Some(parse_size(&text(value).map_err(|_| EXPECTED)?).map_err(|_| EXPECTED)?);
+                const EXPECTED: &str = "a size: bytes, or a number with K, M or G; or `auto`";
+                self.max_rss = Some(parse_max_rss(&text(value).map_err(|_| EXPECTED)?).map_err(|_| EXPECTED)?);
             }
             "max_payload" => {
                 const EXPECTED: &str = "a size: bytes, or a number with K, M or G; 0 for no limit";
@@ -235,7 +237,8 @@ impl Settings {
             )+};
         }
         apply!(timeout tag labels environment max_retries dead_max_jobs dead_timeout poll_interval_average);
-        apply!(average_scheduled_poll_interval max_iteration_runtime promote fetch unknown_classes wire_version max_rss);
+        apply!(average_scheduled_poll_interval max_iteration_runtime promote fetch unknown_classes wire_version);
+        builder.config.max_rss = self.max_rss.or(builder.config.max_rss);
         apply!(foreign_jobs foreign_classes max_payload boot_timeout);
         if let Some(health) = self.health {
             builder.config.health = health.address();

@@ -1,13 +1,21 @@
+#[cfg(windows)]
+mod windows;
+
 use std::time::Duration;
 
+#[cfg(unix)]
 use tokio::signal::unix::{Signal, SignalKind, signal};
+
+#[cfg(windows)]
+use windows::{Signal, SignalKind, signal};
 
 use crate::contain::contained;
 use crate::error::Result;
 use crate::limits::{refused, start_thread};
 use crate::server::{Handle, Server};
 
-/// The signals of a worker: those of Sidekiq, and four whose default action would kill the process.
+/// The signals of a worker: those of Sidekiq, and four whose default action would kill the process. On Windows, events of the console stand
+/// for INT and TERM.
 pub(super) struct Signals {
     term: Signal,
     int: Signal,

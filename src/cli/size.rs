@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 
-use crate::server::DEFAULT_HEALTH;
+use crate::server::{DEFAULT_HEALTH, MaxRss};
 
 /// `host:port`, with an IP address for a host, or a port of this machine alone.
 pub(super) fn parse_health(text: &str) -> Result<SocketAddr, String> {
@@ -16,6 +16,14 @@ pub(super) fn parse_health(text: &str) -> Result<SocketAddr, String> {
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
     let bytes = parse_bytes(text)?;
     if bytes < 1 << 20 { Err(format!("{bytes} bytes are less than any process has: 1M at least")) } else { Ok(bytes) }
+}
+
+/// As [`parse_size`], or `auto`: by the memory limit of the control group.
+pub(super) fn parse_max_rss(text: &str) -> Result<MaxRss, String> {
+    match text.trim() {
+        "auto" => Ok(MaxRss::Auto),
+        size => parse_size(size).map(MaxRss::Bytes),
+    }
 }
 
 /// As [`parse_size`], for the largest payload; 0 is no limit.
@@ -66,6 +74,13 @@ mod tests {
         for text in ["", "1", "1023", "x", "-1"] {
             assert!(parse_max_payload(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn reads_how_much_memory_a_process_may_use() {
+        assert_eq!(parse_max_rss("auto"), Ok(MaxRss::Auto));
+        assert_eq!(parse_max_rss("64M"), Ok(MaxRss::Bytes(64 << 20)));
+        assert!(parse_max_rss("automatic").is_err() && parse_max_rss("512").is_err());
     }
 
     #[test]

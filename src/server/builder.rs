@@ -29,7 +29,7 @@ use crate::server::settings::capsule::CapsuleBuilder;
 #[cfg(feature = "cli")]
 use crate::server::settings::config::BOOT_TIMEOUT;
 use crate::server::settings::config::{
-    Config, DEFAULT_CAPSULE, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion,
+    Config, DEFAULT_CAPSULE, FetchMode, ForeignJobs, MaxRss, Promote, RemoteSignals, UnknownClasses, WireVersion,
 };
 use crate::server::settings::dialect::Dialect;
 use crate::server::settings::identity::identity;
@@ -43,7 +43,7 @@ use crate::server::stats::metrics::Metrics;
 use crate::server::stats::outage::Outages;
 use crate::server::stats::telemetry::Telemetry;
 use crate::server::stats::work::{Counters, WorkState};
-use crate::server::unit::Holdings;
+use crate::server::unit::{Holdings, MemoryLimit};
 use crate::server::worker::Server;
 use crate::store::registration::Registration;
 use crate::store::{RedisOptions, Store};
@@ -373,13 +373,25 @@ impl ServerBuilder {
         self
     }
 
-    /// Bytes of memory above which the server ends, to be started again by whoever started it; no limit unless said.
+    /// Bytes of memory above which the server ends, to be started again by whoever started it; no limit by default.
     ///
-    /// Looked at on each beat, so every 10 s. It is an orderly stop: nothing more is fetched, running jobs get the
-    /// [timeout](Self::timeout), and [`Stopped::over_memory`](crate::server::Stopped::over_memory) tells; [`cli::run`](crate::cli::run)
-    /// then exits with 75.
+    /// The process measures its resident memory every 250 ms, whether Redis answers or not. Above the limit it stops in good order: it fetches
+    /// nothing more, running jobs get the [timeout](Self::timeout), and [`Stopped::over_memory`](crate::server::Stopped::over_memory) is true;
+    /// [`cli::run`](crate::cli::run) then exits with 75. Near the limit it claims no job until others have ended: it expects each job to take
+    /// four times its payload. A process that holds no job always claims.
+    ///
+    /// [`build`](Self::build) fails where the system does not report the memory of a process: on Linux without `/proc`, on OpenBSD and NetBSD.
     pub fn max_rss(mut self, bytes: u64) -> Self {
-        self.config.max_rss = Some(bytes);
+        self.config.max_rss = Some(MaxRss::Bytes(bytes));
+        self
+    }
+
+    /// As [`max_rss`](Self::max_rss), at four fifths of the memory limit of the control group that the process is in: of Linux, versions 1 and 2,
+    /// so of a container, a pod or a systemd unit. Without such a limit the process has none, and logs a warning.
+    ///
+    /// [`build`](Self::build) fails where the limit cannot be read.
+    pub fn max_rss_auto(mut self) -> Self {
+        self.config.max_rss = Some(MaxRss::Auto);
         self
     }
 
@@ -428,6 +440,7 @@ impl ServerBuilder {
             isolation: Arc::default(),
             paused: Paused::default(),
             progress: Progress::default(),
+            memory_limit: MemoryLimit::of(shared.config.max_rss)?,
         });
         let settle = Arc::new(Settlement {
             shared: Arc::clone(&shared),
@@ -453,7 +466,6 @@ impl ServerBuilder {
             hooks: self.hooks,
             pulse: Pulse::default(),
             evicts: AtomicBool::default(),
-            over_memory: AtomicBool::default(),
             boot: Awaited::default(),
         };
         Ok(Server { process: Arc::new(process), capsules, acknowledgements })

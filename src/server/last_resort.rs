@@ -1,7 +1,6 @@
 //! The end of a process whose runtime is blocked by jobs that cannot be cancelled: it must end in time all the same, and lose nothing.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -57,7 +56,7 @@ impl LastResort {
         Stopped {
             left_for_recovery,
             cut_off,
-            over_memory: process.over_memory.load(Ordering::Relaxed),
+            over_memory: process.runner.fetch.memory_limit.is_exceeded(),
             failed: process.shared.supervisor.is_failing(),
         }
     }
@@ -107,7 +106,7 @@ fn not_begun(process: &Process) -> Vec<UnitOfWork> {
 #[cfg(test)]
 #[cfg(feature = "testing")]
 mod tests {
-    use std::sync::atomic::{AtomicBool, AtomicUsize};
+    use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::time::Instant;
 
     use super::*;

@@ -1,7 +1,7 @@
 //! Starts everything, and stops it in an order in which nothing is lost.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::AtomicU64;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -19,7 +19,6 @@ use crate::server::recovery::named::Named;
 use crate::server::recovery::reconcile::{self, Reconciliation};
 use crate::server::report::Process;
 use crate::server::report::heartbeat::Heartbeat;
-use crate::server::report::os::rss_kb;
 #[cfg(feature = "metrics")]
 use crate::server::report::publish;
 use crate::server::report::{health, vitals};
@@ -27,6 +26,7 @@ use crate::server::run::manager::Manager;
 use crate::server::schedule::poller::Poller;
 use crate::server::settings::capsule::Capsule;
 use crate::server::settings::config::FetchMode;
+use crate::server::settings::os::rss_kb;
 use crate::server::settle::{Acknowledger, Settler, Storing};
 use crate::server::unit::{Batch, UnitOfWork};
 use crate::store::claims::Private;
@@ -55,7 +55,7 @@ impl Launcher {
         capsules: Vec<Capsule>,
         acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
     ) -> Result<Option<Self>> {
-        check_memory(process.shared.config.max_rss)?;
+        check_memory(process.runner.fetch.memory_limit.bytes())?;
         // Before the registration: a worker without its heartbeat must not run.
         let listener = process.shared.config.health.map(health::bind).transpose()?;
         let heartbeat = Heartbeat::start(Arc::clone(&process), &capsules, listener)?;
@@ -157,7 +157,7 @@ impl Launcher {
         Stopped {
             left_for_recovery,
             cut_off,
-            over_memory: process.over_memory.load(Ordering::Relaxed),
+            over_memory: process.runner.fetch.memory_limit.is_exceeded(),
             failed: failing || process.shared.supervisor.is_failing(),
         }
     }

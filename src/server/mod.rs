@@ -36,6 +36,8 @@ pub(crate) use run::registry::{AnyJob, Registry};
 pub use settings::capsule::{Capsule, CapsuleBuilder, QueueMode};
 #[cfg(all(test, feature = "cli"))]
 pub(crate) use settings::config::BOOT_TIMEOUT;
+#[cfg(feature = "cli")]
+pub(crate) use settings::config::MaxRss;
 pub use settings::config::{
     Config, DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion,
 };

@@ -26,12 +26,13 @@ impl Job for Either {
     }
 }
 
-const PARTS: [&str; 14] = [
+const PARTS: [&str; 15] = [
     "acknowledgement",
     "acknowledger",
     "fetcher",
     "health listener",
     "heartbeat",
+    "memory watch",
     "poller",
     "processor",
     "pulse of the heartbeat",
@@ -58,6 +59,7 @@ async fn every_part_survives_a_panic_and_no_job_is_lost() {
         .register(Either(Arc::clone(&done)))
         .redis(redis.options().unwrap())
         .concurrency(3)
+        .max_rss(1 << 40)
         .liveness(Duration::from_secs(1))
         .poll_interval_average(Duration::from_millis(10))
         .health("127.0.0.1:0".parse().unwrap())

@@ -1,5 +1,7 @@
 //! How much memory a worker uses.
 
+use std::fs;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use crate::Failure;
@@ -72,4 +74,94 @@ pub(crate) async fn large_failures(stage: &mut Stage) -> Result<(), Failure> {
     }
     stage.remark(format!("at most: idle {} MB, {}", idle >> 10, peaks.join(", ")));
     stage.stop_all().await
+}
+
+/// A control group with a memory limit, of version 1 or 2; removed when it is dropped.
+pub(super) struct Group {
+    dir: PathBuf,
+    is_v2: bool,
+}
+
+/// Where groups are made: version 1, and version 2.
+const PARENTS: [(&str, bool); 2] = [("/sys/fs/cgroup/memory", false), ("/sys/fs/cgroup", true)];
+
+impl Group {
+    /// A directory in which this process may make groups with a memory limit, and whether they are of version 2.
+    pub(super) fn parent() -> Option<(&'static Path, bool)> {
+        PARENTS.into_iter().map(|(dir, is_v2)| (Path::new(dir), is_v2)).find(|(dir, is_v2)| {
+            let probe = dir.join(format!("ferrokiq-probe-{}", std::process::id()));
+            let has_limit = fs::create_dir(&probe).is_ok()
+                && probe.join(if *is_v2 { "memory.max" } else { "memory.limit_in_bytes" }).exists();
+            let _ = fs::remove_dir(&probe);
+            has_limit
+        })
+    }
+
+    fn make(bytes: usize) -> Result<Self, Failure> {
+        let (parent, is_v2) = Self::parent().ok_or("no control groups for memory")?;
+        let dir = parent.join(format!("ferrokiq-{}", std::process::id()));
+        fs::create_dir(&dir)?;
+        let group = Self { dir, is_v2 };
+        let limit = if is_v2 { "memory.max" } else { "memory.limit_in_bytes" };
+        fs::write(group.dir.join(limit), bytes.to_string())?;
+        Ok(group)
+    }
+
+    /// The words of a command that starts a program in it with `--max-rss auto`.
+    fn wrapper(&self) -> Vec<String> {
+        let script = format!(r#"echo $$ > "{}/cgroup.procs" && exec "$@" --max-rss auto"#, self.dir.display());
+        ["sh", "-c", &script, "sh"].map(str::to_owned).to_vec()
+    }
+
+    /// How often the kernel killed a process of it for its memory.
+    fn kills(&self) -> Result<usize, Failure> {
+        let file = if self.is_v2 { "memory.events" } else { "memory.oom_control" };
+        let text = fs::read_to_string(self.dir.join(file))?;
+        let count = text.lines().find_map(|line| line.strip_prefix("oom_kill ")).ok_or("no count of kills")?;
+        Ok(count.trim().parse()?)
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        let _ = fs::remove_dir(&self.dir);
+    }
+}
+
+pub(crate) async fn small_container(stage: &mut Stage) -> Result<(), Failure> {
+    let group = Group::make(64 << 20)?;
+    (stage.orders.wrapper, stage.orders.concurrency) = (group.wrapper(), 25);
+    let args = format!(r#"["{}"]"#, "x".repeat(1 << 20));
+    for _ in 0..stage.scale(5, 50) {
+        stage.push_jobs(10, "Weigh", &args, "").await?;
+    }
+    stage.start_all(1).await?;
+    let (mut peak, mut restarts) = (0, 0);
+    let deadline = Instant::now() + Duration::from_secs(60);
+    loop {
+        peak = peak.max(stage.workers[0].peak_kb());
+        if let Some(status) = stage.workers[0].exited() {
+            // As systemd and Kubernetes do.
+            stage.expect(status.code() == Some(75), || format!("the worker ended as {status:?}"));
+            stage.is_broken(0);
+            stage.replace(0)?;
+            restarts += 1;
+        }
+        let left: usize = stage.redis.call("LLEN", &["queue:default"]).await?;
+        if left == 0 || restarts > 10 {
+            break;
+        }
+        if Instant::now() > deadline {
+            return Err(format!("{left} jobs are left after 60 s").into());
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stage.settle(Duration::from_secs(30)).await?;
+    let kills = group.kills()?;
+    stage.expect(kills == 0, || format!("the kernel killed the worker {kills} times"));
+    stage.expect(restarts == 0, || format!("it ended {restarts} times above its limit"));
+    stage.remark(format!("at most {} of 64 MB", peak >> 10));
+    stage.stop_all().await?;
+    stage.workers.clear();
+    Ok(())
 }

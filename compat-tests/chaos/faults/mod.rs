@@ -45,6 +45,8 @@ pub(crate) enum Need {
     Ruby,
     /// To be root.
     Root,
+    /// A place where control groups with a memory limit can be made.
+    MemoryGroup,
 }
 
 impl Need {
@@ -54,6 +56,7 @@ impl Need {
             Self::FakeTime if clock::library().is_none() => Some("libfaketime"),
             Self::Ruby if !ruby::is_here() => Some("Ruby Sidekiq (bin/setup)"),
             Self::Root if !answers("sh", &["-c", "[ $(id -u) = 0 ] && command -v setpriv"]) => Some("root and setpriv"),
+            Self::MemoryGroup if memory::Group::parent().is_none() => Some("root and control groups for memory"),
             _ => None,
         }
     }
@@ -176,6 +179,8 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(content::no_payloads, "what is no payload: dead, byte for byte"),
     fault!(content::odd_signals, "what is no signal is sent as one"),
     fault!(memory::large_failures, "payloads of fifteen megabytes fail, in one slot and in ten: memory stays bounded"),
+    fault!(memory::small_container, "64 MB for the worker, payloads of a megabyte: the kernel never kills it")
+        .needs(Need::MemoryGroup),
     fault!(content::large_payloads, "payloads of a megabyte"),
     fault!(refusals::misconf, "snapshots fail: Redis takes no writes"),
     fault!(producer::push_ambiguity, "answers to pushes are lost at random"),

@@ -3,4 +3,5 @@
 pub(crate) mod blocking;
 pub(crate) mod events;
 pub(crate) mod handle;
+pub(crate) mod memory_watch;
 pub(crate) mod supervisor;

@@ -68,14 +68,20 @@ const IN_VAIN: Duration = Duration::from_millis(250);
 const READY: usize = 2 * CLAIM_BYTES;
 
 impl Intake {
-    /// For so many processors.
+    /// For so many processors, without a limit of memory for the process.
+    #[cfg(test)]
     pub(crate) fn new(processors: usize, unacknowledged: Unacknowledged) -> Self {
+        Self::within(Memory::default(), processors, unacknowledged)
+    }
+
+    /// For so many processors.
+    pub(crate) fn within(memory: Memory, processors: usize, unacknowledged: Unacknowledged) -> Self {
         Self {
             state: Mutex::default(),
             unacknowledged,
             suspects: SuspectSlots::new(processors),
             exposed: processors as u64 + MARGIN,
-            memory: Memory::default(),
+            memory,
             arrivals: Notify::new(),
             room: Notify::new(),
         }
@@ -209,7 +215,7 @@ impl Intake {
 
     /// Whether there is memory for one claim more.
     fn has_memory(&self, state: &State) -> bool {
-        state.ready_bytes < READY && !self.memory.is_full()
+        state.ready_bytes < READY && !self.memory.is_full(state.bytes_per_job.max(CLAIM_BYTES))
     }
 
     /// Waits until [`wanted`](Self::wanted) is worth asking again. Cancel safe.

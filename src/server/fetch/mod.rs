@@ -24,7 +24,7 @@ use paused::Paused;
 use progress::Progress;
 
 use crate::server::shared::Shared;
-use crate::server::unit::Holdings;
+use crate::server::unit::{Holdings, MemoryLimit};
 
 /// What the tasks that fetch jobs share.
 #[derive(Debug)]
@@ -34,4 +34,5 @@ pub(crate) struct FetchState {
     pub(crate) isolation: Arc<Isolation>,
     pub(crate) paused: Paused,
     pub(crate) progress: Progress,
+    pub(crate) memory_limit: MemoryLimit,
 }

@@ -3,7 +3,6 @@
 use std::collections::HashMap;
 use std::net::TcpListener;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 use tokio::runtime::Handle as RuntimeHandle;
@@ -13,17 +12,18 @@ use tokio::task::JoinHandle;
 use crate::error::{Error, ErrorKind, Result};
 use crate::limits::start_thread;
 use crate::server::control::events::Event;
+use crate::server::control::memory_watch::MemoryWatch;
 use crate::server::control::supervisor::Part;
 use crate::server::recovery::reconcile;
 use crate::server::report::Process;
 use crate::server::report::info::info;
-use crate::server::report::os::{procline_of, rss_kb, set_procline};
 #[cfg(feature = "metrics")]
 use crate::server::report::publish;
 use crate::server::report::vitals::Vitals;
 use crate::server::report::{health, vitals};
 use crate::server::settings::capsule::Capsule;
 use crate::server::settings::config::{Config, RemoteSignals, WireVersion};
+use crate::server::settings::os::{procline_of, rss_kb, set_procline};
 use crate::server::stats::outage::Outage;
 use crate::store::Store;
 use crate::store::beat::Beat;
@@ -225,6 +225,10 @@ impl Beater {
     async fn beat_until_stopped(self, listener: Option<TcpListener>) {
         let (process, supervisor) = (Arc::clone(&self.process), self.process.shared.supervisor.clone());
         supervisor.spawn(vitals::Ticks::of_heart(Arc::clone(&process)));
+        let limit = &process.runner.fetch.memory_limit;
+        if limit.bytes().is_some() {
+            supervisor.spawn(MemoryWatch { limit: limit.clone(), handle: process.shared.handle.clone() });
+        }
         if let Some(listener) = listener {
             supervisor.spawn(health::Listener::new(listener, Vitals::new(process)));
         }
@@ -312,8 +316,6 @@ impl Beater {
         let rtt = self.store.ping().await?;
         self.process.shared.stats.telemetry.redis_rtt.set(rtt.as_secs_f64());
         self.judge(rtt);
-        let rss_kb = rss_kb();
-        self.limit_memory(rss_kb);
         let beat = Beat {
             identity: &self.process.shared.identity,
             info: &self.info,
@@ -322,7 +324,7 @@ impl Beater {
             at: EpochSecs::now().to_string(),
             rtt_us: rtt.as_micros(),
             quiet: self.process.shared.handle.is_quiet(),
-            rss_kb,
+            rss_kb: rss_kb(),
         };
         if !self.store.beat(&beat).await? {
             self.fire(Event::Heartbeat);
@@ -388,15 +390,6 @@ impl Beater {
             Vitals::new(Arc::clone(&self.process)).look_at_progress();
         }
         Ok(())
-    }
-
-    fn limit_memory(&self, rss_kb: u64) {
-        let Some(limit) = self.process.shared.config.max_rss.filter(|limit| rss_kb * 1_024 > *limit) else { return };
-        if !self.process.shared.handle.is_stopping() {
-            tracing::warn!(rss_kb, limit_kb = limit / 1_024, "more memory than allowed: stopping, to be started again");
-            self.process.over_memory.store(true, Ordering::Relaxed);
-            self.process.shared.handle.stop();
-        }
     }
 
     fn judge(&mut self, rtt: Duration) {

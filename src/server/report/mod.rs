@@ -3,7 +3,6 @@
 pub(crate) mod health;
 pub(crate) mod heartbeat;
 mod info;
-pub(crate) mod os;
 mod process;
 pub(crate) mod prometheus;
 pub(crate) mod publish;

@@ -18,8 +18,6 @@ pub(crate) struct Process {
     pub(crate) pulse: Pulse,
     /// Whether Redis may evict jobs, when it was last asked.
     pub(crate) evicts: AtomicBool,
-    /// Whether it stops for want of memory.
-    pub(crate) over_memory: AtomicBool,
     /// What it waits for while it starts.
     pub(crate) boot: Awaited,
 }
@@ -48,7 +46,7 @@ pub(crate) struct Awaited(Mutex<Option<String>>);
 
 impl Awaited {
     /// The cause of the wait; `None` if the server does not wait.
-    #[cfg(any(test, feature = "cli"))]
+    #[cfg(any(test, all(feature = "cli", unix)))]
     pub(crate) fn cause(&self) -> Option<String> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }

@@ -1,5 +1,5 @@
 use crate::server::report::Process;
-use crate::server::report::os::rss_kb;
+use crate::server::settings::os::rss_kb;
 use crate::server::stats::catalog;
 use crate::server::stats::catalog::Metric;
 use crate::server::stats::counter::Counter;

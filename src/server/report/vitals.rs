@@ -125,25 +125,25 @@ impl Vitals {
         crate::server::report::prometheus::text(&self.0)
     }
 
-    #[cfg(feature = "cli")]
+    #[cfg(all(feature = "cli", unix))]
     pub(crate) fn handle(&self) -> &crate::server::Handle {
         &self.0.shared.handle
     }
 
     /// What it waits for while it starts; `None` if it does not wait.
-    #[cfg(feature = "cli")]
+    #[cfg(all(feature = "cli", unix))]
     pub(crate) fn awaited(&self) -> Option<String> {
         self.0.boot.cause()
     }
 
     /// How many jobs run, and how many may.
-    #[cfg(feature = "cli")]
+    #[cfg(all(feature = "cli", unix))]
     pub(crate) fn busy(&self) -> (usize, usize) {
         (self.0.shared.stats.work.busy(), self.0.shared.stats.telemetry.concurrency)
     }
 
     /// How long a stop may take.
-    #[cfg(feature = "cli")]
+    #[cfg(all(feature = "cli", unix))]
     pub(crate) fn timeout(&self) -> Duration {
         self.0.shared.config.timeout
     }

@@ -11,7 +11,7 @@ use crate::server::fetch::{Fetcher, Source};
 use crate::server::run::Runner;
 use crate::server::run::processor::Processor;
 use crate::server::settings::capsule::Capsule;
-use crate::server::unit::{MARGIN, UnitOfWork};
+use crate::server::unit::{MARGIN, Memory, UnitOfWork};
 use crate::store::claims::Private;
 
 /// The processors of one capsule and the loop that brings them jobs.
@@ -27,7 +27,9 @@ pub(crate) struct Manager {
 
 impl Manager {
     pub(crate) fn start(runner: &Arc<Runner>, capsule: Capsule, private: Private, numbers: Arc<AtomicU64>) -> Self {
-        let intake = Arc::new(Intake::new(capsule.concurrency(), runner.settle.settler.unacknowledged().clone()));
+        let memory = Memory::within(runner.fetch.memory_limit.clone());
+        let unacknowledged = runner.settle.settler.unacknowledged().clone();
+        let intake = Arc::new(Intake::within(memory, capsule.concurrency(), unacknowledged));
         runner.fetch.isolation.add(Arc::clone(intake.suspects()));
         let mut processors = JoinSet::new();
         for _ in 0..capsule.concurrency() {

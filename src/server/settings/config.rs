@@ -117,6 +117,14 @@ pub enum RemoteSignals {
     None,
 }
 
+/// How much memory the process may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum MaxRss {
+    Bytes(u64),
+    /// By the limit of the control group.
+    Auto,
+}
+
 /// Every setting of a server but its jobs and hooks. Filled by [`ServerBuilder`](crate::server::ServerBuilder), frozen
 /// by `build`.
 #[derive(Clone, Debug)]
@@ -149,7 +157,7 @@ pub struct Config {
     pub(crate) liveness: Duration,
     pub(crate) max_iteration_runtime: Option<Duration>,
     pub(crate) health: Option<SocketAddr>,
-    pub(crate) max_rss: Option<u64>,
+    pub(crate) max_rss: Option<MaxRss>,
     /// How long it waits for Redis when it starts; `None` where the program does not set it: not at all, but the command line has its own.
     pub(crate) boot_timeout: Option<Duration>,
 }

@@ -1,14 +1,13 @@
 //! What the system tells of this process and shows of it.
 
-/// Kilobytes of this process in memory, where the system tells.
+/// Resident memory of this process in bytes; `None` where the system does not report it: on Linux without `/proc`, on OpenBSD and NetBSD.
+pub(crate) fn rss() -> Option<u64> {
+    memory_stats::memory_stats().map(|stats| stats.physical_mem as u64).filter(|bytes| *bytes > 0)
+}
+
+/// The same in KB, as Sidekiq writes it; 0 where the system does not report it.
 pub(crate) fn rss_kb() -> u64 {
-    std::fs::read_to_string("/proc/self/status")
-        .ok()
-        .and_then(|status| {
-            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
-            line.trim().trim_end_matches("kB").trim().parse().ok()
-        })
-        .unwrap_or(0)
+    rss().unwrap_or(0) / 1_024
 }
 
 /// What `ps` and `top` show, as Sidekiq's procline: `ferrokiq 3/25`, and `ferrokiq stop 3` once nothing more is fetched. Linux has
