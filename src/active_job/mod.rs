@@ -73,7 +73,10 @@ mod mail;
 mod marks;
 mod moment;
 mod number;
-#[cfg(any(feature = "server", feature = "testing"))]
+#[cfg_attr(
+    not(any(feature = "server", feature = "testing")),
+    allow(dead_code, reason = "only who runs a job reads what it says")
+)]
 mod progress;
 #[cfg(feature = "server")]
 mod registering;
@@ -82,6 +85,7 @@ mod registering;
     allow(dead_code, reason = "only who runs a job reads what it says")
 )]
 mod rules;
+#[cfg(any(feature = "server", feature = "testing"))]
 mod running;
 #[cfg(feature = "testing")]
 mod testing;

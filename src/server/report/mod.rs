@@ -5,6 +5,7 @@ pub(crate) mod heartbeat;
 mod info;
 mod process;
 pub(crate) mod prometheus;
+#[cfg(feature = "metrics")]
 pub(crate) mod publish;
 pub(crate) mod pulse;
 mod sample;

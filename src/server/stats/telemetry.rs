@@ -2,7 +2,6 @@
 //!
 //! Jobs only add to counters that are there anyway; everything is read and put together when somebody asks.
 
-#[cfg(feature = "metrics")]
 use std::collections::HashMap;
 
 use crate::payload::Payload;
