@@ -14,6 +14,11 @@ pub(crate) fn of_memory_below_the_size_at_start_is_refused() {
     assert_eq!(registered(&redis), 0);
 }
 
+/// Whether to try everything, however long it takes.
+pub(crate) fn every_limit() -> bool {
+    std::env::var_os("FERROKIQ_EVERY_LIMIT").is_some()
+}
+
 /// A few of the limits; `FERROKIQ_EVERY_LIMIT=1` tries every one.
 pub(crate) fn it_works_or_names_the_limit() {
     let redis = Redis::start().unwrap();
@@ -21,7 +26,7 @@ pub(crate) fn it_works_or_names_the_limit() {
     for path in [redis.dir().to_owned(), redis.dir().join("redis.sock")] {
         std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o777)).unwrap();
     }
-    let every = std::env::var_os("FERROKIQ_EVERY_LIMIT").is_some();
+    let every = every_limit();
     let program = std::env::current_exe().unwrap().display().to_string();
     let mut tried = (0, 0, 0);
     for (name, around, is_quick) in combinations() {

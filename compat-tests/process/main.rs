@@ -5,6 +5,7 @@
 
 mod limits;
 mod stops;
+mod systemd;
 mod worker;
 
 use std::io::Write;
@@ -13,7 +14,7 @@ use std::process::ExitCode;
 use ferrokiq::{Context, Server};
 
 /// Every test, by name.
-const TESTS: [(&str, fn()); 7] = [
+const TESTS: [(&str, fn()); 8] = [
     ("hup_and_quit_stop_in_good_order", stops::hup_and_quit_stop_in_good_order),
     ("a_hup_that_the_parent_ignores_stays_ignored", stops::a_hup_that_the_parent_ignores_stays_ignored),
     ("usr1_and_usr2_are_ignored_with_a_line", stops::usr1_and_usr2_are_ignored_with_a_line),
@@ -21,6 +22,7 @@ const TESTS: [(&str, fn()); 7] = [
     ("a_resolver_that_hangs_holds_no_stop", stops::a_resolver_that_hangs_holds_no_stop),
     ("a_limit_of_memory_below_the_size_at_start_is_refused", limits::of_memory_below_the_size_at_start_is_refused),
     ("under_limits_it_works_or_names_the_limit", limits::it_works_or_names_the_limit),
+    ("the_shipped_unit_outlasts_a_redis_that_is_late", systemd::the_shipped_unit_outlasts_a_redis_that_is_late),
 ];
 
 fn main() -> ExitCode {
