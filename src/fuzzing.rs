@@ -12,7 +12,7 @@ use crate::api::JobRecord;
 use crate::cli;
 use crate::job::{JobError, OnExhausted, RetryIn};
 use crate::payload::{Payload, Retry, is_too_deep, pack_backtrace, unpack_backtrace};
-use crate::server::run::retry::{Bench, Hooks, Verdict, judge};
+use crate::server::run::retry::{RetryContext, RetryHooks, Verdict, judge};
 use crate::store::Store;
 use crate::store::claims::Private;
 use crate::time::{EpochSecs, StampForm};
@@ -45,7 +45,7 @@ pub fn payload(data: &[u8]) {
 
 struct Plain;
 
-impl Hooks for Plain {
+impl RetryHooks for Plain {
     fn default_retry(&self) -> Retry {
         Retry::Default
     }
@@ -58,10 +58,11 @@ impl Hooks for Plain {
 }
 
 fn fails(payload: &Payload) {
-    let bench = Bench { queue: "q", max_retries: 25, now: EpochSecs(1_795_408_404.25), stamps: StampForm::Millis };
+    let context =
+        RetryContext { queue: "q", max_retries: 25, now: EpochSecs(1_795_408_404.25), stamps: StampForm::Millis };
     let error = JobError::new("ArgumentError", "boom");
-    for hooks in [None, Some(&Plain as &dyn Hooks)] {
-        match judge(payload.clone(), &error, hooks, &bench, &mut rand::rng()) {
+    for hooks in [None, Some(&Plain as &dyn RetryHooks)] {
+        match judge(payload.clone(), &error, hooks, &context, &mut rand::rng()) {
             Verdict::Retry { payload, delay } => {
                 assert!(delay > 0.0 && delay < 4e7, "{delay}");
                 read_again(&payload);
@@ -69,7 +70,7 @@ fn fails(payload: &Payload) {
             Verdict::Bury { payload } | Verdict::Discard { payload } => {
                 read_again(&payload);
             }
-            Verdict::Choke { .. } => {}
+            Verdict::BuryUnchanged { .. } => {}
         }
     }
 }

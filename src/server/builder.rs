@@ -10,7 +10,7 @@ use crate::error::Result;
 use crate::job::{Args, BlockingJob, Context, IterableJob, Job, JobError, JobOptions, JobResult, StopSignal};
 use crate::payload::Payload;
 use crate::server::control::blocking::BlockingPool;
-use crate::server::control::events::{Event, Hooks};
+use crate::server::control::events::{Event, LifecycleHooks};
 use crate::server::control::handle::Handle;
 use crate::server::control::supervisor::Supervisor;
 use crate::server::fetch::FetchState;
@@ -58,7 +58,7 @@ pub struct ServerBuilder {
     blocking: BlockingPool,
     client_chain: Chain,
     server_chain: Vec<Arc<dyn AnyServerMiddleware>>,
-    hooks: Hooks,
+    hooks: LifecycleHooks,
     death_handlers: Vec<DeathHandler>,
     error_handlers: Vec<ErrorHandler>,
 }

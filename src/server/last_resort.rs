@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::error::Result;
 use crate::server::control::handle::Stopped;
-use crate::server::launcher::{put_back, requeue};
+use crate::server::launcher::{put_back_running, requeue};
 use crate::server::recovery::reconcile;
 use crate::server::report::Process;
 use crate::server::unit::UnitOfWork;
@@ -67,7 +67,7 @@ async fn leave(process: &Process, store: &Store) -> Result<usize> {
     let settler = process.runner.settle.settler.over(store.clone());
     // First those that have not begun: they end up behind those that run.
     process.shared.stats.telemetry.requeued.add(requeue(&settler, not_begun(process)).await);
-    put_back(process, &settler).await;
+    put_back_running(process, &settler).await;
     reconcile::put_back_all_strangers(&process.runner.fetch, store).await?;
     let done: Vec<UnitOfWork> =
         process.runner.fetch.holdings.all().iter().flat_map(|batch| batch.done().collect::<Vec<_>>()).collect();

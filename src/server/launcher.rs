@@ -121,7 +121,7 @@ impl Launcher {
             () = process.shared.handle.now() => managers.len(),
         };
         if running > 0 {
-            put_back(&process, &process.runner.settle.settler).await;
+            put_back_running(&process, &process.runner.settle.settler).await;
         }
         let mut cut_off = 0;
         for manager in managers {
@@ -213,7 +213,7 @@ async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {
 }
 
 /// Puts back every job that runs. The bytes go back first, the tasks are ended after: a crash in between runs a job twice, never not at all.
-pub(crate) async fn put_back(process: &Process, settler: &Settler) {
+pub(crate) async fn put_back_running(process: &Process, settler: &Settler) {
     let running = process.shared.stats.work.running();
     if running.is_empty() {
         return;

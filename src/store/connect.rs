@@ -22,14 +22,14 @@ use super::primary::{Address, Sentinels};
 use super::sentinel::{Connects, Primary};
 use super::stream;
 use super::url::lone_word_is_password;
-use super::wire::{Era, Wire};
+use super::wire::{Generation, Wire};
 use crate::boxed::BoxFuture;
 
 /// Makes connections to one Redis, wherever it is at that moment.
 pub(super) struct Connector {
     pub(super) options: RedisOptions,
     pub(super) primary: Option<Primary>,
-    era: Era,
+    generation: Generation,
     /// Notified when a connection ends.
     pub(super) ended: Arc<Notify>,
     /// Whether the warning that certificates are not verified was logged.
@@ -43,7 +43,13 @@ impl Connector {
             let sentinels = Sentinels { primary: primary.clone(), nodes };
             Primary::new(sentinels, options.tls.clone(), options.connect_timeout)
         });
-        Self { options, primary, era: Era::default(), ended: Arc::default(), has_warned: AtomicBool::new(false) }
+        Self {
+            options,
+            primary,
+            generation: Generation::default(),
+            ended: Arc::default(),
+            has_warned: AtomicBool::new(false),
+        }
     }
 
     /// A new connection. `patience` is how long an answer may take.
@@ -64,7 +70,7 @@ impl Connector {
                     Ok(mut wire) => {
                         primary.was_right(turn);
                         primary.is_now(address.clone());
-                        wire.post = Some(primary.post(address));
+                        wire.primary = Some(primary.post(address));
                         return Ok(wire);
                     }
                     Err(why) => {
@@ -110,7 +116,7 @@ impl Connector {
     }
 
     async fn open(&self, info: ConnectionInfo, patience: Duration, meter: &Meter) -> Result<Wire, Unreachable> {
-        let (ended, era) = (Arc::new(AtomicBool::new(false)), self.era.begin());
+        let (ended, generation) = (Arc::new(AtomicBool::new(false)), self.generation.begin());
         let (seen, notify) = (EndsWith(Arc::clone(&ended)), Arc::clone(&self.ended));
         #[cfg(feature = "server")]
         let invalidations = Arc::new(Invalidations::default());
@@ -151,8 +157,8 @@ impl Connector {
             runtime,
             #[cfg(feature = "server")]
             invalidations,
-            post: None,
-            era,
+            primary: None,
+            generation,
             patience,
             progress,
         })

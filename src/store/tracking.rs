@@ -89,7 +89,7 @@ impl TrackingWire {
                 self.beats_are_read = true;
             }
             let lost = async {
-                match &self.wire.post {
+                match &self.wire.primary {
                     Some(post) => post.lost().await,
                     None => std::future::pending().await,
                 }

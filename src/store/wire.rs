@@ -29,8 +29,8 @@ pub(super) struct Wire {
     #[cfg(feature = "server")]
     pub(super) invalidations: Arc<Invalidations>,
     /// With sentinels: what tells that another server is the primary now.
-    pub(super) post: Option<PrimaryWatch>,
-    pub(super) era: Era,
+    pub(super) primary: Option<PrimaryWatch>,
+    pub(super) generation: Generation,
     /// How long the peer may be silent while an answer is due.
     pub(super) patience: Duration,
     /// When the peer last sent or accepted bytes.
@@ -40,12 +40,12 @@ pub(super) struct Wire {
 /// The time between two silences. A connection of an earlier one is not used again, however well it looks: where one fell
 /// silent, others that lie still may have, too, and each would take its time to show it.
 #[derive(Clone, Default)]
-pub(super) struct Era {
+pub(super) struct Generation {
     born: u64,
     now: Arc<AtomicU64>,
 }
 
-impl Era {
+impl Generation {
     /// That of a connection made now.
     pub(super) fn begin(&self) -> Self {
         Self { born: self.now.load(Ordering::Acquire), now: Arc::clone(&self.now) }
@@ -84,8 +84,8 @@ pub(super) enum Request<'a> {
 impl Wire {
     pub(super) fn has_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
-            || self.era.is_over()
-            || self.post.as_ref().is_some_and(PrimaryWatch::is_lost)
+            || self.generation.is_over()
+            || self.primary.as_ref().is_some_and(PrimaryWatch::is_lost)
     }
 
     /// Whether the runtime of the caller drives it.
@@ -102,7 +102,7 @@ impl Wire {
         if self.has_ended() {
             return Err(unused());
         }
-        let post = self.post.clone();
+        let post = self.primary.clone();
         let answer = match post {
             None => self.answer(request).await,
             Some(post) => tokio::select! {
@@ -112,7 +112,7 @@ impl Wire {
             },
         };
         if answer.as_ref().is_err_and(RedisError::is_timeout) {
-            self.era.end();
+            self.generation.end();
         }
         answer
     }

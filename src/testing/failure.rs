@@ -34,24 +34,24 @@ pub enum AfterFailure {
 /// assert!(matches!(after_failure(&Fragile, payload, &"broken".into()), AfterFailure::Dead(_)));
 /// ```
 pub fn after_failure<J: Job>(job: &J, payload: Payload, error: &JobError) -> AfterFailure {
-    use crate::server::run::retry::{Bench, Verdict, judge};
+    use crate::server::run::retry::{RetryContext, Verdict, judge};
 
     let queue = payload.queue().to_owned();
     let now = crate::time::EpochSecs::now();
-    let bench = Bench { queue: &queue, max_retries: 25, now, stamps: crate::time::StampForm::default() };
-    match judge(payload.clone(), error, Some(&HooksOf(job)), &bench, &mut rand::rng()) {
+    let context = RetryContext { queue: &queue, max_retries: 25, now, stamps: crate::time::StampForm::default() };
+    match judge(payload.clone(), error, Some(&HooksOf(job)), &context, &mut rand::rng()) {
         Verdict::Retry { payload, delay } => {
             AfterFailure::Retry(payload, Duration::try_from_secs_f64(delay).unwrap_or_default())
         }
         Verdict::Bury { payload } => AfterFailure::Dead(payload),
         Verdict::Discard { payload } => AfterFailure::Discarded(payload),
-        Verdict::Choke { .. } => AfterFailure::Dead(payload),
+        Verdict::BuryUnchanged { .. } => AfterFailure::Dead(payload),
     }
 }
 
 struct HooksOf<'a, J>(&'a J);
 
-impl<J: Job> crate::server::run::retry::Hooks for HooksOf<'_, J> {
+impl<J: Job> crate::server::run::retry::RetryHooks for HooksOf<'_, J> {
     fn default_retry(&self) -> crate::Retry {
         J::options().retry_option()
     }

@@ -36,9 +36,9 @@ type Hook = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What users want done at those moments.
 #[derive(Clone, Default)]
-pub(crate) struct Hooks(HashMap<Event, Vec<Hook>>);
+pub(crate) struct LifecycleHooks(HashMap<Event, Vec<Hook>>);
 
-impl Hooks {
+impl LifecycleHooks {
     pub(crate) fn add<Fut>(&mut self, event: Event, hook: impl Fn() -> Fut + Send + Sync + 'static)
     where
         Fut: Future<Output = ()> + Send + 'static,
@@ -100,7 +100,7 @@ async fn run(event: Event, running: BoxFuture<'static, ()>, deadline: Option<Ins
     }
 }
 
-impl fmt::Debug for Hooks {
+impl fmt::Debug for LifecycleHooks {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_map().entries(self.0.iter().map(|(event, hooks)| (event, hooks.len()))).finish()
     }

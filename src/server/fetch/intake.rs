@@ -134,7 +134,7 @@ impl Intake {
                 Taken::TooManyExposed => self.unacknowledged.freed().await,
                 Taken::Nothing(arrival) => {
                     self.room.notify_one();
-                    let _idle = Idle(self);
+                    let _idle = IdleProcessor(self);
                     if self.suspects.set_aside() == 0 {
                         arrival.await;
                     } else if timeout(IN_VAIN, arrival).await.is_err()
@@ -262,9 +262,9 @@ enum Taken<'a> {
 }
 
 /// A processor that waits; it no longer does when this is dropped.
-struct Idle<'a>(&'a Intake);
+struct IdleProcessor<'a>(&'a Intake);
 
-impl Drop for Idle<'_> {
+impl Drop for IdleProcessor<'_> {
     fn drop(&mut self) {
         self.0.state().idle -= 1;
     }

@@ -30,7 +30,7 @@ struct Shared {
 #[derive(Debug, Default)]
 struct Queues {
     paused: HashSet<String>,
-    left_alone: HashMap<Arc<str>, Rest>,
+    resting: HashMap<Arc<str>, Rest>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -49,7 +49,7 @@ impl Paused {
     }
 
     fn note(&self, queues: &Queues) {
-        self.0.any.store(!queues.paused.is_empty() || !queues.left_alone.is_empty(), Ordering::Release);
+        self.0.any.store(!queues.paused.is_empty() || !queues.resting.is_empty(), Ordering::Release);
     }
 
     /// Reads which queues are paused, of those that are served and of others.
@@ -92,13 +92,13 @@ impl Paused {
             return false;
         }
         let queues = self.queues();
-        queues.paused.contains(name) || queues.left_alone.get(name).is_some_and(|rest| rest.until > Instant::now())
+        queues.paused.contains(name) || queues.resting.get(name).is_some_and(|rest| rest.until > Instant::now())
     }
 
     /// A job of this queue went back to it: for twice as long as the last time nothing is fetched from it.
-    pub(crate) fn leave_alone(&self, queue: &Arc<str>) {
+    pub(crate) fn back_off(&self, queue: &Arc<str>) {
         let (mut queues, now) = (self.queues(), Instant::now());
-        let rest = queues.left_alone.entry(Arc::clone(queue)).or_insert(Rest { until: now, next: REST.0 });
+        let rest = queues.resting.entry(Arc::clone(queue)).or_insert(Rest { until: now, next: REST.0 });
         // What was fetched together counts once.
         if rest.until <= now {
             *rest = Rest { until: now + rest.next, next: (rest.next * 2).min(REST.1) };
@@ -107,15 +107,15 @@ impl Paused {
     }
 
     /// A job of this queue is one for this process: next time it is left alone for half as long.
-    pub(crate) fn relent(&self, queue: &str) {
+    pub(crate) fn ease_off(&self, queue: &str) {
         if !self.0.any.load(Ordering::Acquire) {
             return;
         }
         let mut queues = self.queues();
-        let Some(rest) = queues.left_alone.get_mut(queue) else { return };
+        let Some(rest) = queues.resting.get_mut(queue) else { return };
         rest.next = (rest.next / 2).max(REST.0);
         if rest.next == REST.0 && rest.until <= Instant::now() {
-            queues.left_alone.remove(queue);
+            queues.resting.remove(queue);
             self.note(&queues);
         }
     }
@@ -123,7 +123,7 @@ impl Paused {
     /// How long until the first queue is no longer left alone; `None` if none is.
     pub(crate) fn rest(&self) -> Option<Duration> {
         let (queues, now) = (self.queues(), Instant::now());
-        queues.left_alone.values().filter(|rest| rest.until > now).map(|rest| rest.until - now).min()
+        queues.resting.values().filter(|rest| rest.until > now).map(|rest| rest.until - now).min()
     }
 }
 
@@ -133,27 +133,27 @@ mod tests {
 
     /// As if the rest of a queue ended so long from now.
     fn ends(paused: &Paused, queue: &str, from_now: Duration) {
-        paused.queues().left_alone.get_mut(queue).unwrap().until = Instant::now() + from_now;
+        paused.queues().resting.get_mut(queue).unwrap().until = Instant::now() + from_now;
     }
 
     #[test]
     fn leaves_a_queue_alone_for_longer_each_time_and_relents() {
         let (paused, queue) = (Paused::default(), Arc::from("mixed"));
         assert!(!paused.contains("mixed") && paused.rest().is_none());
-        let next = || paused.queues().left_alone.get("mixed").map(|rest| rest.next);
+        let next = || paused.queues().resting.get("mixed").map(|rest| rest.next);
         for turn in 1..20 {
-            paused.leave_alone(&queue);
+            paused.back_off(&queue);
             ends(&paused, "mixed", Duration::from_secs(60));
             assert!(paused.contains("mixed") && !paused.contains("other") && paused.rest().is_some());
             // One that was fetched together with the first.
-            paused.leave_alone(&queue);
+            paused.back_off(&queue);
             assert_eq!(next(), Some((REST.0 * 2_u32.pow(turn)).min(REST.1)));
             ends(&paused, "mixed", Duration::ZERO);
             assert!(!paused.contains("mixed") && paused.rest().is_none());
         }
-        paused.relent("mixed");
+        paused.ease_off("mixed");
         assert_eq!(next(), Some(REST.1 / 2));
-        (0..20).for_each(|_| paused.relent("mixed"));
+        (0..20).for_each(|_| paused.ease_off("mixed"));
         assert_eq!(next(), None, "forgotten");
     }
 
@@ -161,14 +161,14 @@ mod tests {
     fn neither_a_pause_nor_a_rest_ends_with_a_job_that_is_known() {
         let (paused, queue) = (Paused::default(), Arc::from("mixed"));
         paused.set(HashSet::from(["mixed".to_owned()]));
-        paused.leave_alone(&queue);
+        paused.back_off(&queue);
         ends(&paused, "mixed", Duration::from_secs(60));
-        (0..20).for_each(|_| paused.relent("mixed"));
+        (0..20).for_each(|_| paused.ease_off("mixed"));
         paused.set(HashSet::new());
         assert!(paused.contains("mixed"), "the rest is not over");
         paused.set(HashSet::from(["mixed".to_owned()]));
         ends(&paused, "mixed", Duration::ZERO);
-        paused.relent("mixed");
+        paused.ease_off("mixed");
         assert!(paused.contains("mixed"), "the pause is not over");
         paused.set(HashSet::new());
         assert!(!paused.contains("mixed"));

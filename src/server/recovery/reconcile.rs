@@ -69,7 +69,7 @@ async fn put_back_strangers(
             unknown.insert(list);
             continue;
         }
-        match put_back(fetch, store, &list, &queue).await {
+        match put_back_list(fetch, store, &list, &queue).await {
             Ok(()) => stuck.works(&list),
             Err(error) => {
                 stuck.note(&list, error)?;
@@ -81,7 +81,7 @@ async fn put_back_strangers(
 }
 
 /// Puts back the jobs of one list.
-async fn put_back(fetch: &FetchState, store: &Store, list: &str, queue: &str) -> Result<()> {
+async fn put_back_list(fetch: &FetchState, store: &Store, list: &str, queue: &str) -> Result<()> {
     if list == Store::convicts(&fetch.shared.identity, queue) {
         return lookout::bury_convicts(&fetch.shared, store, &fetch.shared.identity, list).await.map(drop);
     }

@@ -332,7 +332,7 @@ impl Beater {
         self.fire(Event::Beat);
         let written = self.flush_metrics().await;
         self.allow_partial(written)?;
-        self.look_around().await?;
+        self.learn_majors().await?;
         self.look_at_queues().await?;
         #[cfg(feature = "metrics")]
         publish::publish(&self.process);
@@ -369,7 +369,7 @@ impl Beater {
     }
 
     /// Adapts to the oldest Sidekiq that reads what we write.
-    async fn look_around(&self) -> Result<()> {
+    async fn learn_majors(&self) -> Result<()> {
         if self.process.shared.config.wire_version != WireVersion::Auto {
             return Ok(());
         }

@@ -4,7 +4,7 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::server::control::events::Hooks;
+use crate::server::control::events::LifecycleHooks;
 use crate::server::report::pulse::Pulse;
 use crate::server::run::Runner;
 use crate::server::shared::Shared;
@@ -14,7 +14,7 @@ use crate::store::Store;
 pub(crate) struct Process {
     pub(crate) shared: Arc<Shared>,
     pub(crate) runner: Arc<Runner>,
-    pub(crate) hooks: Hooks,
+    pub(crate) hooks: LifecycleHooks,
     pub(crate) pulse: Pulse,
     /// Whether Redis may evict jobs, when it was last asked.
     pub(crate) evicts: AtomicBool,

@@ -85,7 +85,9 @@ impl Runner {
             self.settle.put_back(std::slice::from_ref(unit)).await;
             return;
         }
-        self.settle.insist(unit, Destination::Queue { payload: None, queue: unit.queue().to_string() }, None).await;
+        self.settle
+            .settle_until_stored(unit, Destination::Queue { payload: None, queue: unit.queue().to_string() }, None)
+            .await;
         self.rest().await;
     }
 
@@ -144,7 +146,7 @@ impl Runner {
     }
 
     /// Waits until Redis took a sign of life again, or the server is quieted.
-    pub(crate) async fn heard_of(&self) {
+    pub(crate) async fn wait_for_sign_of_life(&self) {
         while self.shared.stats.liveness.is_silent() && !self.shared.handle.is_quiet() {
             tokio::select! {
                 () = tokio::time::sleep(SIGN) => {}
@@ -155,8 +157,8 @@ impl Runner {
 
     /// Nothing was heard of this process for so long that others may run what it has fetched. A job that has not begun is not begun any
     /// more: it goes back to its queue if it is still ours.
-    pub(crate) async fn leave_to_others(&self, unit: &UnitOfWork) {
-        self.heard_of().await;
+    pub(crate) async fn put_back_unbegun(&self, unit: &UnitOfWork) {
+        self.wait_for_sign_of_life().await;
         self.settle.put_back(std::slice::from_ref(unit)).await;
     }
 }

@@ -2,7 +2,7 @@
 
 use crate::job::JobError;
 use crate::payload::{Payload, Retry, RetryCount};
-use crate::server::run::retry::{Bench, Verdict, deadline};
+use crate::server::run::retry::{RetryContext, Verdict, deadline};
 use crate::time::EpochSecs;
 
 /// A job that failed, and what was decided about it.
@@ -13,7 +13,7 @@ pub(crate) struct Failure<'a> {
     pub(crate) payload: &'a Payload,
     pub(crate) error: &'a JobError,
     pub(crate) verdict: &'a Verdict,
-    pub(crate) bench: &'a Bench<'a>,
+    pub(crate) context: &'a RetryContext<'a>,
     /// Advice for the operator, if there is any.
     pub(crate) hint: Option<String>,
 }
@@ -21,8 +21,8 @@ pub(crate) struct Failure<'a> {
 impl Failure<'_> {
     /// Writes one line: who failed and why, which attempt it was, and what becomes of the job.
     pub(crate) fn log(&self) {
-        let Self { tid, payload, error, hint, bench, .. } = self;
-        let (jid, class, queue) = (payload.jid(), payload.display_class(), bench.queue);
+        let Self { tid, payload, error, hint, context, .. } = self;
+        let (jid, class, queue) = (payload.jid(), payload.display_class(), context.queue);
         let (outcome, next_at) = self.outcome();
         let (attempt, retry_until) = (self.attempt(), self.retry_until());
         tracing::warn!(
@@ -42,8 +42,8 @@ impl Failure<'_> {
 
     fn outcome(&self) -> (&'static str, Option<String>) {
         match self.verdict {
-            Verdict::Retry { delay, .. } => ("retry", Some(EpochSecs(self.bench.now.0 + delay).to_utc())),
-            Verdict::Bury { .. } | Verdict::Choke { .. } => ("dead", None),
+            Verdict::Retry { delay, .. } => ("retry", Some(EpochSecs(self.context.now.0 + delay).to_utc())),
+            Verdict::Bury { .. } | Verdict::BuryUnchanged { .. } => ("dead", None),
             Verdict::Discard { .. } => ("discarded", None),
         }
     }
@@ -61,7 +61,7 @@ impl Failure<'_> {
             Retry::Never => format!("{attempt}/{attempt}"),
             _ if judged.get("retry_for").is_some_and(|span| !matches!(span, "null" | "false")) => attempt.to_string(),
             Retry::Times(retries) => format!("{attempt}/{}", retries.saturating_add(1)),
-            _ => format!("{attempt}/{}", self.bench.max_retries.saturating_add(1)),
+            _ => format!("{attempt}/{}", self.context.max_retries.saturating_add(1)),
         })
     }
 
@@ -74,7 +74,7 @@ impl Failure<'_> {
     fn judged(&self) -> &Payload {
         match self.verdict {
             Verdict::Retry { payload, .. } | Verdict::Bury { payload } | Verdict::Discard { payload } => payload,
-            Verdict::Choke { .. } => self.payload,
+            Verdict::BuryUnchanged { .. } => self.payload,
         }
     }
 }
@@ -82,12 +82,12 @@ impl Failure<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::run::retry::{Hooks, judge};
+    use crate::server::run::retry::{RetryHooks, judge};
     use crate::time::StampForm;
 
     struct Plain;
 
-    impl Hooks for Plain {
+    impl RetryHooks for Plain {
         fn default_retry(&self) -> Retry {
             Retry::Absent
         }
@@ -103,10 +103,10 @@ mod tests {
     fn logged(rest: &str) -> (Option<String>, &'static str, bool, Option<String>) {
         let payload = Payload::parse(format!(r#"{{"class":"A","args":[],"jid":"j","queue":"q"{rest}}}"#)).unwrap();
         let (error, now) = (JobError::new("E", "boom"), EpochSecs(1_795_408_513.0));
-        let bench = Bench { queue: "q", max_retries: 25, now, stamps: StampForm::Millis };
-        let verdict = judge(payload.clone(), &error, Some(&Plain), &bench, &mut rand::rng());
+        let context = RetryContext { queue: "q", max_retries: 25, now, stamps: StampForm::Millis };
+        let verdict = judge(payload.clone(), &error, Some(&Plain), &context, &mut rand::rng());
         let failure =
-            Failure { tid: "t", payload: &payload, error: &error, verdict: &verdict, bench: &bench, hint: None };
+            Failure { tid: "t", payload: &payload, error: &error, verdict: &verdict, context: &context, hint: None };
         let (outcome, next_at) = failure.outcome();
         (failure.attempt(), outcome, next_at.is_some(), failure.retry_until())
     }

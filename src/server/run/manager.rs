@@ -132,7 +132,7 @@ async fn fetch(runner: &Runner, intake: &Intake, fetcher: &mut Fetcher) {
         if runner.shared.stats.liveness.is_silent() {
             // Others may put this process's jobs back any moment: it must not take more.
             tracing::error!("no sign of life reached Redis for long: nothing is fetched until one does");
-            runner.heard_of().await;
+            runner.wait_for_sign_of_life().await;
             continue;
         }
         let want = intake.wanted(round_trip);

@@ -23,7 +23,7 @@ use crate::server::run::foreign::Owner;
 use crate::server::run::job_log::JobLog;
 use crate::server::run::middleware::{Next, Performs};
 use crate::server::run::registry::Registered;
-use crate::server::run::retry::{Bench, Hooks, Verdict, jitter_at, judge};
+use crate::server::run::retry::{RetryContext, RetryHooks, Verdict, jitter_at, judge};
 use crate::server::settings::config::{ForeignJobs, UnknownClasses};
 use crate::server::settle::Destination;
 use crate::server::stats::metrics::ClassCounters;
@@ -59,7 +59,7 @@ impl Processor {
         if self.begin(unit) {
             self.process(unit).await;
         } else {
-            Box::pin(self.runner.leave_to_others(unit)).await;
+            Box::pin(self.runner.put_back_unbegun(unit)).await;
         }
         self.slot.end();
     }
@@ -81,14 +81,14 @@ impl Processor {
     async fn run_if_admitted(&self, unit: &UnitOfWork) {
         let Some(admitted) = self.runner.admit(unit, self.intake.suspects()).await else { return };
         match admitted {
-            _ if !self.begin(unit) => self.runner.leave_to_others(unit).await,
+            _ if !self.begin(unit) => self.runner.put_back_unbegun(unit).await,
             Admitted::Ordinary => self.process(unit).await,
             Admitted::Suspect(suspect) => suspect.run(self.process(unit)).await,
         }
         self.slot.end();
     }
 
-    /// Enters a job into the slot. `false` if nothing was heard of this process for so long that the job is for others to run.
+    /// Enters a job into the slot. `false` if this process gave no sign of life for so long that others may run the job.
     fn begin(&self, unit: &UnitOfWork) -> bool {
         let began = self.slot.begin(unit);
         !(unit.lies_in_redis() && self.runner.shared.stats.liveness.was_silent(began))
@@ -100,14 +100,14 @@ impl Processor {
             Ok(payload) => payload,
             Err(malformed) => return Box::pin(self.bury_unreadable(unit, &malformed)).await,
         };
-        self.runner.shared.dialect.hear_job(&payload);
+        self.runner.shared.dialect.learn_from(&payload);
         let registered = match self.runner.registry.of(&payload) {
             Ok(registered) => registered,
             Err(error) => return Box::pin(self.fail(unit, error, None)).await,
         };
         if registered.is_none() {
             match &self.runner.shared.config.unknown_classes {
-                UnknownClasses::Requeue => return Box::pin(self.leave_for_others(unit)).await,
+                UnknownClasses::Requeue => return Box::pin(self.requeue_unknown_class(unit)).await,
                 UnknownClasses::Divert(queue) if payload.queue() != queue => {
                     self.runner.shared.stats.telemetry.left_for_others.add(1);
                     return Box::pin(self.divert(unit, &payload, queue)).await;
@@ -118,7 +118,7 @@ impl Processor {
         if let Some(owner) = self.runner.foreign.keeps(&payload, &self.runner.registry) {
             return Box::pin(self.leave_to_ruby(unit, &payload, owner, registered)).await;
         }
-        self.runner.fetch.paused.relent(unit.queue());
+        self.runner.fetch.paused.ease_off(unit.queue());
         let log = JobLog::start(&payload, self.slot.tid());
         let outcome = match registered {
             Some(registered) => self.perform(unit, payload, registered).await,
@@ -196,7 +196,7 @@ impl Processor {
         let form = payload.stamp_form().unwrap_or(self.runner.shared.dialect.stamps());
         payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
         let queue = if is_routable_queue(payload.queue()) { payload.queue() } else { unit.queue() }.to_owned();
-        self.runner.settle.insist(unit, Destination::Queue { payload: Some(payload), queue }, None).await;
+        self.runner.settle.settle_until_stored(unit, Destination::Queue { payload: Some(payload), queue }, None).await;
     }
 
     async fn fail(&self, unit: &UnitOfWork, error: JobError, registered: Option<&Registered>) {
@@ -204,7 +204,7 @@ impl Processor {
         self.runner.shared.stats.counters.processed();
         // Judged by the original bytes: what middleware did to its copy is not stored.
         let Ok(payload) = unit.payload() else { return };
-        let bench = Bench {
+        let context = RetryContext {
             queue: unit.queue(),
             max_retries: self.runner.shared.config.max_retries,
             now: EpochSecs::now(),
@@ -214,9 +214,9 @@ impl Processor {
         if counters.is_none() {
             self.runner.shared.stats.telemetry.unknown.failed();
         }
-        let hooks = registered.map(|registered| &*registered.job as &dyn Hooks);
-        let jitter = || jitter_at(bench.now);
-        let judged = contained(|| judge(payload.clone(), &error, hooks, &bench, &mut jitter()));
+        let hooks = registered.map(|registered| &*registered.job as &dyn RetryHooks);
+        let jitter = || jitter_at(context.now);
+        let judged = contained(|| judge(payload.clone(), &error, hooks, &context, &mut jitter()));
         let verdict = judged.unwrap_or_else(|panic| {
             // Ruby reports a hook that raises and goes on with the default.
             tracing::error!(
@@ -226,18 +226,18 @@ impl Processor {
                 panic,
                 "a retry hook panicked; the default applies"
             );
-            judge(payload.clone(), &error, hooks.map(|_| &Hookless as &dyn Hooks), &bench, &mut jitter())
+            judge(payload.clone(), &error, hooks.map(|_| &Hookless as &dyn RetryHooks), &context, &mut jitter())
         });
         if tracing::enabled!(tracing::Level::WARN) {
             let hint = if registered.is_none() { self.runner.registry.hint(&payload, &error) } else { None };
-            let (tid, payload, error, verdict, bench) = (self.slot.tid(), &payload, &error, &verdict, &bench);
-            Failure { tid, payload, error, verdict, bench, hint }.log();
+            let (tid, payload, error, verdict, context) = (self.slot.tid(), &payload, &error, &verdict, &context);
+            Failure { tid, payload, error, verdict, context, hint }.log();
         }
         self.runner.report("Job raised exception", &error, Some(&payload));
         let counters = counters.as_deref().unwrap_or(&self.runner.shared.stats.telemetry.unknown);
         match &verdict {
             Verdict::Retry { .. } => counters.retried.add(1),
-            Verdict::Bury { .. } | Verdict::Choke { .. } => counters.dead.add(1),
+            Verdict::Bury { .. } | Verdict::BuryUnchanged { .. } => counters.dead.add(1),
             Verdict::Discard { .. } => counters.discarded.add(1),
         }
         self.settle(unit, verdict, error).await;
@@ -265,7 +265,7 @@ impl Processor {
                 self.runner.settle.died(&payload, &error);
                 return discard("a job's error", error);
             }
-            Verdict::Choke { key } => {
+            Verdict::BuryUnchanged { key } => {
                 let (jid, class) = names(unit.bytes());
                 tracing::error!(
                     tid = self.slot.tid(),
@@ -277,7 +277,7 @@ impl Processor {
                 (Destination::Dead { payload: None, limits }, Some(error))
             }
         };
-        self.runner.settle.insist(unit, to, death).await;
+        self.runner.settle.settle_until_stored(unit, to, death).await;
     }
 
     async fn bury_unreadable(&self, unit: &UnitOfWork, malformed: &Malformed) {
@@ -288,26 +288,26 @@ impl Processor {
         let (bytes, reason) = (unit.bytes().len(), &malformed.reason);
         tracing::error!(tid, jid, class, queue, bytes, reason, "job cannot be read; moved to the dead set");
         let to = Destination::Dead { payload: None, limits: self.runner.shared.dead_limits() };
-        self.runner.settle.insist(unit, to, None).await;
+        self.runner.settle.settle_until_stored(unit, to, None).await;
         self.runner.report("Invalid JSON for job", &error, None);
     }
 
     /// A class that Ruby knows, perhaps: back where it came from. Whoever knows the class gets a head start; without it this process
     /// would fetch the job again at once.
-    async fn leave_for_others(&self, unit: &UnitOfWork) {
+    async fn requeue_unknown_class(&self, unit: &UnitOfWork) {
         self.runner.shared.stats.telemetry.left_for_others.add(1);
         self.requeue(unit).await;
     }
 
     async fn requeue(&self, unit: &UnitOfWork) {
-        self.runner.fetch.paused.leave_alone(unit.queue());
+        self.runner.fetch.paused.back_off(unit.queue());
         self.runner.settle.put_back(std::slice::from_ref(unit)).await;
     }
 
     async fn divert(&self, unit: &UnitOfWork, payload: &Payload, queue: &str) {
         tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
         let to = Destination::Queue { payload: None, queue: queue.to_owned() };
-        self.runner.settle.insist(unit, to, None).await;
+        self.runner.settle.settle_until_stored(unit, to, None).await;
     }
 
     /// Applies the setting `foreign_jobs` to a job of a Ruby gem. A job that was diverted to this process fails: it would be diverted again for
@@ -378,7 +378,7 @@ fn counters_of(payload: &Payload, registered: &Registered, runner: &Runner) -> A
 /// What a class whose hooks panic gets.
 struct Hookless;
 
-impl Hooks for Hookless {
+impl RetryHooks for Hookless {
     fn default_retry(&self) -> crate::Retry {
         crate::Retry::Default
     }

@@ -16,11 +16,11 @@ use crate::job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResul
 use crate::payload::{Payload, Retry};
 use crate::server::control::blocking::{BlockingPool, Failure};
 use crate::server::run::middleware::Performs;
-use crate::server::run::retry::Hooks;
+use crate::server::run::retry::RetryHooks;
 use crate::server::stats::metrics::{ClassCounters, Metrics};
 
 /// A job whose type is forgotten.
-pub(crate) trait AnyJob: Performs + Hooks + Send + Sync {
+pub(crate) trait AnyJob: Performs + RetryHooks + Send + Sync {
     fn timeout(&self) -> Option<Duration>;
 
     /// Whether it needs a thread of the [`BlockingPool`].
@@ -243,7 +243,7 @@ fn decode<A: Args>(payload: &Payload) -> std::result::Result<A, JobError> {
 /// What a wrapper around a job asks the job itself.
 macro_rules! by_value {
     ($wrapper:ident, $kind:ident, $blocks:literal) => {
-        impl<J: $kind> Hooks for $wrapper<J> {
+        impl<J: $kind> RetryHooks for $wrapper<J> {
             fn default_retry(&self) -> Retry {
                 J::options().retry_option()
             }
@@ -347,7 +347,7 @@ where
     }
 }
 
-impl<F: Send + Sync, A> Hooks for Function<F, A> {
+impl<F: Send + Sync, A> RetryHooks for Function<F, A> {
     fn default_retry(&self) -> Retry {
         self.options.retry_option()
     }

@@ -21,11 +21,11 @@ pub(crate) enum Verdict {
     /// They are stored nowhere: `retry: false`, `dead: false`, or a hook said so. Death handlers see this payload.
     Discard { payload: Payload },
     /// They go to the dead set unchanged: with this key as it is, Ruby would lose the job, now or when its poller moves it.
-    Choke { key: &'static str },
+    BuryUnchanged { key: &'static str },
 }
 
 /// The hooks of the job's class that have a say.
-pub(crate) trait Hooks: Sync {
+pub(crate) trait RetryHooks: Sync {
     /// The class's own `retry` option, for payloads that do not say.
     fn default_retry(&self) -> Retry;
     fn retry_in(&self, count: u32, error: &JobError) -> RetryIn;
@@ -34,7 +34,7 @@ pub(crate) trait Hooks: Sync {
 
 /// What the decision rests on besides the job.
 #[derive(Debug)]
-pub(crate) struct Bench<'a> {
+pub(crate) struct RetryContext<'a> {
     /// The queue the job was fetched from.
     pub(crate) queue: &'a str,
     pub(crate) max_retries: u64,
@@ -43,7 +43,7 @@ pub(crate) struct Bench<'a> {
     pub(crate) stamps: StampForm,
 }
 
-/// Hooks are given counts up to here; beyond it the delay would be longer than a year anyway.
+/// RetryHooks are given counts up to here; beyond it the delay would be longer than a year anyway.
 const MAX_COUNT: f64 = 1_000.0;
 const MAX_DELAY: f64 = 365.0 * 24.0 * 60.0 * 60.0;
 
@@ -59,18 +59,18 @@ pub(crate) fn jitter_at(now: EpochSecs) -> SmallRng {
 pub(crate) fn judge(
     mut payload: Payload,
     error: &JobError,
-    hooks: Option<&dyn Hooks>,
-    bench: &Bench<'_>,
+    hooks: Option<&dyn RetryHooks>,
+    context: &RetryContext<'_>,
     rng: &mut impl RngExt,
 ) -> Verdict {
     mend(&mut payload);
     if hooks.is_some() && !payload.args().starts_with('[') {
         // Ruby runs such a job, with what it makes of the value.
-        return Verdict::Choke { key: "args" };
+        return Verdict::BuryUnchanged { key: "args" };
     }
     let mut retry = payload.retry();
     if matches!(retry, Retry::Absent | Retry::Null) {
-        let Some(hooks) = hooks else { return Verdict::Choke { key: "retry" } };
+        let Some(hooks) = hooks else { return Verdict::BuryUnchanged { key: "retry" } };
         retry = match hooks.default_retry() {
             Retry::Absent | Retry::Null => Retry::Default,
             own => own,
@@ -80,25 +80,25 @@ pub(crate) fn judge(
     let limit = match retry {
         Retry::Never => return Verdict::Discard { payload },
         Retry::Times(times) => times,
-        _ => bench.max_retries,
+        _ => context.max_retries,
     };
     let count = match payload.get("retry_count") {
         None | Some("null" | "false") => None,
         Some(raw) => match RetryCount::from_json(raw) {
             Some(count) => Some(count.plus(1)),
-            None => return Verdict::Choke { key: "retry_count" },
+            None => return Verdict::BuryUnchanged { key: "retry_count" },
         },
     };
     let has_deadline = match payload.get("retry_for") {
         None | Some("null" | "false") => false,
         Some(raw) if raw.parse::<f64>().is_ok() => true,
-        Some(_) => return Verdict::Choke { key: "retry_for" },
+        Some(_) => return Verdict::BuryUnchanged { key: "retry_for" },
     };
-    let form = payload.stamp_form().unwrap_or(bench.stamps);
-    let stamp = form.stamp(bench.now);
+    let form = payload.stamp_form().unwrap_or(context.stamps);
+    let stamp = form.stamp(context.now);
 
     // The order below is the order in which Ruby adds the keys.
-    let queue = payload.retry_queue().filter(|queue| is_routable_queue(queue)).unwrap_or(bench.queue).to_owned();
+    let queue = payload.retry_queue().filter(|queue| is_routable_queue(queue)).unwrap_or(context.queue).to_owned();
     payload.insert("queue", &queue);
     payload.insert("error_message", error_message(error.message()));
     payload.insert("error_class", error.class());
@@ -120,24 +120,24 @@ pub(crate) fn judge(
 
     let exhausted = if has_deadline {
         // Ruby reads the clock once more for this: a span of 0 is over.
-        let Some(at) = deadline(&payload) else { return Verdict::Choke { key: "failed_at" } };
-        at <= bench.now.0
+        let Some(at) = deadline(&payload) else { return Verdict::BuryUnchanged { key: "failed_at" } };
+        at <= context.now.0
     } else {
         count.reaches(limit)
     };
     if exhausted {
-        return exhaust(payload, error, hooks, bench.now);
+        return exhaust(payload, error, hooks, context.now);
     }
     let count = count.as_f64();
     let counted = count.clamp(0.0, MAX_COUNT) as u32;
     let delay = match hooks.map_or(RetryIn::Default, |hooks| hooks.retry_in(counted, error)) {
-        RetryIn::Discard => return discard(payload, bench.now),
-        RetryIn::Kill => return exhaust(payload, error, hooks, bench.now),
+        RetryIn::Discard => return discard(payload, context.now),
+        RetryIn::Kill => return exhaust(payload, error, hooks, context.now),
         RetryIn::After(delay) if delay >= Duration::from_secs(1) => delay.as_secs() as f64,
         RetryIn::After(_) | RetryIn::Default => default_delay(count),
     };
     if let Some(key) = unmovable(&payload) {
-        return Verdict::Choke { key };
+        return Verdict::BuryUnchanged { key };
     }
     let jitter = rng.random_range(0..jitter_below(count));
     Verdict::Retry { payload, delay: (delay + jitter as f64).min(MAX_DELAY) }
@@ -181,7 +181,7 @@ fn first_failure(payload: &Payload) -> Option<f64> {
     Some(if millis { value / 1_000.0 } else { value })
 }
 
-fn exhaust(payload: Payload, error: &JobError, hooks: Option<&dyn Hooks>, now: EpochSecs) -> Verdict {
+fn exhaust(payload: Payload, error: &JobError, hooks: Option<&dyn RetryHooks>, now: EpochSecs) -> Verdict {
     let said = hooks.map_or(OnExhausted::Bury, |hooks| hooks.retries_exhausted(&payload, error));
     if matches!(said, OnExhausted::Discard) || payload.get("dead") == Some("false") {
         return discard(payload, now);

@@ -7,14 +7,14 @@ use crate::time::{StampForm, Stamps};
 
 /// Which Sidekiqs read what this server writes, and so how it writes.
 ///
-/// Told by the settings, or heard from the processes that live. A process that only serves the Web UI or only enqueues is
-/// heard of by nobody: set [`WireVersion`] where that is the only old one.
+/// Set, or read from the live processes. A process that only serves the Web UI or only enqueues does not register: set
+/// [`WireVersion`] where that is the only old one.
 #[derive(Debug)]
 pub(crate) struct Dialect {
     told: WireVersion,
     stamps: Stamps,
-    /// One bit for each major version heard of.
-    heard: AtomicU8,
+    /// One bit for each major version of a live process.
+    majors: AtomicU8,
     /// Whether a job came whose stamps are seconds: who pushed it reads seconds, live process or not.
     seconds: AtomicBool,
 }
@@ -22,7 +22,7 @@ pub(crate) struct Dialect {
 impl Dialect {
     /// `stamps` are shared with the client.
     pub(crate) fn new(told: WireVersion, stamps: Stamps) -> Self {
-        let dialect = Self { told, stamps, heard: AtomicU8::new(0), seconds: AtomicBool::new(false) };
+        let dialect = Self { told, stamps, majors: AtomicU8::new(0), seconds: AtomicBool::new(false) };
         dialect.stamps.set(dialect.form());
         dialect
     }
@@ -47,7 +47,7 @@ impl Dialect {
 
     /// Adapts to the live Ruby processes, of these major versions: stamps are written so that the oldest of them reads them.
     pub(crate) fn adapt_to(&self, majors: Vec<u32>) {
-        if let Some(oldest) = self.hear(majors.into_iter()) {
+        if let Some(oldest) = self.learn_majors(majors.into_iter()) {
             tracing::info!(
                 sidekiq = oldest,
                 "writing stamps for this major version, the oldest among the live processes"
@@ -57,12 +57,12 @@ impl Dialect {
 
     /// Learns the major versions of the live processes. Returns the oldest if stamps are written in another form from now
     /// on.
-    fn hear(&self, majors: impl Iterator<Item = u32>) -> Option<u32> {
+    fn learn_majors(&self, majors: impl Iterator<Item = u32>) -> Option<u32> {
         if self.told != WireVersion::Auto {
             return None;
         }
-        let heard = majors.filter(|major| (6..=13).contains(major)).fold(0, |bits, major| bits | 1_u8 << (major - 6));
-        self.heard.store(heard, Ordering::Relaxed);
+        let bits = majors.filter(|major| (6..=13).contains(major)).fold(0, |bits, major| bits | 1_u8 << (major - 6));
+        self.majors.store(bits, Ordering::Relaxed);
         let (oldest, form) = (self.oldest(), self.form());
         let changed = form != self.stamps.form();
         self.stamps.set(form);
@@ -71,7 +71,7 @@ impl Dialect {
 
     /// Learns from a job that came. A producer before Sidekiq 8 is no live process, but its jobs tell; seconds are read by
     /// all, so they are written from then on.
-    pub(crate) fn hear_job(&self, payload: &Payload) {
+    pub(crate) fn learn_from(&self, payload: &Payload) {
         if self.told == WireVersion::Auto
             && !self.seconds.load(Ordering::Relaxed)
             && payload.stamp_form() == Some(StampForm::Secs)
@@ -88,7 +88,7 @@ impl Dialect {
 
     fn reads(&self, major: u32) -> bool {
         match self.told {
-            WireVersion::Auto => self.heard.load(Ordering::Relaxed) & 1 << (major - 6) != 0,
+            WireVersion::Auto => self.majors.load(Ordering::Relaxed) & 1 << (major - 6) != 0,
             WireVersion::V6 => major == 6,
             WireVersion::V7 => major == 7,
             WireVersion::V8 => major == 8,
@@ -114,13 +114,13 @@ mod tests {
         assert_eq!(dialect.stamps(), StampForm::Millis);
         assert_eq!(dialect.metrics().collect::<Vec<_>>(), [MetricsForm::Eight]);
 
-        assert_eq!(dialect.hear([8, 7].into_iter()), Some(7));
+        assert_eq!(dialect.learn_majors([8, 7].into_iter()), Some(7));
         assert_eq!(dialect.stamps(), StampForm::Secs);
         assert_eq!(dialect.metrics().collect::<Vec<_>>(), [MetricsForm::Eight, MetricsForm::Seven]);
-        assert_eq!(dialect.hear([7].into_iter()), None);
+        assert_eq!(dialect.learn_majors([7].into_iter()), None);
         assert_eq!(dialect.metrics().collect::<Vec<_>>(), [MetricsForm::Seven]);
 
-        assert_eq!(dialect.hear([8].into_iter()), Some(8));
+        assert_eq!(dialect.learn_majors([8].into_iter()), Some(8));
         assert_eq!(dialect.stamps(), StampForm::Millis);
         assert!(dialect.shows_work_to_6());
     }
@@ -128,11 +128,11 @@ mod tests {
     #[test]
     fn learns_from_jobs_of_producers_nobody_sees() {
         let dialect = dialect(WireVersion::Auto);
-        dialect.hear_job(&Payload::parse(r#"{"created_at":1795408384695}"#).unwrap());
+        dialect.learn_from(&Payload::parse(r#"{"created_at":1795408384695}"#).unwrap());
         assert_eq!(dialect.stamps(), StampForm::Millis);
-        dialect.hear_job(&Payload::parse(r#"{"created_at":1795408384.5}"#).unwrap());
+        dialect.learn_from(&Payload::parse(r#"{"created_at":1795408384.5}"#).unwrap());
         assert_eq!(dialect.stamps(), StampForm::Secs);
-        dialect.hear([8].into_iter());
+        dialect.learn_majors([8].into_iter());
         assert_eq!(dialect.stamps(), StampForm::Secs);
         assert_eq!(dialect.metrics().collect::<Vec<_>>(), [MetricsForm::Eight, MetricsForm::Seven]);
     }
@@ -145,7 +145,7 @@ mod tests {
             (WireVersion::V8, StampForm::Millis, MetricsForm::Eight, false),
         ] {
             let dialect = dialect(told);
-            dialect.hear([6, 7, 8].into_iter());
+            dialect.learn_majors([6, 7, 8].into_iter());
             assert_eq!(dialect.stamps(), stamps);
             assert_eq!(dialect.metrics().collect::<Vec<_>>(), [metrics]);
             assert_eq!(dialect.shows_work_to_6(), work);

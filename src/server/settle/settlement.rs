@@ -29,7 +29,7 @@ pub(crate) struct Settlement {
 impl Settlement {
     /// Moves a job to where it goes, until Redis takes it. If the key it belongs in holds something else, it is
     /// [withheld](crate::server::settle::withheld). `death` is what a job that goes to the dead set died of: death handlers learn of it once it is there.
-    pub(crate) async fn insist(&self, unit: &UnitOfWork, to: Destination, death: Option<JobError>) {
+    pub(crate) async fn settle_until_stored(&self, unit: &UnitOfWork, to: Destination, death: Option<JobError>) {
         let mut outage = self.shared.stats.outages.part();
         loop {
             match self.settler.settle(unit, &to).await {

@@ -43,7 +43,7 @@ impl Counters {
         }
         let flushed = store.count(counted.0, counted.1, Utc::from(EpochSecs::now())).await;
         if flushed.as_ref().is_err_and(|error| error.kind() == ErrorKind::Redis) {
-            self.put_back(counted);
+            self.restore(counted);
         }
         flushed
     }
@@ -56,7 +56,7 @@ impl Counters {
     }
 
     /// Redis did not add them: count them the next time.
-    fn put_back(&self, (processed, failed): (u64, u64)) {
+    fn restore(&self, (processed, failed): (u64, u64)) {
         let mut flushed = self.flushed();
         *flushed = (flushed.0 - processed, flushed.1 - failed);
     }
@@ -280,7 +280,7 @@ mod tests {
         counters.failed();
         let taken = counters.take();
         counters.processed();
-        counters.put_back(taken);
+        counters.restore(taken);
         assert_eq!(counters.take(), (2, 1));
     }
 }

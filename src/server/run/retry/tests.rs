@@ -12,7 +12,7 @@ struct Class {
 
 const PLAIN: Class = Class { retry: Retry::Absent, retry_in: RetryIn::Default, exhausted: OnExhausted::Bury };
 
-impl Hooks for Class {
+impl RetryHooks for Class {
     fn default_retry(&self) -> Retry {
         self.retry
     }
@@ -27,10 +27,10 @@ impl Hooks for Class {
 const NOW: EpochSecs = EpochSecs(1_795_408_404.25);
 
 fn judge_with(raw: &str, class: Option<&Class>) -> Verdict {
-    let bench = Bench { queue: "fetched", max_retries: 25, now: NOW, stamps: StampForm::Millis };
+    let context = RetryContext { queue: "fetched", max_retries: 25, now: NOW, stamps: StampForm::Millis };
     let error = JobError::new("ArgumentError", "boom é");
     let mut rng = StdRng::seed_from_u64(1);
-    judge(Payload::parse(raw).unwrap(), &error, class.map(|class| class as &dyn Hooks), &bench, &mut rng)
+    judge(Payload::parse(raw).unwrap(), &error, class.map(|class| class as &dyn RetryHooks), &context, &mut rng)
 }
 
 fn retried(raw: &str) -> (String, f64) {
@@ -74,7 +74,7 @@ fn knows_what_retry_means() {
             Verdict::Retry { .. } => "retry",
             Verdict::Bury { .. } => "bury",
             Verdict::Discard { .. } => "discard",
-            Verdict::Choke { .. } => "choke",
+            Verdict::BuryUnchanged { .. } => "choke",
         }
         .to_owned()
     };
@@ -126,7 +126,7 @@ fn keeps_whole_what_ruby_would_choke_on() {
         (r#""retry_for":60,"retry_count":1"#, "failed_at"),
     ] {
         let raw = format!(r#"{{"class":"A","args":[],"retry":true,{extra}}}"#);
-        assert_eq!(judge_with(&raw, Some(&PLAIN)), Verdict::Choke { key });
+        assert_eq!(judge_with(&raw, Some(&PLAIN)), Verdict::BuryUnchanged { key });
     }
 }
 
@@ -177,7 +177,7 @@ fn puts_nothing_into_the_retry_set_that_rubys_poller_cannot_move() {
         (r#""x":1e400"#, "a number beyond all floats"),
     ] {
         let raw = format!(r#"{{"class":"A","args":[],"retry":true,"jid":"a",{extra}}}"#);
-        assert_eq!(judge_with(&raw, Some(&PLAIN)), Verdict::Choke { key }, "{raw}");
+        assert_eq!(judge_with(&raw, Some(&PLAIN)), Verdict::BuryUnchanged { key }, "{raw}");
     }
     // Nobody here runs it; Ruby drops it at this failure, too.
     let unknown = r#"{"class":"A","args":{"a":1},"retry":false,"jid":"a"}"#;
@@ -225,11 +225,12 @@ fn sends_retries_to_the_retry_queue_if_it_can_be_one() {
 
 #[test]
 fn packs_as_many_frames_as_asked() {
-    let bench = Bench { queue: "q", max_retries: 25, now: NOW, stamps: StampForm::Millis };
+    let context = RetryContext { queue: "q", max_retries: 25, now: NOW, stamps: StampForm::Millis };
     let error = JobError::new("E", "m").with_backtrace(["a", "b", "c"]);
     for (asked, frames) in [("true", Some(3)), ("2", Some(2)), ("\"1\"", Some(1)), ("false", None), ("null", None)] {
         let raw = format!(r#"{{"class":"A","args":[],"retry":true,"backtrace":{asked}}}"#);
-        let verdict = judge(Payload::parse(raw).unwrap(), &error, Some(&PLAIN), &bench, &mut StdRng::seed_from_u64(1));
+        let verdict =
+            judge(Payload::parse(raw).unwrap(), &error, Some(&PLAIN), &context, &mut StdRng::seed_from_u64(1));
         let Verdict::Retry { payload, .. } = verdict else { panic!("should be retried") };
         let packed: Option<String> = payload.decode("error_backtrace");
         assert_eq!(packed.map(|packed| unpack_backtrace(&packed).unwrap().len()), frames, "{asked}");
@@ -238,12 +239,12 @@ fn packs_as_many_frames_as_asked() {
 
 #[test]
 fn waits_whole_seconds_as_sidekiq() {
-    let bench = Bench { queue: "q", max_retries: 25, now: NOW, stamps: StampForm::Millis };
+    let context = RetryContext { queue: "q", max_retries: 25, now: NOW, stamps: StampForm::Millis };
     let (error, mut rng) = (JobError::new("E", "m"), StdRng::seed_from_u64(3));
     let delays: HashSet<u64> = (0..1_000)
         .map(|_| {
             let payload = Payload::parse(r#"{"class":"A","args":[],"retry":true,"retry_count":1}"#).unwrap();
-            match judge(payload, &error, Some(&PLAIN), &bench, &mut rng) {
+            match judge(payload, &error, Some(&PLAIN), &context, &mut rng) {
                 Verdict::Retry { delay, .. } => delay.to_bits(),
                 other => panic!("{other:?}"),
             }
