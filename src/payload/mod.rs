@@ -5,6 +5,7 @@
 //! new one goes to the end (the order of a Ruby `Hash`), and every byte that nobody asked to change stays the same byte.
 //! Numbers of any size, float spellings, escapes and unknown keys therefore survive any number of retries.
 
+#[cfg(feature = "server")]
 mod backtrace;
 #[cfg(feature = "server")]
 mod count;
@@ -35,6 +36,7 @@ use crate::error::{Error, Result};
 use crate::time::{EpochSecs, StampForm};
 
 pub use crate::jid::Jid;
+#[cfg(feature = "server")]
 pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
 #[cfg(feature = "server")]
 pub(crate) use count::RetryCount;

@@ -43,7 +43,7 @@ pub(crate) struct RetryContext<'a> {
     pub(crate) stamps: StampForm,
 }
 
-/// RetryHooks are given counts up to here; beyond it the delay would be longer than a year anyway.
+/// Retry hooks are given counts up to here; beyond it the delay would be longer than a year anyway.
 const MAX_COUNT: f64 = 1_000.0;
 const MAX_DELAY: f64 = 365.0 * 24.0 * 60.0 * 60.0;
 
