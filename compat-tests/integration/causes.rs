@@ -46,13 +46,18 @@ async fn a_server_without_room_for_another_client_says_so() {
     let port = free().port();
     let redis = Redis::start_with(&["--port", &port.to_string(), "--maxclients", "1"]).await;
     // The one it has room for.
-    let mut only = redis::Client::open(redis.url()).unwrap().get_connection().unwrap();
-    redis::cmd("PING").exec(&mut only).unwrap();
+    let mut only = None;
+    eventually("the connection that looked whether Redis is ready is gone", async || {
+        only = redis::Client::open(redis.url()).unwrap().get_connection().ok();
+        only.as_mut().is_some_and(|only| redis::cmd("PING").exec(only).is_ok())
+    })
+    .await;
     for url in [format!("redis://127.0.0.1:{port}/0"), redis.url()] {
         let client = Client::builder().redis(url.parse().unwrap()).build().unwrap();
         let shown = with_cause(&client.push(Payload::new("Any", [])).await.unwrap_err());
         assert!(shown.contains("maxclients"), "{shown}");
     }
+    drop(only);
 }
 
 /// The error of a worker that starts on this Redis.

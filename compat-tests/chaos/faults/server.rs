@@ -108,11 +108,11 @@ pub(crate) async fn script_flush(stage: &mut Stage) -> Result<(), Failure> {
 pub(crate) async fn memory_full(stage: &mut Stage) -> Result<(), Failure> {
     let _: String = stage.redis.call("CONFIG", &["SET", "maxmemory", "24mb", "maxmemory-policy", "noeviction"]).await?;
     let client = Client::open(&stage.redis.producer_url())?;
+    // So that some 20,000 jobs fill it.
+    let ballast = format!(r#""ballast":"{}","#, "0".repeat(900));
     let mut refused = 0;
     while refused < 3 {
-        let some: Vec<_> = (0..500)
-            .map(|_| stage.job("Work", "[0.5,0]", r#""ballast":"00000000000000000000000000000000000000000000000000","#))
-            .collect();
+        let some: Vec<_> = (0..500).map(|_| stage.job("Work", "[0.5,0]", &ballast)).collect();
         let mut lpush = redis::cmd("LPUSH");
         lpush.arg("queue:default");
         some.iter().for_each(|(_, payload)| {

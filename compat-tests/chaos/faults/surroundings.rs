@@ -8,7 +8,7 @@ use crate::Failure;
 use crate::stage::Stage;
 
 pub(crate) async fn file_limit(stage: &mut Stage) -> Result<(), Failure> {
-    stage.orders.wrapper = ["prlimit", "--nofile=24"].map(str::to_owned).to_vec();
+    stage.orders.wrapper = ["prlimit", "--nofile=32"].map(str::to_owned).to_vec();
     stage.push(2_000, 2.0, 0).await?;
     stage.push(50, 2.0, 1).await?;
     stage.start_all(1).await?;
