@@ -21,6 +21,7 @@ mod operations;
 mod otel;
 mod outages;
 mod ownership;
+mod processes;
 mod promises;
 mod promotion;
 mod promotion_beside_ruby;

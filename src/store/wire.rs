@@ -176,3 +176,21 @@ impl fmt::Debug for Wire {
         f.debug_struct("Wire").field("db", &self.connection.get_db()).field("ended", &self.has_ended()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_silence_ends_the_generation_of_all_connections_made_before_it_and_no_later_one() {
+        let all = Generation::default();
+        let (one, other) = (all.begin(), all.begin());
+        one.end();
+        assert!(one.is_over() && other.is_over());
+        let next = all.begin();
+        other.end();
+        assert!(!next.is_over(), "the silence of an earlier one");
+        next.end();
+        assert!(next.is_over());
+    }
+}
