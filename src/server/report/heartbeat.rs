@@ -1,6 +1,6 @@
 //! Shows the process to the world every ten seconds, on a thread of its own that no job can starve.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::TcpListener;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -300,27 +300,58 @@ impl Beater {
     async fn beat(&mut self) -> Result<()> {
         let work = self.process.shared.stats.work.as_json();
         self.show_procline(work.len());
-        let queues = self.process.shared.stats.telemetry.queue_names();
-        // Together: they share a round trip.
+        let paused = self.exchange(&work).await?;
+        self.flush_counters().await?;
+        let rtt = self.measure_round_trip().await?;
+        self.write_process(work.len(), rtt).await?;
+        self.fire(Event::Beat);
+        self.write_metrics().await?;
+        self.learn_majors().await?;
+        self.look_at_queues().await?;
+        #[cfg(feature = "metrics")]
+        publish::publish(&self.process);
+        self.check_eviction().await;
+        self.process.runner.fetch.paused.set(paused?);
+        Ok(())
+    }
+
+    /// Obeys a signal of the Web UI, writes the work set, and returns the paused queues, in one round trip. Pauses that cannot be read are an
+    /// error of their own: the beat goes on.
+    async fn exchange(&mut self, work: &[(String, String)]) -> Result<Result<HashSet<String>>> {
+        let shared = &self.process.shared;
+        let queues = shared.stats.telemetry.queue_names();
         let (signal, written, paused) = tokio::join!(
-            self.store.take_signal(&self.process.shared.identity),
-            self.store.write_work(&self.process.shared.identity, &work, self.process.shared.dialect.shows_work_to_6()),
+            self.store.take_signal(&shared.identity),
+            self.store.write_work(&shared.identity, work, shared.dialect.shows_work_to_6()),
             self.process.runner.fetch.paused.read(&self.store, &queues),
         );
         if let Some(signal) = signal? {
             self.obey(&signal);
         }
         written?;
+        Ok(paused)
+    }
+
+    /// Adds what was counted since the last beat to the statistics.
+    async fn flush_counters(&mut self) -> Result<()> {
         let counted = self.process.shared.stats.counters.flush(&self.store).await;
-        self.allow_partial(counted)?;
+        self.allow_partial(counted)
+    }
+
+    async fn measure_round_trip(&mut self) -> Result<Duration> {
         let rtt = self.store.ping().await?;
         self.process.shared.stats.telemetry.redis_rtt.set(rtt.as_secs_f64());
         self.judge(rtt);
+        Ok(rtt)
+    }
+
+    /// Writes the hash that the Busy page shows.
+    async fn write_process(&mut self, busy: usize, rtt: Duration) -> Result<()> {
         let beat = Beat {
             identity: &self.process.shared.identity,
             info: &self.info,
             concurrency: self.process.shared.stats.telemetry.concurrency,
-            busy: work.len(),
+            busy,
             at: EpochSecs::now().to_string(),
             rtt_us: rtt.as_micros(),
             quiet: self.process.shared.handle.is_quiet(),
@@ -329,19 +360,20 @@ impl Beater {
         if !self.store.beat(&beat).await? {
             self.fire(Event::Heartbeat);
         }
-        self.fire(Event::Beat);
+        Ok(())
+    }
+
+    async fn write_metrics(&mut self) -> Result<()> {
         let written = self.flush_metrics().await;
-        self.allow_partial(written)?;
-        self.learn_majors().await?;
-        self.look_at_queues().await?;
-        #[cfg(feature = "metrics")]
-        publish::publish(&self.process);
+        self.allow_partial(written)
+    }
+
+    /// Checks from time to time whether Redis may evict jobs.
+    async fn check_eviction(&mut self) {
         self.beats += 1;
         if self.beats.is_multiple_of(BEATS_TO_EVICTION) {
             self.process.judge_eviction(&self.store).await;
         }
-        self.process.runner.fetch.paused.set(paused?);
-        Ok(())
     }
 
     /// Passes on the outcome of writing statistics, unless Redis wrote part of them: a key of the wrong type is logged once, and the beat
@@ -447,10 +479,8 @@ impl Beater {
 
     async fn last(&mut self) {
         let flushed = tokio::time::timeout(LAST, async {
-            let counted = self.process.shared.stats.counters.flush(&self.store).await;
-            self.allow_partial(counted)?;
-            let written = self.flush_metrics().await;
-            self.allow_partial(written)?;
+            self.flush_counters().await?;
+            self.write_metrics().await?;
             self.store.clear_heartbeat(&self.process.shared.identity).await
         });
         match flushed.await {
