@@ -35,6 +35,8 @@ struct Inner {
     message: String,
     backtrace: Vec<String>,
     source: Option<BoxError>,
+    /// Whether this is an interruption by this library; an error of the user's with the same class is a failure like any other.
+    is_interruption: bool,
 }
 
 /// What Sidekiq raises then.
@@ -50,13 +52,16 @@ impl JobError {
             message: message.into(),
             backtrace: vec![frame(Location::caller())],
             source: None,
+            is_interruption: false,
         }))
     }
 
     /// An iterable job was interrupted between two items: neither a success nor a failure.
     #[cfg(feature = "server")]
     pub(crate) fn interruption() -> Self {
-        Self::new(INTERRUPTED, "interrupted between two items")
+        let mut error = Self::new(INTERRUPTED, "interrupted between two items");
+        error.0.is_interruption = true;
+        error
     }
 
     /// A job panicked with this message.
@@ -68,12 +73,13 @@ impl JobError {
     /// Whether this is the end of a run that is to go on later.
     #[cfg(feature = "server")]
     pub(crate) fn is_interruption(&self) -> bool {
-        self.0.class == INTERRUPTED
+        self.0.is_interruption
     }
 
-    /// The same error under another class name.
+    /// The same error under another class name. An interruption becomes a failure by it, as an error that Ruby's middleware raises instead does.
     #[must_use]
     pub fn with_class(mut self, class: impl Into<Cow<'static, str>>) -> Self {
+        self.0.is_interruption = false;
         self.0.class = class.into();
         self
     }
@@ -124,7 +130,7 @@ impl<E: Into<BoxError>> From<E> for JobError {
             }
             cause = next.source();
         }
-        Self(Box::new(Inner { class, message, backtrace, source: Some(source) }))
+        Self(Box::new(Inner { class, message, backtrace, source: Some(source), is_interruption: false }))
     }
 }
 
@@ -179,6 +185,14 @@ mod tests {
         fn source(&self) -> Option<&(dyn StdError + 'static)> {
             Some(&self.0)
         }
+    }
+
+    #[cfg(feature = "server")]
+    #[test]
+    fn an_interruption_is_no_matter_of_the_class() {
+        assert!(JobError::interruption().is_interruption());
+        assert!(!JobError::new(INTERRUPTED, "mine").is_interruption());
+        assert!(!JobError::interruption().with_class("Mine").is_interruption());
     }
 
     #[test]
