@@ -96,6 +96,7 @@ impl fmt::Display for EpochMillis {
 
 /// How stamps are written: by the major version of the Sidekiq processes that will read them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum StampForm {
     /// Integer milliseconds (Sidekiq 8).
     #[default]

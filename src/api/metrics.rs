@@ -1,4 +1,5 @@
 use std::collections::{BTreeMap, HashMap};
+use std::fmt;
 use std::time::Duration;
 
 use crate::error::Result;
@@ -8,11 +9,22 @@ use crate::time::{EpochSecs, Utc};
 
 /// How far back metrics go, and how fine.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Span {
     /// Minute by minute; at most 480, or it is 60.
     Minutes(u32),
     /// By ten minutes; at most 72 hours, or it is 72. Sidekiq 8 alone keeps them.
     Hours(u32),
+}
+
+/// `60 minutes`, `72 hours`.
+impl fmt::Display for Span {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Minutes(minutes) => write!(f, "{minutes} minutes"),
+            Self::Hours(hours) => write!(f, "{hours} hours"),
+        }
+    }
 }
 
 /// What jobs took in the last minutes or hours, as `Sidekiq::Metrics::Query` answers. All times are UTC.

@@ -49,6 +49,7 @@ pub struct Departure {
 
 /// What became of a [`Departure`] that was to be put back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Return {
     /// It is in the set again, as it was.
     Back,

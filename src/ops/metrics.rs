@@ -59,11 +59,7 @@ fn all(tool: &mut Tool, jobs: &[(&String, &JobMetrics)], span: Span) -> Done {
         let failed = if totals.failed > 0 { cell(failed).style(Style::Red) } else { cell(failed) };
         table.row(&mut tool.screen, [cell(class), cell(succeeded), failed, cell(seconds), cell(average)])?;
     }
-    let back = match span {
-        Span::Minutes(minutes) => format!("{minutes} minutes"),
-        Span::Hours(hours) => format!("{hours} hours"),
-    };
-    table.end_or(&mut tool.screen, &format!("no job was counted in the last {back}"))?;
+    table.end_or(&mut tool.screen, &format!("no job was counted in the last {span}"))?;
     Ok(Code::Fine)
 }
 

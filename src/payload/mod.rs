@@ -100,6 +100,7 @@ enum Piece<'a> {
 }
 
 /// Bytes that are no job payload, kept as they came: they belong in the dead set, where Sidekiq puts them.
+#[non_exhaustive]
 pub struct Malformed {
     /// What was read.
     pub bytes: Vec<u8>,

@@ -2,6 +2,7 @@ use serde::{Serialize, Serializer};
 
 /// What `retry` says: whether and how often a failed job is tried again.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Retry {
     /// The key is not there: the option of the registered class decides.
     #[default]

@@ -43,6 +43,7 @@ impl Undo {
                         taken += 1;
                         told_taken(tool, jid, &of.queue)?;
                     }
+                    other => return Err(Failure::failed(format!("{jid}: {other:?}"))),
                 }
             }
         }
