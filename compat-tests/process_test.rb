@@ -70,6 +70,8 @@ describe "process_cleanup" do
 
   it "takes the dead off the list, once in a minute for all" do
     left = assert_alike { |process|
+      # Its own cleaning must be over.
+      eventually { assert_equal 1, redis("EXISTS", "process_cleanup") }
       redis("SADD", "processes", "gone:1:aaaaaaaaaaaa", "gone:2:bbbbbbbbbbbb")
       redis("DEL", "process_cleanup")
       # The cleaning is done at the start; whoever is started next does it.
