@@ -111,10 +111,12 @@ fn floors(architecture: &str) -> Vec<Vec<Module>> {
 }
 
 fn faults(sources: &BTreeMap<Module, String>, floors: &[Vec<Module>]) -> Vec<String> {
-    let code: BTreeMap<&Module, String> = sources.iter().map(|(module, text)| (module, without_tests(text))).collect();
     let in_tests: BTreeSet<Module> = sources.iter().flat_map(|(module, text)| test_modules(module, text)).collect();
-    let code: BTreeMap<&Module, String> =
-        code.into_iter().filter(|(module, _)| !in_tests.iter().any(|of_tests| module.starts_with(of_tests))).collect();
+    let code: BTreeMap<&Module, String> = sources
+        .iter()
+        .filter(|(module, _)| !in_tests.iter().any(|of_tests| module.starts_with(of_tests)))
+        .map(|(module, text)| (module, without_tests(text)))
+        .collect();
     let modules: BTreeSet<&Module> = sources.keys().collect();
     let exported: BTreeMap<&Module, BTreeMap<String, Module>> =
         code.iter().map(|(module, text)| (*module, re_exports(module, text, &modules))).collect();

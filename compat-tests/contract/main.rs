@@ -2,6 +2,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
+#[path = "../by_name.rs"]
+mod by_name;
 mod fill;
 
 use std::collections::BTreeMap;
@@ -64,29 +66,11 @@ const TESTS: [(&str, fn()); 7] = [
 ];
 
 fn main() -> ExitCode {
-    let mut arguments = std::env::args().skip(1).peekable();
-    if arguments.peek().is_some_and(|word| word == "contract") {
+    if std::env::args().nth(1).is_some_and(|word| word == "contract") {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
         return runtime.block_on(ferrokiq::cli::run(worker()));
     }
-    let wanted: Vec<String> = arguments.filter(|word| !word.starts_with('-') && word.parse::<u8>().is_err()).collect();
-    let (mut passed, mut failed, mut out) = (0, 0, std::io::stdout());
-    for (name, test) in TESTS {
-        if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
-            continue;
-        }
-        let ok = std::panic::catch_unwind(test).is_ok();
-        if ok {
-            passed += 1
-        } else {
-            failed += 1
-        }
-        writeln!(out, "test {name} ... {}", if ok { "ok" } else { "FAILED" }).unwrap();
-    }
-    let verdict = if failed == 0 { "ok" } else { "FAILED" };
-    writeln!(out, "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out")
-        .unwrap();
-    ExitCode::from(u8::from(failed > 0))
+    by_name::run(&TESTS)
 }
 
 /// What a check said, line by line, and its exit code.

@@ -3,12 +3,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on should end")]
 
+#[path = "../by_name.rs"]
+mod by_name;
 mod limits;
 mod stops;
 mod systemd;
 mod worker;
 
-use std::io::Write;
 use std::process::ExitCode;
 
 use ferrokiq::{Context, Server};
@@ -30,23 +31,5 @@ fn main() -> ExitCode {
         let nothing = async |_: Context, _: (u32,)| Ok(());
         return ferrokiq::cli::main(ferrokiq::cli::run(Server::builder().register_fn("NothingJob", nothing)));
     }
-    let arguments = std::env::args().skip(1);
-    let wanted: Vec<String> = arguments.filter(|word| !word.starts_with('-') && word.parse::<u8>().is_err()).collect();
-    let (mut passed, mut failed, mut out) = (0, 0, std::io::stdout());
-    for (name, test) in TESTS {
-        if !wanted.is_empty() && !wanted.iter().any(|word| name.contains(word.as_str())) {
-            continue;
-        }
-        let ok = std::panic::catch_unwind(test).is_ok();
-        if ok {
-            passed += 1
-        } else {
-            failed += 1
-        }
-        writeln!(out, "test {name} ... {}", if ok { "ok" } else { "FAILED" }).unwrap();
-    }
-    let verdict = if failed == 0 { "ok" } else { "FAILED" };
-    writeln!(out, "\ntest result: {verdict}. {passed} passed; {failed} failed; 0 ignored; 0 measured; 0 filtered out")
-        .unwrap();
-    ExitCode::from(u8::from(failed > 0))
+    by_name::run(&TESTS)
 }

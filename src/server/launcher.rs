@@ -26,7 +26,7 @@ use crate::server::run::manager::Manager;
 use crate::server::schedule::poller::Poller;
 use crate::server::settings::capsule::Capsule;
 use crate::server::settings::config::FetchMode;
-use crate::server::settings::os::rss_kb;
+use crate::server::settings::os::rss;
 use crate::server::settle::{Acknowledger, Settler, Storing};
 use crate::server::unit::{Batch, UnitOfWork};
 use crate::store::claims::Private;
@@ -165,7 +165,7 @@ impl Launcher {
 
 /// Checks that the limit of memory leaves room to work: a worker above it at its start would stop at once, and be started again for ever.
 fn check_memory(limit: Option<u64>) -> Result<()> {
-    let used = rss_kb() * 1_024;
+    let used = rss().unwrap_or(0);
     match limit {
         Some(limit) if limit <= used => Err(Error::config(format!(
             "max_rss is {limit} bytes, but the process uses {used} at its start; raise it, or remove it for no limit"

@@ -363,11 +363,6 @@ impl Beater {
         Ok(())
     }
 
-    async fn write_metrics(&mut self) -> Result<()> {
-        let written = self.flush_metrics().await;
-        self.allow_partial(written)
-    }
-
     /// Checks from time to time whether Redis may evict jobs.
     async fn check_eviction(&mut self) {
         self.beats += 1;
@@ -390,14 +385,16 @@ impl Beater {
         Ok(())
     }
 
-    async fn flush_metrics(&self) -> Result<()> {
+    /// Writes what was counted of each class since the last beat.
+    async fn write_metrics(&mut self) -> Result<()> {
         let taken = self.process.shared.stats.metrics.take();
         if taken.is_empty() {
             return Ok(());
         }
         let metrics: Vec<_> = taken.iter().map(|(class, metrics)| (class.as_str(), metrics.clone())).collect();
         let forms: Vec<_> = self.process.shared.dialect.metrics().collect();
-        self.store.write_metrics(&metrics, &forms, Utc::from(EpochSecs::now())).await
+        let written = self.store.write_metrics(&metrics, &forms, Utc::from(EpochSecs::now())).await;
+        self.allow_partial(written)
     }
 
     /// Adapts to the oldest Sidekiq that reads what we write.
@@ -524,34 +521,27 @@ mod tests {
     }
 
     #[cfg(feature = "testing")]
+    async fn is_registered(process: &Process) -> bool {
+        let shared = &process.shared;
+        shared.store.stay_alive(&shared.identity, shared.stats.liveness.span()).await.unwrap().registered
+    }
+
+    #[cfg(feature = "testing")]
     #[tokio::test]
     async fn a_sign_of_life_after_the_leave_does_not_register_the_process_again() {
         let redis = crate::testing::Redis::start().unwrap();
         let (mut beater, _heartbeat) = beater(&redis);
         let process = Arc::clone(&beater.process);
-        process
-            .shared
-            .store
-            .register(&process.shared.registration, process.shared.stats.liveness.span(), false)
-            .await
-            .unwrap();
+        let shared = &process.shared;
+        shared.store.register(&shared.registration, shared.stats.liveness.span(), false).await.unwrap();
         beater.sign().await.unwrap();
-        let registered = async || {
-            process
-                .shared
-                .store
-                .stay_alive(&process.shared.identity, process.shared.stats.liveness.span())
-                .await
-                .unwrap()
-                .registered
-        };
-        assert!(registered().await);
-        process.shared.stats.liveness.set_leaving(true);
-        assert_eq!(process.shared.store.bye(&process.shared.identity).await.unwrap(), 0);
+        assert!(is_registered(&process).await);
+        shared.stats.liveness.set_leaving(true);
+        assert_eq!(shared.store.bye(&shared.identity).await.unwrap(), 0);
         beater.sign().await.unwrap();
-        // It was asked for before the leave, and reaches Redis after it.
+        // Sent before the leave, it reaches Redis after it.
         beater.join_again(false).await.unwrap();
-        assert!(!registered().await);
+        assert!(!is_registered(&process).await);
     }
 
     #[cfg(feature = "testing")]
@@ -569,16 +559,7 @@ mod tests {
         });
         tokio::join!(run, end);
         assert!(beater.begins.is_some(), "it began to beat");
-        let process = Arc::clone(&beater.process);
-        assert!(
-            !process
-                .shared
-                .store
-                .stay_alive(&process.shared.identity, process.shared.stats.liveness.span())
-                .await
-                .unwrap()
-                .registered
-        );
+        assert!(!is_registered(&beater.process).await);
     }
 
     #[test]

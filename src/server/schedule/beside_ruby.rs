@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::payload::{Fetched, Payload};
 use crate::server::run::Runner;
 use crate::server::schedule::large;
-use crate::server::schedule::plan::{plan_payload, telemetry};
+use crate::server::schedule::plan::plan_payload;
 use crate::store::census::Rubies;
 use crate::store::sets::{BUDGET, JustDue, JustLook, Place, Promotion, READ, WaitingSet};
 use crate::time::EpochSecs;
@@ -182,7 +182,7 @@ async fn promote(
         plans.iter().map(|(member, plan)| (*member, plan.promotion())).collect();
     let (moved, stuck) = runner.shared.store.promote(set, &promotions, Some(runner.shared.dead_limits())).await?;
     tracing::debug!(jobs = moved, "enqueued due jobs");
-    telemetry(runner, set).promoted.add(moved);
+    runner.shared.stats.telemetry.of_set(set).promoted.add(moved);
     found.stuck += stuck;
     Ok(behind(page.next.clone(), if stuck == 0 { tied } else { 0 }))
 }

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::payload::{Edits, Fetched, Payload};
 use crate::server::run::Runner;
-use crate::server::schedule::plan::{Plan, telemetry};
+use crate::server::schedule::plan::Plan;
 use crate::store::in_place::DueInPlace;
 use crate::store::sets::{Promotion, WaitingSet};
 use crate::time::EpochSecs;
@@ -19,7 +19,7 @@ pub(super) async fn promote(
 ) -> Result<(usize, usize)> {
     let (moved, stuck) = send(runner, set, score, member, plan).await?;
     tracing::debug!(jobs = moved, "enqueued a large due job");
-    telemetry(runner, set).promoted.add(moved);
+    runner.shared.stats.telemetry.of_set(set).promoted.add(moved);
     Ok((moved, stuck))
 }
 

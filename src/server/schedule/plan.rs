@@ -6,8 +6,7 @@ use crate::client::{fill_in, unmovable};
 use crate::contain::Contained;
 use crate::payload::{Malformed, Payload, is_routable_queue, names, unreadable};
 use crate::server::run::Runner;
-use crate::server::stats::telemetry::OfSet;
-use crate::store::sets::{Promotion, WaitingSet};
+use crate::store::sets::Promotion;
 use crate::time::EpochSecs;
 
 /// The destination of one member, with its new bytes or with the payload that has them.
@@ -95,15 +94,6 @@ pub(super) async fn plan_payload(runner: &Runner, mut payload: Payload, now: Epo
         }
     }
     plan_for(payload, now, stamps)
-}
-
-/// What is counted of a set.
-pub(super) fn telemetry(runner: &Runner, set: WaitingSet) -> &OfSet {
-    if set == WaitingSet::Retry {
-        &runner.shared.stats.telemetry.retry
-    } else {
-        &runner.shared.stats.telemetry.schedule
-    }
 }
 
 pub(super) fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm) -> Plan<Payload> {

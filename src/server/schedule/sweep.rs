@@ -2,7 +2,7 @@
 
 use crate::server::schedule::beside_ruby::{LEFT_FOR, Recent};
 use crate::server::schedule::large;
-use crate::server::schedule::plan::{Plan, plan, telemetry};
+use crate::server::schedule::plan::{Plan, plan};
 use std::collections::BTreeSet;
 
 use crate::error::{Error, RedisFault, Result};
@@ -44,14 +44,14 @@ impl Sweeper {
     /// `polled`: the queues of the Ruby processes that poll, if there are any. What Ruby's poller promotes is left to it for [`LEFT_FOR`]
     /// seconds.
     pub(super) async fn run(&mut self, runner: &Runner, polled: Option<&BTreeSet<String>>) {
-        let before = telemetry(runner, self.set).promoted.total();
+        let before = runner.shared.stats.telemetry.of_set(self.set).promoted.total();
         let moved = match polled {
             None => self.enqueue_due(runner, 0).await,
             Some(polled) => self.enqueue_beside_ruby(runner, polled).await,
         };
         match moved {
             Ok(stuck) => {
-                if telemetry(runner, self.set).promoted.total() > before {
+                if runner.shared.stats.telemetry.of_set(self.set).promoted.total() > before {
                     self.outage.over();
                 } else {
                     self.outage.answered();
@@ -74,7 +74,7 @@ impl Sweeper {
         if let Some(error) = found.large_fault {
             self.note_fault("a large due job could not be read", &error);
         }
-        let lateness = &telemetry(runner, self.set).lateness;
+        let lateness = &runner.shared.stats.telemetry.of_set(self.set).lateness;
         lateness.set(lateness.value().max(found.first));
         Ok(stuck + found.stuck)
     }
@@ -85,7 +85,7 @@ impl Sweeper {
         let max_payload = runner.shared.config.max_payload;
         let mut small = Look { from: 0, sizes: 0..=READ.min(max_payload), max_payload, overdue };
         let Swept { passed, stuck, first } = sweep(runner, self.set, &mut small).await?;
-        telemetry(runner, self.set).lateness.set(first);
+        runner.shared.stats.telemetry.of_set(self.set).lateness.set(first);
         if passed == 0 {
             return Ok(stuck);
         }
@@ -168,7 +168,7 @@ async fn sweep(runner: &Runner, set: WaitingSet, look: &mut Look) -> Result<Swep
         };
         let (moved, stuck) = promoted;
         tracing::debug!(jobs = moved, "enqueued due jobs");
-        telemetry(runner, set).promoted.add(moved);
+        runner.shared.stats.telemetry.of_set(set).promoted.add(moved);
         swept.stuck += stuck;
         look.from += stuck;
         due = match next {

@@ -9,6 +9,7 @@ use crate::server::settings::capsule::Capsule;
 use crate::server::stats::counter::{Counter, Gauge};
 use crate::server::stats::metrics::ClassCounters;
 use crate::store::QueueState;
+use crate::store::sets::WaitingSet;
 use crate::time::EpochSecs;
 
 /// Of one queue.
@@ -61,6 +62,11 @@ impl Telemetry {
 
     fn queue(&self, name: &str) -> Option<&OfQueue> {
         self.places.get(name).map(|at| &self.queues[*at].1)
+    }
+
+    /// The counters of a sorted set.
+    pub(crate) fn of_set(&self, set: WaitingSet) -> &OfSet {
+        if set == WaitingSet::Retry { &self.retry } else { &self.schedule }
     }
 
     /// Jobs left a queue for this process, together.
