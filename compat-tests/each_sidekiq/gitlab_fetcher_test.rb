@@ -59,7 +59,7 @@ describe "gitlab-sidekiq-fetcher beside ferrokiq" do
     heartbeat = "reliable-fetcher-heartbeat-#{mine[/[^:]*:\d+:\h+\z/].tr(":", "-")}"
     assert_includes 1..60, redis("TTL", heartbeat)
 
-    # Its heartbeat says that it lives.
+    # Its heartbeat key exists: it is alive.
     held = JSON.parse(redis("LINDEX", mine, 0))["jid"]
     assert_equal [mine], found(held)
     assert_equal %w[note], doctor.map { |finding| finding["severity"] }

@@ -54,7 +54,7 @@ async fn refuse_what_is_nobodys_business() {
         ("HINCRBY cache-2026-11-27:page x 1", ""),
         ("HINCRBY HardJob-27-07:5 x 1", "worker"),
         ("HINCRBY HardJob-27-07:45 x 1", "worker"),
-        // Of the form of a process's key: SECURITY.md says so.
+        // It has the form of a process's key; SECURITY.md names this.
         ("HSET session:1:deadbeefcafe x 1", "worker"),
         ("HGETALL users:1:profile", ""),
         ("SUBSCRIBE news", ""),

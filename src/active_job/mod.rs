@@ -43,10 +43,7 @@
 mod argument;
 mod arguments;
 mod codec;
-#[cfg_attr(
-    not(any(feature = "server", feature = "testing")),
-    allow(dead_code, reason = "only who runs a job reads what it says")
-)]
+#[cfg_attr(not(any(feature = "server", feature = "testing")), allow(dead_code, reason = "read only where jobs run"))]
 mod context;
 #[cfg_attr(
     not(any(feature = "server", feature = "testing")),
@@ -55,10 +52,7 @@ mod context;
 mod continuation;
 mod convert;
 mod current;
-#[cfg_attr(
-    not(any(feature = "server", feature = "testing")),
-    allow(dead_code, reason = "only who runs a job reads what it says")
-)]
+#[cfg_attr(not(any(feature = "server", feature = "testing")), allow(dead_code, reason = "read only where jobs run"))]
 mod data;
 mod decode;
 mod encode;
@@ -73,17 +67,11 @@ mod mail;
 mod marks;
 mod moment;
 mod number;
-#[cfg_attr(
-    not(any(feature = "server", feature = "testing")),
-    allow(dead_code, reason = "only who runs a job reads what it says")
-)]
+#[cfg_attr(not(any(feature = "server", feature = "testing")), allow(dead_code, reason = "read only where jobs run"))]
 mod progress;
 #[cfg(feature = "server")]
 mod registering;
-#[cfg_attr(
-    not(any(feature = "server", feature = "testing")),
-    allow(dead_code, reason = "only who runs a job reads what it says")
-)]
+#[cfg_attr(not(any(feature = "server", feature = "testing")), allow(dead_code, reason = "read only where jobs run"))]
 mod rules;
 #[cfg(any(feature = "server", feature = "testing"))]
 mod running;

@@ -51,7 +51,7 @@ use settings::{Settings, Variables};
 /// process at once. Jobs that block every thread are put back and the process ends three seconds after the timeout.
 /// TSTP quiets. TTIN logs what runs. USR1 and USR2 are ignored with a log line. A HUP that the parent process had ignored (`nohup`) stays
 /// ignored. On Windows, Ctrl-C and Ctrl-Break stand for INT, the closing of the console and the shutdown of the system for TERM; Windows ends the
-/// process about 5 s after the latter. Where systemd started the process with `Type=notify`, it is told what goes on, and the watchdog is fed
+/// process about 5 s after the latter. Where systemd started the process with `Type=notify`, the worker reports its state, and feeds the watchdog
 /// while the process moves. `health` instead of flags asks a worker that runs with `--health` whether it is well ([`Probe`]). Call it once, from `main`, on a multi-threaded runtime:
 ///
 /// ```no_run

@@ -21,8 +21,8 @@ fn flags<S: AsRef<str>>(words: &[S]) -> Flags {
     Flags::try_parse_from(words.iter().map(AsRef::as_ref)).unwrap_or_else(|error| panic!("{error}"))
 }
 
-/// The seconds it gives running jobs, where it says so or not; the port it listens on, how much memory it may use.
-fn said(flags: &Flags) -> (u64, Option<u16>, Option<MaxRss>) {
+/// The timeout of running jobs in seconds, the health port and the memory limit of a command line.
+fn settings_of(flags: &Flags) -> (u64, Option<u16>, Option<MaxRss>) {
     let settings = flags.settings().expect("they make sense");
     (
         settings.timeout.map_or(25, |timeout| timeout.as_secs()),
@@ -56,7 +56,7 @@ fn the_unit_agrees_with_the_worker() {
     let secs = |key| value(key).parse::<u64>().expect("it is a number of seconds");
     let command = value("ExecStart");
     let flags = flags(&command.split(' ').collect::<Vec<_>>());
-    let (timeout, port, max_rss) = said(&flags);
+    let (timeout, port, max_rss) = settings_of(&flags);
     assert_eq!((value("Type").as_str(), value("Restart").as_str()), ("notify", "always"));
     assert!(secs("TimeoutStopSec") >= timeout + beyond(), "jobs that do not end in time have to be put back");
     assert_eq!(port, Some(DEFAULT_HEALTH.port()));
@@ -76,7 +76,7 @@ fn the_image_agrees_with_the_worker() {
         let (_, list) = dockerfile.split_once(after).unwrap_or_else(|| panic!("{after}"));
         serde_json::from_str(list.lines().next().unwrap_or_default()).expect("it is a list")
     };
-    let (_, port, _) = said(&flags(&list("\nENTRYPOINT ")));
+    let (_, port, _) = settings_of(&flags(&list("\nENTRYPOINT ")));
     assert_eq!(port, Some(DEFAULT_HEALTH.port()));
     assert!(dockerfile.contains(&format!("\nEXPOSE {}\n", DEFAULT_HEALTH.port())));
     assert!(matches!(flags(&list(" CMD ")).command, Some(Command::Health(_))), "the image has no shell and no curl");
@@ -91,7 +91,7 @@ fn the_image_agrees_with_the_worker() {
 fn the_procfile_agrees_with_the_worker() {
     let procfile = read("Procfile");
     let line = procfile.lines().find_map(|line| line.strip_prefix("rust: ")).expect("there is a worker");
-    let (timeout, _, max_rss) = said(&flags(&line.split(' ').collect::<Vec<_>>()));
+    let (timeout, _, max_rss) = settings_of(&flags(&line.split(' ').collect::<Vec<_>>()));
     assert!(timeout + beyond() > 30 || timeout <= 25, "Heroku kills after 30 s");
     assert!(stops_below(max_rss, 512 << 20), "a dyno has 512 MB");
 }
@@ -121,7 +121,7 @@ fn the_kubernetes_example_agrees_with_the_worker() {
     let container = at(pod, "containers.0");
     let args = at(container, "args").as_sequence().expect("they are a list");
     let words: Vec<&str> = args.iter().map(|word| word.as_str().expect("it is text")).collect();
-    let (timeout, port, max_rss) = said(&flags(&[&["worker"], words.as_slice()].concat()));
+    let (timeout, port, max_rss) = settings_of(&flags(&[&["worker"], words.as_slice()].concat()));
 
     let grace = number(pod, "terminationGracePeriodSeconds");
     let pre_stop = number(container, "lifecycle.preStop.sleep.seconds");

@@ -5,7 +5,7 @@ use std::fmt;
 /// A fetcher or port that keeps running jobs under keys of its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Keeper {
-    /// gitlab-sidekiq-fetcher: `working:queue:NAME:HOST:PID:NONCE`; before 0.8 without the nonce. Its heartbeat tells whether the owner lives.
+    /// gitlab-sidekiq-fetcher: `working:queue:NAME:HOST:PID:NONCE`; before 0.8 without the nonce. The heartbeat key exists while the owner lives.
     GitLab,
     /// sidekiq-reliable-fetch: `queue:NAME:working`, one list for all processes.
     ReliableFetch,

@@ -373,7 +373,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Bytes of memory above which the server ends, to be started again by whoever started it; no limit by default.
+    /// Bytes of memory above which the server stops, so that its supervisor starts it again; no limit by default.
     ///
     /// The process measures its resident memory every 250 ms, whether Redis answers or not. Above the limit it stops in good order: it fetches
     /// nothing more, running jobs get the [timeout](Self::timeout), and [`Stopped::over_memory`](crate::server::Stopped::over_memory) is true;

@@ -53,7 +53,7 @@ impl Server {
         self.process.runner.client.clone()
     }
 
-    /// What it says of itself to whoever is outside its runtimes.
+    /// Reads the state of the server from outside its runtimes.
     #[cfg(feature = "cli")]
     pub(crate) fn vitals(&self) -> Vitals {
         Vitals::new(Arc::clone(&self.process))
@@ -84,7 +84,7 @@ impl Server {
         format!("redis={redis} classes={classes} capsules={}", capsules.join(", "))
     }
 
-    /// Runs until told to stop by the [`Handle`], the Web UI, or `stop` resolving; then ends what runs, puts back what does
+    /// Runs until the [`Handle`] or the Web UI stops it, or `stop` resolves; then ends what runs, puts back what does
     /// not end in time, and returns.
     ///
     /// # Errors

@@ -40,18 +40,18 @@ async fn take_lost(stage: &mut Stage) -> Result<usize, Failure> {
     Ok(before - stage.accepted.len())
 }
 
-/// A wire that tells when such a request was run by Redis; its answer never arrives.
+/// A proxy, and a flag that is set once Redis ran such a request; its answer never arrives.
 fn trapped(stage: &Stage, pattern: &str, moment: Moment) -> Result<(Proxy, Arc<AtomicBool>), Failure> {
     let proxy = Proxy::start(stage.redis.port)?;
-    let told = Arc::new(AtomicBool::new(false));
-    let tell = Arc::clone(&told);
-    proxy.trap(pattern, 1, moment, move || tell.store(true, Ordering::Release));
-    Ok((proxy, told))
+    let ran = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&ran);
+    proxy.trap(pattern, 1, moment, move || flag.store(true, Ordering::Release));
+    Ok((proxy, ran))
 }
 
-async fn sprung(told: &AtomicBool, what: &str) -> Result<(), Failure> {
+async fn sprung(ran: &AtomicBool, what: &str) -> Result<(), Failure> {
     let deadline = Instant::now() + Duration::from_secs(30);
-    while !told.load(Ordering::Acquire) {
+    while !ran.load(Ordering::Acquire) {
         if Instant::now() > deadline {
             return Err(format!("{what} did not come in 30 s").into());
         }
@@ -66,10 +66,10 @@ pub(crate) async fn ruby_poller_killed(stage: &mut Stage) -> Result<(), Failure>
     add_to_retry(stage, 1, 1.0).await?;
     stage.orders.queues = vec!["elsewhere".to_owned()];
     let direct = stage.orders.url.clone();
-    let (proxy, told) = trapped(stage, "EVALSHA\r\n", Moment::After)?;
+    let (proxy, ran) = trapped(stage, "EVALSHA\r\n", Moment::After)?;
     stage.orders.url = proxy.url_of_all();
     let ruby = start_ruby(stage, None)?;
-    sprung(&told, "Ruby's poll").await?;
+    sprung(&ran, "Ruby's poll").await?;
     stage.kill(ruby).await?;
     let lost = take_lost(stage).await?;
     stage.expect(lost == 1, || format!("{lost} jobs were lost with Ruby's poller, not one"));
@@ -81,15 +81,15 @@ pub(crate) async fn ruby_poller_killed(stage: &mut Stage) -> Result<(), Failure>
     add_to_retry(stage, 20, 1.0).await?;
     stage.orders.queues = vec!["default".to_owned()];
     stage.orders.environment = vec![("FERROKIQ_PROMOTE".to_owned(), "all".to_owned())];
-    let (proxy, told) = trapped(stage, "\r\npush\r\n", Moment::After)?;
+    let (proxy, ran) = trapped(stage, "\r\npush\r\n", Moment::After)?;
     stage.orders.url = proxy.url();
     let rust = stage.start()?;
-    sprung(&told, "a promotion").await?;
+    sprung(&ran, "a promotion").await?;
     stage.kill(rust).await?;
     stage.orders.url = direct;
     stage.replace(rust)?;
     stage.settle(Duration::from_secs(30)).await?;
-    stage.expect(!polled.load(Ordering::Acquire), || "Ruby polled although it was told not to".to_owned());
+    stage.expect(!polled.load(Ordering::Acquire), || "Ruby polled although its poller was switched off".to_owned());
     stage.remark("1 job lost with Ruby's poller, none with ferrokiq's");
     stage.stop_all().await
 }
@@ -122,13 +122,13 @@ pub(crate) async fn web_ui_killed(stage: &mut Stage) -> Result<(), Failure> {
     // Due in thirty years.
     let score = 2_700_000_000.0;
     add_to_retry(stage, 1, score).await?;
-    let (proxy, told) = trapped(stage, "zremrangebyscore", Moment::After)?;
+    let (proxy, ran) = trapped(stage, "zremrangebyscore", Moment::After)?;
     let mut clicks = Command::new(in_ruby())
         .args(["--", "ruby", "-e", "require 'sidekiq'; require 'sidekiq/api'; Sidekiq::RetrySet.new.first.retry"])
         .env("REDIS_URL", proxy.url_of_all())
         .stderr(Stdio::null())
         .spawn()?;
-    let taken = sprung(&told, "a retry of the Web UI").await;
+    let taken = sprung(&ran, "a retry of the Web UI").await;
     clicks.kill()?;
     clicks.wait()?;
     taken?;
@@ -140,10 +140,10 @@ pub(crate) async fn web_ui_killed(stage: &mut Stage) -> Result<(), Failure> {
         let client = Client::open(&Proxy::start(stage.redis.port)?.url_of_all())?;
         let page = Api::new(&client).retries().pages().next().await?.unwrap_or_default();
         let entry = page.into_iter().next().ok_or("there is nothing to retry")?;
-        let (proxy, told) = trapped(stage, "EVALSHA\r\n", moment)?;
+        let (proxy, ran) = trapped(stage, "EVALSHA\r\n", moment)?;
         let client = Client::open(&proxy.url_of_all())?;
         let retrying = tokio::spawn(async move { Api::new(&client).retries().retry(&entry).await });
-        sprung(&told, "a retry of ferrokiq::api").await?;
+        sprung(&ran, "a retry of ferrokiq::api").await?;
         retrying.abort();
         let places = Places::of(&stage.redis).await?;
         let times = places.all().filter(|job| added.contains(job)).count();

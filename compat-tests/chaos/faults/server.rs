@@ -261,7 +261,7 @@ pub(crate) async fn eviction(stage: &mut Stage) -> Result<(), Failure> {
     let _: String = stage.redis.call("CONFIG", &policy("volatile-lru")).await?;
     stage.wait_said(at, "maxmemory-policy", Duration::from_secs(60)).await?;
     stage.stop_all().await?;
-    // Nobody uses Redis now but this.
+    // This is the only client of Redis now.
     let queued = stage.accepted.len();
     stage.push(2_000, 1.0, 0).await?;
     let full = ["SET", "maxmemory", "1"];
@@ -276,7 +276,7 @@ pub(crate) async fn eviction(stage: &mut Stage) -> Result<(), Failure> {
     let left: usize = stage.redis.call("LLEN", &["queue:default"]).await?;
     stage.expect(left == 0, || format!("{left} of 2,000 jobs are left although Redis may evict them"));
     stage.remark(format!("{} jobs evicted, silently", 2_000 - left));
-    // They are gone, as the row says.
+    // They are gone, as that row of promises.md states.
     stage.accepted.truncate(queued);
     let _: String = stage.redis.call("CONFIG", &["SET", "maxmemory", "0"]).await?;
     Ok(())

@@ -20,7 +20,7 @@ use crate::store::RedisOptions;
 /// are never shown. Ends with 0 if all fit, 1 if some would fail, 2 if Redis cannot be read. Jobs of classes this worker does not know
 /// are counted and are no failures. Jobs that hold something of a Ruby gem, such as a lock or a place in a batch, are counted by class and
 /// gem: a worker leaves them to Ruby unless `foreign_jobs` is set to something else. The names of up to 200,000 keys show which other gems
-/// are in use, and what goes blind or waits where Rust runs their jobs; a user that may not SCAN is not told.
+/// are in use, and what goes blind or waits where Rust runs their jobs; without the right to SCAN it reports nothing.
 #[derive(Debug, clap::Args)]
 pub(super) struct Check {
     /// Where Redis is [default: what the worker would use]. A password is seen by whoever lists processes: REDIS_URL is safer

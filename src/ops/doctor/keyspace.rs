@@ -145,7 +145,7 @@ impl Names {
             found.push(Finding::warning("ghost-work", what, advice).times(orphaned.len()));
         }
         if self.go_retries {
-            let what = "goretry holds retries of go-workers, which nobody else runs";
+            let what = "goretry holds retries of go-workers, which no other process runs";
             found.push(Finding::warning("foreign-list", what, "leave it alone while go-workers is in use"));
         }
         Ok(())
@@ -157,7 +157,7 @@ impl Names {
         let keys: Vec<String> = unknown.iter().map(|name| format!("queue:{name}")).collect();
         let kinds = api.key_kinds(&keys).await?;
         let lists = unknown.into_iter().zip(kinds).filter(|(_, kind)| kind.as_deref() == Some("list"));
-        // `queue:NAME:SUFFIX` beside a queue NAME: fetchers keep running jobs under such names, so nobody may make queues of them.
+        // `queue:NAME:SUFFIX` beside a queue NAME: fetchers keep running jobs under such names, so `--fix` makes no queues of them.
         let extends = |name: &String| name.match_indices(':').any(|(at, _)| known.contains(&name[..at]));
         let (derived, unnamed): (Vec<String>, Vec<String>) = lists.map(|(name, _)| name).partition(extends);
         if !unnamed.is_empty() {
@@ -206,7 +206,7 @@ impl Names {
             lists.owners.insert(owner.to_owned());
             lists.jobs += jobs;
         }
-        if let Some(what) = living.told() {
+        if let Some(what) = living.summary() {
             let what = format!("{what} in lists of live processes with {}", Keeper::GitLab);
             found.push(Finding::note(
                 "foreign-list",
@@ -214,9 +214,9 @@ impl Names {
                 "leave them alone: they run",
             ));
         }
-        if let Some(what) = dead.told() {
+        if let Some(what) = dead.summary() {
             let what = format!("{what} in lists of dead processes with {}: {}", Keeper::GitLab, dead.names());
-            let advice = if self.gitlab_lives || living.told().is_some() {
+            let advice = if self.gitlab_lives || living.summary().is_some() {
                 "leave them alone: a live process with that fetcher puts them back within the hour"
             } else {
                 "start a process with that fetcher: it puts them back"
@@ -236,7 +236,7 @@ struct Lists {
 
 impl Lists {
     /// How many jobs they hold; `None` if there are no lists.
-    fn told(&self) -> Option<String> {
+    fn summary(&self) -> Option<String> {
         (!self.owners.is_empty()).then(|| match self.jobs {
             0 => "jobs".to_owned(),
             jobs => many(jobs, "job"),

@@ -92,11 +92,11 @@ impl Tool {
         Ok(Api::new(&self.client()?))
     }
 
-    /// Waits for Redis as `--wait` says. Writes the cause to stderr when the wait begins, and every ten seconds.
+    /// Waits for Redis for as long as `--wait` allows. Writes the cause to stderr when the wait begins, and every ten seconds.
     pub(crate) async fn wait_for_redis(&self) -> ferrokiq::Result<()> {
         let Some(seconds) = self.common.wait else { return Ok(()) };
-        let tell = |cause: &str| drop(writeln!(std::io::stderr(), "waiting for Redis: {}", printable(cause)));
-        self.api()?.wait_for_redis(Duration::from_secs(seconds), tell).await
+        let remark = |cause: &str| drop(writeln!(std::io::stderr(), "waiting for Redis: {}", printable(cause)));
+        self.api()?.wait_for_redis(Duration::from_secs(seconds), remark).await
     }
 
     /// Asks before something destructive, unless `--yes`. What is asked ends in a question mark.

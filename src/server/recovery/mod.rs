@@ -1,4 +1,4 @@
-//! What happens to the jobs that nobody settles: those of dead processes and those fetched for nobody.
+//! Returns jobs to their queues: those of dead processes, and those that no processor of this process holds.
 
 pub(crate) mod lookout;
 pub(crate) mod named;

@@ -23,7 +23,7 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Warns, once for each time it changes to that, if Redis may throw jobs away. Where it does not tell, nobody knows.
+    /// Warns if Redis may evict jobs, once for each change to such a policy. Does nothing where the policy cannot be read.
     pub(crate) async fn judge_eviction(&self, store: &Store) {
         let policy = store.eviction_policy().await;
         let evicts = policy.as_deref().filter(|policy| !matches!(*policy, "noeviction" | ""));

@@ -52,7 +52,7 @@ impl Part for Ticks {
     }
 }
 
-/// What a server says of itself, to whoever is outside its runtimes.
+/// Reads the state of a server from outside its runtimes.
 #[derive(Clone, Debug)]
 pub(crate) struct Vitals(Arc<Process>);
 

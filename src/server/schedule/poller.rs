@@ -126,7 +126,7 @@ mod tests {
             for (processes, configured, dice, secs) in rows {
                 // From ten processes on, Sidekiq 6 and 7 look twice as often as they mean to; 8 mended that.
                 let secs = if major < 8 && processes >= 10 { secs * 2.0 } else { secs };
-                // Five seconds for each process, unless said.
+                // Five seconds for each process by default.
                 let average = Duration::from_secs_f64(configured.unwrap_or(5.0 * processes as f64));
                 let span = spread(average, processes, dice).as_secs_f64();
                 assert!(
