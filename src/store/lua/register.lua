@@ -19,5 +19,7 @@ local kind = redis.call('TYPE', KEYS[4]).ok
 if kind ~= 'none' and kind ~= 'hash' then
   redis.call('UNLINK', KEYS[4])
 end
-redis.call('HSET', KEYS[4], 'epoch', string.format('%d', epoch))
+-- A field of more than 64 bytes has Redis hash the fields, by default: it finds a settlement in one step and does not compare them all.
+local about = 'Registration of a process, and settlements of jobs whose answers it has not received yet.'
+redis.call('HSET', KEYS[4], 'epoch', string.format('%d', epoch), 'about', about)
 return { fenced, epoch, alive }

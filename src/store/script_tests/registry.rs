@@ -47,6 +47,8 @@ async fn a_process_registers_with_a_sign_of_life_and_an_epoch() {
     assert_eq!(base.scores("ferrokiq:alive").await, [("me".to_owned(), registered.alive_until as f64)]);
     assert_eq!(base.set("ferrokiq:processes").await, ["me"]);
     assert_eq!(base.get::<Vec<String>>("HMGET ferrokiq:settlements:me epoch").await, ["0"]);
+    let encoding: String = base.get("OBJECT ENCODING ferrokiq:settlements:me").await;
+    assert_eq!(encoding, "hashtable", "Redis finds a settlement without a look at the others");
     base.run(&["ZADD ferrokiq:fenced 1 me"]).await;
     assert!(base.store.register(&of, SPAN, false).await.unwrap().fenced);
     assert!(!base.has("ferrokiq:fenced").await, "a registered process is not fenced");
@@ -59,7 +61,7 @@ async fn a_process_registers_with_a_sign_of_life_and_an_epoch() {
     assert_eq!(base.get::<u64>("HGET ferrokiq:settlements:me epoch").await, 2, "what is no hash is replaced");
     base.run(&["HSET ferrokiq:settlements:me 7 1"]).await;
     base.store.register(&of, SPAN, false).await.unwrap();
-    assert_eq!(base.get::<u64>("HLEN ferrokiq:settlements:me").await, 2, "records of settlements stay");
+    assert_eq!(base.get::<u64>("HLEN ferrokiq:settlements:me").await, 3, "records of settlements stay");
     base.run(&["DEL ferrokiq:processes ferrokiq:alive"]).await;
     // The sign of life is there first: without it the process would count as missing.
     base.forbid(&["zadd"]).await;

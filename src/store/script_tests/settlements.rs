@@ -215,7 +215,7 @@ async fn answered_settlements_are_forgotten() {
     base.store.settle(&of, To::Retry, 0, &[JOB]).await.unwrap();
     let mut left: Vec<String> = base.get("HKEYS ferrokiq:settlements:me").await;
     left.sort_unstable();
-    assert_eq!(left, ["1", "10", "epoch"]);
+    assert_eq!(left, ["1", "10", "about", "epoch"]);
 }
 
 #[tokio::test]
