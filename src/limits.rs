@@ -11,7 +11,8 @@ use crate::error::{Error, Result};
 pub(crate) fn refused(what: &str, error: io::Error) -> Error {
     let limit = match (error.kind(), error.raw_os_error()) {
         (io::ErrorKind::WouldBlock, _) => {
-            "; raise the limit of threads: `ulimit -u`, LimitNPROC= or TasksMax= of systemd, or pids.max of the container"
+            "; raise the limit of threads (`ulimit -u`, LimitNPROC= or TasksMax= of systemd, or pids.max of the container), or \
+             that of memory if the stack of a thread does not fit (`ulimit -v`)"
         }
         (io::ErrorKind::OutOfMemory, _) => "; raise the limit of memory: `ulimit -v`, or MemoryMax= of systemd",
         (_, Some(EMFILE)) => "; raise the limit of open files: `ulimit -n`, or LimitNOFILE= of systemd",

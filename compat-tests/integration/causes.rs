@@ -73,6 +73,11 @@ async fn a_worker_names_the_commands_that_redis_hides() {
     let redis = Redis::start_with(&["--rename-command", "MULTI", "", "--rename-command", "UNLINK", "hidden"]).await;
     let shown = start(redis.options()).await;
     assert!(shown.contains("Redis does not know MULTI, UNLINK") && shown.contains("rename-command"), "{shown}");
+    let all = ["BLMOVE", "EVALSHA", "SCRIPT", "TIME", "TYPE", "ZADD"];
+    let hidden: Vec<&str> = all.iter().flat_map(|name| ["--rename-command", name, ""]).collect();
+    let redis = Redis::start_with(&hidden).await;
+    let shown = start(redis.options()).await;
+    assert!(shown.contains(&all.join(", ")), "{shown}");
 }
 
 #[tokio::test]

@@ -83,8 +83,11 @@ fn judge(redis: &Redis, name: &str, around: &[&str]) -> Verdict {
         assert!(Instant::now() < deadline, "{name}: it neither works nor ends: {}", worker.log());
         std::thread::sleep(Duration::from_millis(5));
     }
-    let job = r#"{"class":"NothingJob","args":[1],"jid":"b4a577edbccf1d805744efa9","retry":true,"queue":"default"}"#;
-    redis::cmd("LPUSH").arg("queue:default").arg(job).exec(&mut connection).unwrap();
+    let job = |class: &str| {
+        format!(r#"{{"class":"{class}","args":[1],"jid":"b4a577edbccf1d805744efa9","retry":true,"queue":"default"}}"#)
+    };
+    let jobs = [job("NothingJob"), job("BlockingNothing")];
+    redis::cmd("LPUSH").arg("queue:default").arg(&jobs).exec(&mut connection).unwrap();
     let identity: Vec<String> = redis::cmd("SMEMBERS").arg("ferrokiq:processes").query(&mut connection).unwrap();
     assert_eq!(identity.len(), 1, "{name}");
     loop {
@@ -101,6 +104,8 @@ fn judge(redis: &Redis, name: &str, around: &[&str]) -> Verdict {
     assert_eq!(worker.end(), Some(0), "{name}: {log}");
     assert!(!worker.log().contains("panicked"), "{name}: {}", worker.log());
     assert_eq!(registered(redis), 0, "{name}: {}", worker.log());
+    let failed: usize = redis::cmd("ZCARD").arg("retry").query(&mut connection).unwrap();
+    assert_eq!(failed, 0, "{name}: {}", worker.log());
     Verdict::Works
 }
 

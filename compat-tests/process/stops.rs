@@ -63,6 +63,21 @@ pub(crate) fn an_idle_worker_without_redis_stops_at_once() {
     assert!(lines[0].contains("holds no jobs") && !lines[0].contains("ERROR"), "{log}");
 }
 
+pub(crate) fn a_redis_that_falls_silent_holds_a_stop_some_seconds() {
+    let redis = Redis::start().unwrap();
+    let mut worker = Worker::start(&[], &redis.url(), &[]);
+    worker.until_booted();
+    let tell = |signal: &str| assert!(can(&["kill", signal, &redis.pid().to_string()]));
+    tell("-STOP");
+    worker.signal("TERM");
+    let began = Instant::now();
+    let ended = worker.end_within(Duration::from_secs(20)).and_then(|status| status.code());
+    let took = began.elapsed();
+    tell("-CONT");
+    // The guide says that ten seconds beside the time-out are enough.
+    assert!(ended == Some(0) && took < Duration::from_secs(10), "{ended:?} after {took:?}: {}", worker.log());
+}
+
 /// In a mount namespace of its own, where the resolver is a socket that never answers.
 pub(crate) fn a_resolver_that_hangs_holds_no_stop() {
     let Some(silent) = silent_resolver() else {

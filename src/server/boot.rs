@@ -65,7 +65,23 @@ async fn register(process: &Process, heartbeat: &Heartbeat) -> Result<()> {
     Ok(())
 }
 
+/// Before anything else: an error of a hidden command does not name it, in a script for one.
+async fn check_commands(process: &Process) -> Result<()> {
+    let missing = process.shared.store.missing_commands().await?;
+    if missing.is_empty() {
+        return Ok(());
+    }
+    Err(Error::new(
+        ErrorKind::Redis,
+        format!(
+            "Redis does not know {}, which a worker needs: remove `rename-command` from its configuration",
+            missing.join(", ")
+        ),
+    ))
+}
+
 async fn check_server(process: &Process) -> Result<()> {
+    check_commands(process).await?;
     process.shared.store.ping().await?;
     match process.shared.store.server_version().await {
         Ok(Some((major, minor))) if major < 7 => {
@@ -76,16 +92,6 @@ async fn check_server(process: &Process) -> Result<()> {
         }
         Ok(_) => {}
         Err(error) => tracing::warn!(%error, "the version of Redis is unknown; it must be 7.0 or newer"),
-    }
-    let missing = process.shared.store.missing_commands().await?;
-    if !missing.is_empty() {
-        return Err(Error::new(
-            ErrorKind::Redis,
-            format!(
-                "Redis does not know {}, which a worker needs: remove `rename-command` from its configuration",
-                missing.join(", ")
-            ),
-        ));
     }
     process.judge_eviction(&process.shared.store).await;
     Ok(())

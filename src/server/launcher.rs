@@ -60,6 +60,9 @@ impl Launcher {
         let listener = process.shared.config.health.map(health::bind).transpose()?;
         let heartbeat = Heartbeat::start(Arc::clone(&process), &capsules, listener)?;
         check_files(files_of(&capsules))?;
+        if process.runner.registry.any_blocks() {
+            process.runner.blocking.start()?;
+        }
         let ticker = process.shared.supervisor.spawn(vitals::Ticks::of_jobs(Arc::clone(&process)));
         if !wait_for_redis(&process, &heartbeat).await? {
             return Ok(None);
@@ -120,6 +123,8 @@ impl Launcher {
             running = drain(&mut managers, deadline) => running,
             () = process.shared.handle.now() => managers.len(),
         };
+        // All steps from here share it: a Redis that does not answer holds each of them.
+        let patience = after(patience_with_redis(&process));
         if running > 0 {
             put_back_running(&process, &process.runner.settle.settler).await;
         }
@@ -129,7 +134,6 @@ impl Launcher {
         }
         process.runner.settle.withheld.close();
         helpers.push(storing);
-        let patience = after(patience_with_redis(&process));
         for helper in helpers {
             // Each looks at the handle between two steps; a step is one round trip or two.
             let abort = helper.abort_handle();
@@ -144,13 +148,13 @@ impl Launcher {
             .requeued
             .add(requeue(&process.runner.settle.settler, process.runner.settle.withheld.take()).await);
         let left_for_recovery =
-            if process.shared.config.fetch == FetchMode::Reliable { leave(&process).await } else { 0 };
+            if process.shared.config.fetch == FetchMode::Reliable { leave(&process, patience).await } else { 0 };
         tokio::select! {
             _ = &mut hooks => {}
             () = process.shared.handle.now() => hooks.abort(),
         }
         process.hooks.fire(Event::Exit, Some(deadline)).await;
-        heartbeat.stop(patience_with_redis(&process)).await;
+        heartbeat.stop(patience_until(&process, patience)).await;
         acknowledger.abort();
         ticker.abort();
         process.runner.blocking.close();
@@ -233,33 +237,48 @@ pub(crate) async fn put_back_running(process: &Process, settler: &Settler) {
     }
 }
 
-/// Puts jobs back in their order, in five attempts at most; returns how many went back.
+/// Puts jobs back in their order, in five attempts at most, the last of which begins within [`PATIENCE`]; returns how many went back.
 pub(crate) async fn requeue(settler: &Settler, mut units: Vec<UnitOfWork>) -> usize {
     // What lies in one private list goes back in one script.
     units.sort_by_key(|unit| (Arc::as_ptr(unit.batch()) as usize, unit.place()));
+    let began = Instant::now();
     for _ in 0..5 {
         match settler.requeue(&units).await {
             Ok(moved) => return moved,
             Err(error) => tracing::error!(%error, "putting jobs back failed"),
+        }
+        if began.elapsed() >= PATIENCE {
+            break;
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
     }
     0
 }
 
-/// How long each step of a stop may wait for Redis: without Redis only jobs in private lists are worth a longer wait.
+/// How long a stop waits for Redis at most, beside the attempts to put back jobs.
+const PATIENCE: Duration = Duration::from_secs(5);
+/// How long a step of it waits where the steps before took all of that, or Redis is known to be unreachable.
+const LEAST_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a stop may wait for Redis: without Redis only jobs in private lists are worth a longer wait.
 fn patience_with_redis(process: &Process) -> Duration {
     let is_long = process.shared.stats.outages.is_online() || process.runner.fetch.holdings.any();
-    Duration::from_secs(if is_long { 5 } else { 1 })
+    if is_long { PATIENCE } else { LEAST_PATIENCE }
 }
 
-/// Leaves the registry once nothing is held any more; returns how many jobs are held all the same.
-async fn leave(process: &Process) -> usize {
+/// How long a step may wait for Redis where all steps together have until `until`.
+fn patience_until(process: &Process, until: Instant) -> Duration {
+    patience_with_redis(process).min(until.saturating_duration_since(Instant::now())).max(LEAST_PATIENCE)
+}
+
+/// Leaves the registry once nothing is held any more; returns how many jobs are held all the same. `until` is when the stop no longer waits for
+/// Redis.
+async fn leave(process: &Process, until: Instant) -> usize {
     process.shared.stats.liveness.set_leaving(true);
     let (began, mut outage, mut jobs) = (Instant::now(), process.shared.stats.outages.part(), None);
     let why = loop {
-        let patience = patience_with_redis(process);
-        let why = match tokio::time::timeout_at(began + patience, try_to_leave(process, &mut jobs)).await {
+        let patience = patience_until(process, until);
+        let why = match tokio::time::timeout(patience, try_to_leave(process, &mut jobs)).await {
             Ok(Ok(())) => return 0,
             Ok(Err(error)) => {
                 outage.note("leaving the registry failed", &error);
@@ -267,7 +286,7 @@ async fn leave(process: &Process) -> usize {
             }
             Err(_) => "no answer".to_owned(),
         };
-        if began.elapsed() >= patience_with_redis(process) {
+        if began.elapsed() >= LEAST_PATIENCE && patience_until(process, until) <= LEAST_PATIENCE {
             break why;
         }
         tokio::time::sleep(RETRY).await;

@@ -4,7 +4,6 @@ use std::time::Duration;
 
 use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd};
 
-use super::error::failed;
 use super::windows::{Window, window_script};
 use super::wire::{Request, Wire};
 use super::{Store, keys, scripts};
@@ -349,8 +348,7 @@ impl BlockingWire {
             let script = window_script(list, jobs.len(), usize::MAX, self.window.bytes());
             let (mut wire, request) = (self.wire.clone(), Request::Script(&script));
             let sent = wire.send(request).await;
-            let more: Result<Vec<Vec<u8>>> =
-                sent.map_err(|error| failed("read a private list", request.applied(&error), error));
+            let more: Result<Vec<Vec<u8>>> = sent.map_err(|error| request.failed("read a private list", error));
             self.window.learn(&more);
             let more = more?;
             if more.is_empty() {

@@ -5,6 +5,7 @@ use redis::RedisError;
 #[cfg(feature = "server")]
 use super::refusal::redis_error;
 use super::refusal::{Refusal, has_code, without_quotations};
+use super::wire::Request;
 use crate::error::{Error, ErrorKind, RedisFault};
 
 /// How much of a request Redis applied.
@@ -20,12 +21,25 @@ pub(super) enum Applied {
 
 /// A failed request as the crate's error. `doing` says what was tried, and never holds a payload.
 pub(super) fn failed(doing: &str, applied: Applied, error: RedisError) -> Error {
+    failed_at(doing, applied, None, error)
+}
+
+/// The same, with the key whose type was wrong.
+fn failed_at(doing: &str, applied: Applied, wrong_key: Option<String>, error: RedisError) -> Error {
     let (kind, how) = match applied {
         Applied::Nothing => (ErrorKind::Redis, "failed"),
         Applied::Part => (ErrorKind::Partial, "was done only in part"),
         Applied::Unknown => (ErrorKind::Ambiguous, "failed"),
     };
-    Error::new(kind, format!("{doing} {how}")).with_fault(fault(&error)).because(Refusal(error))
+    let key = wrong_key.map_or_else(String::new, |key| format!(": the key {key} has another type; rename it"));
+    Error::new(kind, format!("{doing} {how}{key}")).with_fault(fault(&error)).because(Refusal(error))
+}
+
+impl Request<'_> {
+    /// This request, which failed with `error`, as the crate's error.
+    pub(super) fn failed(self, doing: &str, error: RedisError) -> Error {
+        failed_at(doing, self.applied(&error), self.wrong_key(&error), error)
+    }
 }
 
 /// What stands in the way: of several refusals, the one that has to be mended first.

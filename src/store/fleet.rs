@@ -6,14 +6,53 @@ use std::time::Duration;
 use redis::{Pipeline, RedisResult, Value, cmd};
 
 use super::registration::Registration;
-use super::{Store, is_refusal, keys, scripts};
+use super::{Store, is_refusal, is_wrong_type, keys, scripts};
 use crate::error::Result;
 
-/// Commands that move jobs and that the registration of a process does not show to be there.
-const NEEDED: [&str; 13] =
-    ["MULTI", "EXEC", "UNLINK", "DEL", "LRANGE", "LPUSH", "RPUSH", "RPOP", "LREM", "LTRIM", "ZREM", "HSET", "EXPIRE"];
-/// Those of them that take no argument.
-const TAKE_NO_ARGUMENT: [&str; 2] = ["MULTI", "EXEC"];
+/// Commands without which a worker cannot register, fetch, settle or recover jobs.
+const NEEDED: [&str; 39] = [
+    "BLMOVE",
+    "BLMPOP",
+    "DEL",
+    "EVALSHA",
+    "EXEC",
+    "EXISTS",
+    "EXPIRE",
+    "GET",
+    "HDEL",
+    "HGET",
+    "HGETALL",
+    "HMGET",
+    "HSET",
+    "LINDEX",
+    "LLEN",
+    "LMOVE",
+    "LPUSH",
+    "LRANGE",
+    "LREM",
+    "LTRIM",
+    "MULTI",
+    "PING",
+    "RPOP",
+    "RPUSH",
+    "SADD",
+    "SCRIPT",
+    "SET",
+    "SISMEMBER",
+    "SMEMBERS",
+    "SREM",
+    "TIME",
+    "TYPE",
+    "UNLINK",
+    "ZADD",
+    "ZCOUNT",
+    "ZRANGE",
+    "ZREM",
+    "ZREMRANGEBYRANK",
+    "ZREMRANGEBYSCORE",
+];
+/// Those of them that may stand without an argument: they get more than they take.
+const TAKE_NO_ARGUMENT: [&str; 4] = ["EXEC", "MULTI", "PING", "TIME"];
 
 /// How long fenced processes are checked for private lists again, in case one wakes up and claims once more.
 pub(crate) const FENCED_FOR: Duration = Duration::from_secs(24 * 60 * 60);
@@ -207,9 +246,12 @@ impl Store {
         self.link.eval("forget private lists", forget.arg(identity)).await
     }
 
-    /// Queues from which nothing is to be fetched.
+    /// Queues from which nothing is to be fetched. None where the key is no set: it belongs to Sidekiq Pro, and jobs do not depend on it.
     pub(crate) async fn paused_queues(&self) -> Result<HashSet<String>> {
-        self.link.query("look for paused queues", cmd("SMEMBERS").arg(keys::PAUSED)).await
+        match self.link.query("look for paused queues", cmd("SMEMBERS").arg(keys::PAUSED)).await {
+            Err(error) if is_wrong_type(&error) => Ok(HashSet::new()),
+            paused => paused,
+        }
     }
 
     /// Returns which of some queues sidekiq-limit_fetch paused, which it does by a key for each; `None` where the keys may not be read, as under

@@ -13,7 +13,7 @@ use redis::ScriptInvocation;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 
 use super::connect::Connector;
-use super::error::{Unreachable, drops_connection, failed, is_failover, unreachable};
+use super::error::{Unreachable, drops_connection, is_failover, unreachable};
 #[cfg(feature = "server")]
 use super::meter::Meter;
 use super::options::RedisOptions;
@@ -174,7 +174,7 @@ impl Link {
             };
             self.suspect(&wire, &error);
             if !again.is_worth_it(request, &error) {
-                return Err(failed(doing, request.applied(&error), error));
+                return Err(request.failed(doing, error));
             }
         }
     }

@@ -36,6 +36,7 @@ mod url;
 #[cfg(feature = "server")]
 mod windows;
 mod wire;
+mod wrong_key;
 
 #[cfg(feature = "server")]
 pub(crate) mod beat;

@@ -206,3 +206,19 @@ impl fmt::Debug for Primary {
         f.debug_struct("Primary").field("name", &self.sentinels.primary).field("known", &*self.known.borrow()).finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_another_address_is_news() {
+        let sentinels = Sentinels { primary: "main".to_owned(), nodes: Vec::new() };
+        let primary = Primary::new(sentinels, Tls::default(), Duration::from_secs(1));
+        let address = |port| ("host".to_owned(), port);
+        assert!(primary.is_news(&address(1)), "none is known");
+        primary.is_now(address(1));
+        assert!(!primary.is_news(&address(1)));
+        assert!(primary.is_news(&address(2)));
+    }
+}

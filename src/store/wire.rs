@@ -9,8 +9,6 @@ use redis::aio::{ConnectionLike, MultiplexedConnection};
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError, RedisResult, ScriptInvocation};
 
 #[cfg(feature = "server")]
-use super::error::failed;
-#[cfg(feature = "server")]
 use super::invalidations::Invalidations;
 use super::primary::PrimaryWatch;
 use super::progress::Progress;
@@ -131,14 +129,14 @@ impl Wire {
     #[cfg(feature = "server")]
     pub(super) async fn query<T: FromRedisValue>(&mut self, doing: &str, command: &Cmd) -> Result<T> {
         let request = Request::Command(command);
-        self.send(request).await.map_err(|error| failed(doing, request.applied(&error), error))
+        self.send(request).await.map_err(|error| request.failed(doing, error))
     }
 
     /// Runs a pipeline that may block for as long as this wire's patience.
     #[cfg(feature = "server")]
     pub(super) async fn pipe<T: FromRedisValue>(&mut self, doing: &str, pipeline: &Pipeline) -> Result<T> {
         let request = Request::Pipeline(pipeline);
-        self.send(request).await.map_err(|error| failed(doing, request.applied(&error), error))
+        self.send(request).await.map_err(|error| request.failed(doing, error))
     }
 }
 

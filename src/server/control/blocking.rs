@@ -1,7 +1,7 @@
 //! The threads that blocking jobs run on: a pool of the server's own.
 //!
 //! The runtime's pool also resolves host names and opens files; jobs that never return must not take it away. A thread is started when a job
-//! needs one, used again, and ends when it was idle for a while. There are as many as blocking jobs run at the same time, so at most as many
+//! needs one, used again, and ends when it was idle for a while, but for one. There are as many as blocking jobs run at the same time, so at most as many
 //! as the capsules have slots, plus the **abandoned** ones: their job timed out or was aborted, and still runs.
 
 use std::collections::VecDeque;
@@ -15,6 +15,7 @@ use tokio::sync::{Notify, oneshot};
 
 use crate::contain::{contained, discard};
 use crate::job::JobError;
+use crate::limits::refused;
 
 /// Runs blocking jobs. Cheap to clone.
 #[derive(Clone, Debug, Default)]
@@ -116,6 +117,16 @@ impl BlockingPool {
         Ok(Some(Reservation(self.clone())))
     }
 
+    /// Starts the first thread, which is kept until the pool is closed: a worker with blocking jobs must be able to run one.
+    ///
+    /// # Errors
+    ///
+    /// The system refuses it.
+    pub(crate) fn start(&self) -> crate::error::Result<()> {
+        let started = self.start_thread(&mut self.state());
+        started.map_err(|error| refused("cannot start a thread for blocking jobs", error))
+    }
+
     #[expect(clippy::disallowed_methods, reason = "`work` contains every panic")]
     fn start_thread(&self, state: &mut State) -> std::io::Result<()> {
         let pool = self.clone();
@@ -180,7 +191,7 @@ impl BlockingPool {
             }
             let (woken, waited) = self.0.arrivals.wait_timeout(state, KEEP).unwrap_or_else(PoisonError::into_inner);
             state = woken;
-            if waited.timed_out() && state.work.is_empty() && state.threads > state.reserved {
+            if waited.timed_out() && state.work.is_empty() && state.threads > state.reserved.max(1) {
                 break;
             }
         }

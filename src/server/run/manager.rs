@@ -144,7 +144,7 @@ async fn fetch(runner: &Runner, intake: &Intake, fetcher: &mut Fetcher) {
         match fetcher.retrieve_work(want).await {
             Ok(None) => fetcher.wait().await,
             Ok(Some(batches)) if batches.is_empty() => {
-                outage.over();
+                outage.found_nothing();
                 fetcher.wait().await;
             }
             Ok(Some(batches)) if handle.is_quiet() => {

@@ -108,6 +108,12 @@ impl Registry {
         &mut self.wrapped[at].1
     }
 
+    /// Whether jobs of a class need a thread.
+    pub(crate) fn any_blocks(&self) -> bool {
+        let wrapped = self.wrapped.iter().flat_map(|(_, classes)| classes.values());
+        self.plain.values().chain(wrapped).any(|registered| registered.job.blocks())
+    }
+
     /// The job a payload is for: of its class, or of the class inside if that is a wrapper.
     ///
     /// # Errors

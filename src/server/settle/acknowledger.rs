@@ -381,7 +381,7 @@ fn compare(there: usize, expected: usize) {
     if there < expected {
         tracing::warn!(
             batches = expected - there,
-            "finished jobs were no longer owned: another process put them back, they run twice"
+            "finished jobs were no longer in their private lists: another process put them back and they run twice, or Redis lost data"
         );
     }
 }

@@ -54,7 +54,10 @@ impl Settlement {
     /// Redis took a job, or another process had recovered it.
     pub(crate) fn stored(&self, unit: &UnitOfWork, to: &Destination, death: Option<&JobError>, settled: Settled) {
         if settled == Settled::NotOurs {
-            tracing::warn!(queue = &**unit.queue(), "a job was no longer owned when it was settled");
+            tracing::warn!(
+                queue = &**unit.queue(),
+                "a job was no longer in its private list when it was settled: another process put it back, or Redis lost data"
+            );
             return;
         }
         match (to, death) {

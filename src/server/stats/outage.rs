@@ -47,6 +47,9 @@ pub(crate) struct Outage {
 /// Between two lines about an outage that lasts.
 const TELL_AGAIN: Duration = Duration::from_secs(60);
 
+/// How long after a denial Redis counts as away though it answers.
+const DENIAL: Duration = Duration::from_secs(10);
+
 impl Outages {
     pub(crate) fn part(&self) -> Outage {
         Outage { all: self.clone(), failed_in: None }
@@ -139,6 +142,16 @@ impl Outage {
         }
     }
 
+    /// Redis answered this part that there was nothing to do. Ends the outage that this part failed in, unless Redis denied something a short
+    /// time ago: what it denies was not tried.
+    pub(crate) fn found_nothing(&mut self) {
+        let failed_in = self.failed_in;
+        let may_end = |now: &mut Now| !now.told_denied || now.failed.elapsed() >= DENIAL;
+        if failed_in.is_some() && self.end_if(|now| Some(now.number) == failed_in && may_end(now)) {
+            self.failed_in = None;
+        }
+    }
+
     /// A write that this part sent at `sent` succeeded. Ends an outage in which no part failed since, if this part failed in it or Redis
     /// refuses writes: the part that noticed that may have nothing to write any more.
     pub(crate) fn wrote(&mut self, sent: Instant) {
@@ -203,6 +216,22 @@ mod tests {
         assert!(outages.is_online());
         reads.note("test", &Error::config("x"));
         reads.answered();
+        assert!(outages.is_online(), "Redis was unreachable, and answers");
+    }
+
+    #[test]
+    fn an_empty_queue_ends_no_outage_in_which_redis_denies_something() {
+        let outages = Outages::default();
+        let mut fetcher = outages.part();
+        for _ in 0..10 {
+            fetcher.note("test", &crate::store::refused_with("NOPERM"));
+            fetcher.found_nothing();
+            assert!(!outages.is_online(), "what Redis denies was not tried");
+        }
+        assert_eq!(outages.count(), 1);
+        fetcher.over();
+        fetcher.note("test", &Error::config("x"));
+        fetcher.found_nothing();
         assert!(outages.is_online(), "Redis was unreachable, and answers");
     }
 

@@ -1,5 +1,6 @@
 use super::*;
 use crate::store::CLAIM_BYTES;
+use crate::store::error::failed;
 use crate::store::registration::Registration;
 use crate::testing::Redis;
 
