@@ -55,13 +55,14 @@ fn worker() -> ServerBuilder {
 }
 
 /// Every test, by name.
-const TESTS: [(&str, fn()); 7] = [
+const TESTS: [(&str, fn()); 8] = [
     ("names_what_goes_blind_of_gems_whose_keys_are_there", names_what_goes_blind_of_gems_whose_keys_are_there),
     ("names_every_bad_one_among_100_000", names_every_bad_one_among_100_000),
     ("raises_no_false_alarm_while_jobs_come_and_go", raises_no_false_alarm_while_jobs_come_and_go),
     ("says_that_all_is_well", says_that_all_is_well),
     ("counts_jobs_of_ruby_gems_by_class_and_gem", counts_jobs_of_ruby_gems_by_class_and_gem),
     ("says_what_keeps_it_from_reading", says_what_keeps_it_from_reading),
+    ("says_that_nothing_could_be_written", says_that_nothing_could_be_written),
     ("reads_what_active_job_wraps", reads_what_active_job_wraps),
 ];
 
@@ -218,6 +219,18 @@ fn names_what_goes_blind_of_gems_whose_keys_are_there() {
         (said.code, &*said.lines[0]),
         (Some(0), "which gems are in use is not known: SCAN is refused to this user")
     );
+}
+
+fn says_that_nothing_could_be_written() {
+    let redis = Redis::start().unwrap();
+    for what in [&["ruby"][..], &["rbs"], &["json-schema"], &["check", "--redis", &redis.url()]] {
+        let mut command = Command::new(std::env::current_exe().unwrap());
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let output = command.arg("contract").args(what).env_remove("REDIS_URL").stdout(full).output().unwrap();
+        let complaint = String::from_utf8(output.stderr).unwrap();
+        assert_eq!(output.status.code(), Some(2), "{what:?}: {complaint}");
+        assert!(complaint.contains("cannot write to standard output"), "{what:?}: {complaint}");
+    }
 }
 
 fn says_that_all_is_well() {

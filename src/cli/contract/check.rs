@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use serde_json::json;
 
+use super::print::print;
 use crate::api::{Api, JobRecord, Neighbour};
 use crate::cli::logging::clean;
 use crate::client::Client;
@@ -67,7 +68,7 @@ impl Check {
             }
         }
         tally.neighbours = neighbours(&api).await;
-        Ok(tally.close())
+        tally.close()
     }
 }
 
@@ -100,6 +101,8 @@ struct Tally<'a> {
     foreigners: BTreeMap<(String, &'static str), usize>,
     /// Gems that keys show to be in use; `None` if that is not known.
     neighbours: Option<BTreeSet<&'static Neighbour>>,
+    /// The first error of a line that was printed.
+    printed: Result<()>,
 }
 
 impl<'a> Tally<'a> {
@@ -118,6 +121,7 @@ impl<'a> Tally<'a> {
             unknown,
             foreigners,
             neighbours: None,
+            printed: Ok(()),
         }
     }
 
@@ -184,7 +188,7 @@ impl<'a> Tally<'a> {
             clean(&format!("would fail: {who} in {place}: {}: {}", error.class(), error.message()).replace('\n', "\\n"))
         };
         self.clear_progress();
-        say(&line);
+        self.say(&line);
     }
 
     fn show_progress(&self) {
@@ -199,19 +203,32 @@ impl<'a> Tally<'a> {
         }
     }
 
-    fn close(self) -> ExitCode {
+    /// Prints a line.
+    fn say(&mut self, line: &str) {
+        let printed = print(&format!("{line}\n"));
+        if self.printed.is_ok() {
+            self.printed = printed;
+        }
+    }
+
+    /// Prints the sums.
+    ///
+    /// # Errors
+    ///
+    /// Not everything could be printed.
+    fn close(mut self) -> Result<ExitCode> {
         self.clear_progress();
         let (fit, fail, unknown) = (self.fit, self.fail, self.unknown.values().sum::<usize>());
         let foreign = self.foreigners.values().sum::<usize>();
         if self.json {
             let of_gems = self.foreigners.iter();
             let of_gems = of_gems.map(|((class, gem), jobs)| json!({"class": class, "gem": gem, "jobs": jobs}));
-            say(&json!({
+            let sums = json!({
                 "ok": fit, "would_fail": fail, "unknown": unknown, "unknown_classes": self.unknown,
                 "foreign": foreign, "foreign_jobs": of_gems.collect::<Vec<_>>(),
-                "gems": self.neighbours.map(|gems| gems.iter().map(|gem| json!({"gem": gem.gem, "effect": gem.effect})).collect::<Vec<_>>()),
-            })
-            .to_string());
+                "gems": self.neighbours.as_ref().map(|gems| gems.iter().map(|gem| json!({"gem": gem.gem, "effect": gem.effect})).collect::<Vec<_>>()),
+            });
+            self.say(&sums.to_string());
         } else {
             if foreign > 0 {
                 let names = self.foreigners.iter();
@@ -221,18 +238,19 @@ impl<'a> Tally<'a> {
                     ForeignJobs::Fail => "fail here",
                     ForeignJobs::Run => "run here without their gem",
                 };
-                say(&format!("{foreign} hold something of a Ruby gem and {fate}{}", most_first(names)));
+                self.say(&format!("{foreign} hold something of a Ruby gem and {fate}{}", most_first(names)));
             }
-            match &self.neighbours {
-                Some(gems) => {
-                    gems.iter().for_each(|gem| say(&format!("{} is in use: {}; {}", gem.gem, gem.effect, gem.advice)))
-                }
-                None => say("which gems are in use is not known: SCAN is refused to this user"),
+            match self.neighbours.take() {
+                Some(gems) => gems
+                    .iter()
+                    .for_each(|gem| self.say(&format!("{} is in use: {}; {}", gem.gem, gem.effect, gem.advice))),
+                None => self.say("which gems are in use is not known: SCAN is refused to this user"),
             }
             let names = most_first(self.unknown.iter().map(|(class, jobs)| (format!("{class} {jobs}"), *jobs)));
-            say(&format!("{fit} ok, {fail} would fail, {unknown} of classes this worker does not know{names}"));
+            self.say(&format!("{fit} ok, {fail} would fail, {unknown} of classes this worker does not know{names}"));
         }
-        if fail == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        self.printed?;
+        Ok(if fail == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE })
     }
 }
 
@@ -253,9 +271,4 @@ enum Judgement {
     LeftToRuby,
     Fails(JobError),
     Unknown,
-}
-
-/// A line on stdout; whoever reads may have read enough.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stdout().lock(), "{line}");
 }

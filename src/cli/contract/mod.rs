@@ -3,13 +3,13 @@
 mod check;
 mod described;
 mod json_schema;
+mod print;
 mod quoted;
 mod rbs;
 mod ruby;
 mod types;
 
 use std::ffi::OsString;
-use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -19,6 +19,7 @@ use crate::error::Result;
 use crate::server::ServerBuilder;
 use check::Check;
 use described::Described;
+use print::print;
 
 /// What the jobs of this worker take: for Ruby, and held against what waits in Redis.
 #[derive(Debug, Parser)]
@@ -88,9 +89,7 @@ fn tell(builder: ServerBuilder, what: &What) -> Result<()> {
         What::Rbs => rbs::text(&classes),
         What::JsonSchema | What::Check(_) => json_schema::text(&classes),
     };
-    // Whoever reads may have read enough.
-    let _ = std::io::stdout().lock().write_all(text.as_bytes());
-    Ok(())
+    print(&text)
 }
 
 #[cfg(test)]
