@@ -148,7 +148,7 @@ impl Connector {
             );
         }
         // Boxed: the handshake is large, and part of every future that may connect.
-        let dialled = Box::pin(dial(&info, &options.tls, meter, options.connect_timeout, config));
+        let dialled = Box::pin(dial(&info, &options.tls, (meter, &options.line), options.connect_timeout, config));
         let (connection, progress) = dialled.await?;
         let runtime = tokio::runtime::Handle::current().id();
         Ok(Wire {

@@ -10,24 +10,24 @@ use super::error::Unreachable;
 #[cfg(feature = "tls")]
 use super::handshake;
 use super::meter::Meter;
-use super::progress::Progress;
+use super::progress::{Line, Progress};
 use super::stream::Stream;
 use super::tls::Tls;
 use crate::error::RedisFault;
 
 /// Opens a connection; each of its steps may take `limit`. `meter` counts what is written, but not over TLS: what that takes is not what it
-/// writes.
+/// writes. `line` is what all connections to the server share.
 #[cfg_attr(not(feature = "tls"), expect(unused_variables, reason = "there is no TLS"))]
 pub(super) async fn dial(
     info: &ConnectionInfo,
     tls: &Tls,
-    meter: &Meter,
+    (meter, line): (&Meter, &Line),
     limit: Duration,
     config: AsyncConnectionConfig,
 ) -> Result<(MultiplexedConnection, Progress), Unreachable> {
     let is_tls = matches!(info.addr(), ConnectionAddr::TcpTls { .. });
     let meter = if is_tls { Meter::default() } else { meter.clone() };
-    let stream = within(limit, Stream::connect(info.addr(), &meter)).await.and_then(|made| made);
+    let stream = within(limit, Stream::connect(info.addr(), &meter, line)).await.and_then(|made| made);
     let stream = stream.map_err(redis::RedisError::from)?;
     let (progress, first_bytes) = (stream.progress(), stream.first_bytes());
     let made = match info.addr() {

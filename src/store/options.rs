@@ -8,6 +8,7 @@ use redis::{ConnectionAddr, ConnectionInfo};
 
 use super::credentials::{CredentialSource, Credentials};
 use super::primary::Sentinels;
+use super::progress::Line;
 use super::tls::{Tls, Trust};
 use super::url;
 use crate::error::{Error, Result};
@@ -50,6 +51,8 @@ pub struct RedisOptions {
     pub(super) tls: Tls,
     pub(super) connect_timeout: Duration,
     pub(super) response_timeout: Duration,
+    /// Shared by all connections made with these options or clones of them.
+    pub(super) line: Line,
 }
 
 /// What `REDIS_URL` defaults to.
@@ -176,6 +179,7 @@ impl RedisOptions {
             tls,
             connect_timeout: connect_timeout.unwrap_or(Duration::from_secs(2)),
             response_timeout: response_timeout.unwrap_or(Duration::from_secs(3)),
+            line: Line::default(),
         }
     }
 

@@ -15,6 +15,7 @@ use super::error::Unreachable;
 use super::meter::Meter;
 use super::options::host_and_port;
 use super::primary::{Address, PrimaryWatch, Sentinels};
+use super::progress::Line;
 use super::tls::Tls;
 use crate::boxed::BoxFuture;
 
@@ -89,7 +90,8 @@ impl Primary {
         if let Some(pushes) = pushes {
             config = config.set_push_sender(pushes);
         }
-        let (connection, _) = Box::pin(dial(node, &self.tls, &Meter::default(), self.patience, config)).await?;
+        let (connection, _) =
+            Box::pin(dial(node, &self.tls, (&Meter::default(), &Line::default()), self.patience, config)).await?;
         Ok(connection)
     }
 

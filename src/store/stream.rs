@@ -15,7 +15,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 
 use super::meter::Meter;
-use super::progress::Progress;
+use super::progress::{Line, Progress};
 use super::resolve::resolve;
 
 /// Counts every byte that the system took, and notes when the peer last showed a sign.
@@ -78,7 +78,7 @@ impl Stream {
     }
 
     /// Connects, set up as all connections of ours are. TLS is a layer on top of this stream.
-    pub(super) async fn connect(addr: &ConnectionAddr, meter: &Meter) -> io::Result<Self> {
+    pub(super) async fn connect(addr: &ConnectionAddr, meter: &Meter, line: &Line) -> io::Result<Self> {
         let socket = match addr {
             ConnectionAddr::Tcp(host, port) | ConnectionAddr::TcpTls { host, port, .. } => {
                 Socket::Tcp(tcp(host, *port).await?)
@@ -90,7 +90,7 @@ impl Stream {
         Ok(Self {
             socket,
             meter: meter.clone(),
-            progress: Progress::new(),
+            progress: Progress::new(line.clone()),
             first_bytes: FirstBytes::default(),
             has_first_bytes: false,
             blocked: false,
@@ -162,6 +162,7 @@ impl AsyncWrite for Stream {
         let written = inner!(self, socket => Pin::new(socket).poll_write(cx, buf));
         if let Poll::Ready(Ok(bytes)) = written {
             self.meter.count(bytes);
+            self.progress.wrote(bytes);
             if std::mem::take(&mut self.blocked) {
                 self.progress.made();
             }
@@ -194,7 +195,7 @@ mod tests {
         let listener = TcpListener::bind("localhost:0").await.unwrap();
         let addr = ConnectionAddr::Tcp("localhost".to_owned(), listener.local_addr().unwrap().port());
         let meter = Meter::default();
-        let mut stream = Stream::connect(&addr, &meter).await.unwrap();
+        let mut stream = Stream::connect(&addr, &meter, &Line::default()).await.unwrap();
         let (mut peer, _) = listener.accept().await.unwrap();
         stream.write_all(b"hello").await.unwrap();
         assert_eq!(meter.written(), 5);
@@ -206,7 +207,9 @@ mod tests {
     #[tokio::test]
     async fn says_why_nobody_answers() {
         let port = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap().port();
-        let refused = Stream::connect(&ConnectionAddr::Tcp("127.0.0.1".to_owned(), port), &Meter::default()).await;
+        let refused =
+            Stream::connect(&ConnectionAddr::Tcp("127.0.0.1".to_owned(), port), &Meter::default(), &Line::default())
+                .await;
         assert_eq!(refused.err().map(|error| error.kind()), Some(io::ErrorKind::ConnectionRefused));
     }
 }
