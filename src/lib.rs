@@ -6,8 +6,8 @@
 //! - the guide in `docs/guide/`: getting started, moving a job, patterns, configuration, deployment, metrics
 //! - `active_job` (feature `active-job`): the jobs of a Rails app
 //!
-//! Features: `cli` (the default, with `server`), `server`, `active-job`, `contract`, `metrics`, `otel`, `testing`, `tls`, `tool` (the binary `ferrokiq`). An app
-//! that only enqueues takes none: `default-features = false`.
+//! Features: `cli` (the default, with `server`), `server`, `active-job`, `contract`, `metrics`, `otel`, `testing`, `tls`. An app that
+//! only enqueues takes none: `default-features = false`.
 //!
 //! ```no_run
 //! use ferrokiq::{Context, Job, JobResult, Server};

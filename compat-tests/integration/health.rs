@@ -5,12 +5,7 @@ use std::time::Duration;
 
 use ferrokiq::{Context, Event, Job, JobResult, Server};
 
-use crate::support::{Redis, Running, eventually, nothing};
-
-/// An address that was free a moment ago.
-pub(crate) fn free() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
-}
+use crate::support::{Redis, Running, eventually, free, nothing};
 
 /// What is answered to these bytes: status and body.
 async fn send(to: SocketAddr, bytes: Vec<u8>) -> std::io::Result<(u16, String)> {

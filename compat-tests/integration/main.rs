@@ -38,7 +38,7 @@ mod survival;
 mod suspects;
 #[cfg(feature = "tls")]
 mod tls;
-#[cfg(feature = "tool")]
-mod top;
+#[cfg(feature = "tls")]
+mod tls_redis;
 mod watching;
 mod wrong_types;

@@ -105,7 +105,7 @@ async fn asks_seldom_while_redis_refuses() {
 /// Redis answers reads and refuses writes: due jobs are read, and cannot be moved.
 #[tokio::test]
 async fn counts_one_outage_while_redis_refuses_writes() {
-    let (redis, at) = (Redis::start().await, crate::health::free());
+    let (redis, at) = (Redis::start().await, crate::support::free());
     for number in 0..20 {
         let due = format!(r#"{{"class":"Nothing","args":[],"jid":"{number:024}","queue":"default"}}"#);
         // Due in two seconds by the clock of Redis.

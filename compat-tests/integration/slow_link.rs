@@ -11,7 +11,9 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 
 use crate::support::{Redis, Running, eventually};
 #[cfg(feature = "tls")]
-use crate::tls::{TlsRedis, worker_at};
+use crate::tls::worker_at;
+#[cfg(feature = "tls")]
+use crate::tls_redis::TlsRedis;
 
 /// Bytes a second of each connection.
 const RATE: usize = 2_000_000;

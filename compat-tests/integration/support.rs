@@ -1,4 +1,5 @@
 use std::collections::HashMap;
+use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::LazyLock;
@@ -226,4 +227,22 @@ pub(crate) async fn nothing(_cx: Context, _args: ferrokiq::job::RawArgs) -> JobR
 pub(crate) fn with_cause(error: &ferrokiq::Error) -> String {
     let cause = std::error::Error::source(error).map(ToString::to_string);
     format!("{error}: {}", cause.unwrap_or_default())
+}
+
+/// An address that was free a moment ago.
+pub(crate) fn free() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap()
+}
+
+/// A Redis in cluster mode that holds every slot.
+pub(crate) async fn cluster() -> Redis {
+    let [port, bus] = [free(), free()].map(|address| address.port().to_string());
+    let own = ["--cluster-enabled", "yes", "--port", &port, "--cluster-port", &bus];
+    let redis = Redis::start_with(&own).await;
+    redis.call::<()>("CLUSTER", &["ADDSLOTSRANGE", "0", "16383"]).await;
+    eventually("the cluster is up", async || {
+        redis.call::<String>("CLUSTER", &["INFO"]).await.contains("cluster_state:ok")
+    })
+    .await;
+    redis
 }

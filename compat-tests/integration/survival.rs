@@ -233,7 +233,7 @@ fn blocking_jobs_that_never_return_block_nothing_else() {
     let runtime = runtime.worker_threads(2).max_blocking_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let (redis, gate, ran) = (Redis::start().await, Arc::default(), Arc::default());
-        let (client, at) = (redis.client(), crate::health::free());
+        let (client, at) = (redis.client(), crate::support::free());
         let job = Stuck(Arc::clone(&gate), Arc::clone(&ran));
         let server = Running::start(&redis, Server::builder().register_blocking(job).concurrency(2).health(at));
         Stuck::perform_bulk(&client, [(true,), (true,)]).await.unwrap();
