@@ -4,9 +4,10 @@
 //! - [`Client`] and [`Payload`]: what to push
 //! - [`server`]: capsules, fetchers, middleware, events
 //! - the guide in `docs/guide/`: getting started, moving a job, patterns, configuration, deployment, metrics
+//! - `api` (feature `api`): queues, sets, processes and metrics of any Sidekiq, read and changed; needs no worker
 //! - `active_job` (feature `active-job`): the jobs of a Rails app
 //!
-//! Features: `cli` (the default, with `server`), `server`, `active-job`, `contract`, `metrics`, `otel`, `testing`, `tls`. An app that
+//! Features: `cli` (a default, with `server`), `api` (a default), `server`, `active-job`, `contract`, `metrics`, `otel`, `testing`, `tls`. An app that
 //! only enqueues takes none: `default-features = false`.
 //!
 //! ```no_run
@@ -34,7 +35,7 @@
 
 #[cfg(feature = "active-job")]
 pub mod active_job;
-#[cfg(feature = "server")]
+#[cfg(feature = "api")]
 pub mod api;
 mod boxed;
 #[cfg(feature = "cli")]
@@ -45,7 +46,7 @@ mod contain;
 #[cfg(feature = "server")]
 mod distance;
 pub mod error;
-#[cfg(all(any(test, fuzzing), feature = "cli"))]
+#[cfg(all(any(test, fuzzing), feature = "api", feature = "cli"))]
 #[doc(hidden)]
 pub mod fuzzing;
 #[cfg(test)]
@@ -54,15 +55,23 @@ mod generated;
 pub mod guide;
 mod jid;
 pub mod job;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the Data API uses a part of it"))]
 mod late;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
+#[cfg_attr(not(feature = "server"), allow(dead_code, reason = "the Data API uses a part of it"))]
 mod limits;
 #[cfg(feature = "otel")]
 pub mod otel;
 pub mod payload;
+#[cfg(any(feature = "api", feature = "server"))]
+pub mod probe;
 #[cfg(feature = "server")]
 pub mod server;
+#[cfg_attr(
+    any(all(feature = "api", not(feature = "server")), all(feature = "server", not(feature = "api"))),
+    allow(dead_code, reason = "the Data API and the server each call a part of it")
+)]
 mod store;
 #[cfg(feature = "testing")]
 pub mod testing;

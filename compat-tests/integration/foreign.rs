@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use ferrokiq::server::{FetchMode, ForeignJobs, UnknownClasses};
 use ferrokiq::{Context, Payload, Server, ServerBuilder};
 
-use crate::health::{free, get};
-use crate::support::{Redis, Running, eventually};
+use crate::health::get;
+use crate::support::{Redis, Running, eventually, free};
 
 /// As the gems' own client middleware wrote them (sidekiq-unique-jobs 8.1.0 and 6, sidekiq-batch 0.2.0), and as Enterprise documents it.
 const OF_GEMS: [&str; 6] = [

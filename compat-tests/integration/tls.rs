@@ -1,5 +1,7 @@
 //! TLS to a Redis of the test's own: which servers a client trusts, and its errors for the others.
 
+use std::process::Command;
+
 use ferrokiq::{Client, Payload, RedisOptions, Tls};
 
 use crate::support::{Redis, free, with_cause};

@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use ferrokiq::job::RawArgs;
 use ferrokiq::{Context, JobError, Payload, Server, ServerBuilder};
 
-use crate::health::{free, until};
-use crate::support::{Redis, Running, eventually, nothing};
+use crate::health::until;
+use crate::support::{Redis, Running, eventually, free, nothing};
 
 fn builder() -> ServerBuilder {
     let fails = |_: Context, _: RawArgs| async { Err(JobError::new("RuntimeError", "as always")) };

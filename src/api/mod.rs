@@ -1,6 +1,8 @@
 //! What Sidekiq's Data API shows and does: statistics, queues, the sorted sets, processes and their work. For tools; no worker
 //! needs it.
 //!
+//! This is the feature `api`, one of the defaults. A dashboard takes it without a worker: `default-features = false, features = ["api"]`.
+//!
 //! Nothing is read whole: lists come in pages, of about 1 MB at most. What is taken away is taken by its exact bytes, and a job that is moved from one
 //! place to another is never out of Redis in between.
 //!

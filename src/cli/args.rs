@@ -5,12 +5,13 @@ use std::time::Duration;
 use clap::{Parser, Subcommand, ValueEnum};
 
 use super::default_config;
+use super::health::Health as HealthCheck;
 use super::integer::parse_integer;
 use super::logging::LogFormat;
-use super::probe::Probe;
 use super::settings::{Health, Settings};
-use super::size::{parse_health, parse_max_payload, parse_max_rss};
+use super::size::{parse_max_payload, parse_max_rss};
 use crate::error::{Error, Result};
+use crate::probe::parse_health;
 use crate::server::{FetchMode, MaxRss, Promote, WireVersion};
 
 /// A worker: runs Sidekiq jobs from the Redis that REDIS_URL names.
@@ -102,7 +103,7 @@ pub(super) struct Flags {
 #[derive(Debug, Subcommand)]
 pub(super) enum Command {
     /// Ask a worker on this machine whether it is well: exit code 0 if it is, 1 if it is not
-    Health(Probe),
+    Health(HealthCheck),
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]

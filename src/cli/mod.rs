@@ -7,6 +7,7 @@ mod contract;
 #[cfg(test)]
 mod corpus;
 mod erb;
+mod health;
 mod integer;
 mod keys;
 mod logging;
@@ -15,7 +16,6 @@ mod notify;
 #[cfg(all(test, unix))]
 mod packaging;
 mod passed_over;
-mod probe;
 mod queues;
 #[cfg(test)]
 mod reference;
@@ -31,13 +31,13 @@ use std::process::ExitCode;
 use clap::Parser;
 
 pub use logging::{LogFormat, Logging, init as init_logging};
-pub use probe::Probe;
 
 use crate::error::{Error, Result};
 use crate::limits;
 use crate::server::{Server, ServerBuilder, Stopped};
 use args::{Command, Flags};
 use config_file::ConfigFile;
+use health::Health;
 use settings::{Settings, Variables};
 
 /// Runs a worker process until it is told to stop, and returns its exit code: 0 after an orderly stop, 1 if it could not
@@ -52,7 +52,7 @@ use settings::{Settings, Variables};
 /// TSTP quiets. TTIN logs what runs. USR1 and USR2 are ignored with a log line. A HUP that the parent process had ignored (`nohup`) stays
 /// ignored. On Windows, Ctrl-C and Ctrl-Break stand for INT, the closing of the console and the shutdown of the system for TERM; Windows ends the
 /// process about 5 s after the latter. Where systemd started the process with `Type=notify`, the worker reports its state, and feeds the watchdog
-/// while the process moves. `health` instead of flags asks a worker that runs with `--health` whether it is well ([`Probe`]). Call it once, from `main`, on a multi-threaded runtime:
+/// while the process moves. `health` instead of flags asks a worker that runs with `--health` whether it is well ([`Probe`](crate::probe::Probe)). Call it once, from `main`, on a multi-threaded runtime:
 ///
 /// ```no_run
 /// # struct Hard;
@@ -83,8 +83,8 @@ pub async fn run(server: ServerBuilder) -> ExitCode {
             return if error.use_stderr() { ExitCode::FAILURE } else { ExitCode::SUCCESS };
         }
     };
-    if let Some(Command::Health(probe)) = &flags.command {
-        return ask(probe);
+    if let Some(Command::Health(health)) = flags.command {
+        return ask(health);
     }
     match start(server, flags).await {
         Ok(code) => ExitCode::from(code),
@@ -114,8 +114,8 @@ pub fn main(program: impl Future<Output = ExitCode>) -> ExitCode {
 }
 
 /// Asks a worker whether it is well, and says what it says.
-fn ask(probe: &Probe) -> ExitCode {
-    match probe.ask() {
+fn ask(health: Health) -> ExitCode {
+    match health.ask() {
         Ok(line) => {
             let _ = writeln!(std::io::stdout(), "{line}");
             ExitCode::SUCCESS

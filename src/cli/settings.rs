@@ -6,9 +6,10 @@ use super::integer::parse_integer;
 use super::keys::KEYS;
 use super::passed_over::{remark, remarks_on_capsules};
 use super::queues::queues;
-use super::size::{parse_health, parse_max_payload, parse_max_rss};
+use super::size::{parse_max_payload, parse_max_rss};
 use super::yaml::Value;
 use crate::error::{Error, Result};
+use crate::probe::parse_health;
 use crate::server::{
     DEFAULT_HEALTH, FetchMode, ForeignJobs, MaxRss, Promote, ServerBuilder, UnknownClasses, WireVersion,
 };

@@ -1,16 +1,6 @@
 //! Values of flags and settings that have a spelling of their own.
 
-use std::net::SocketAddr;
-
-use crate::server::{DEFAULT_HEALTH, MaxRss};
-
-/// `host:port`, with an IP address for a host, or a port of this machine alone.
-pub(super) fn parse_health(text: &str) -> Result<SocketAddr, String> {
-    if let Ok(port) = text.parse() {
-        return Ok(SocketAddr::new(DEFAULT_HEALTH.ip(), port));
-    }
-    text.parse().map_err(|_| "it is a port or an IP address with a port, 0.0.0.0:7433 say".to_owned())
-}
+use crate::server::MaxRss;
 
 /// Bytes, or a number with `K`, `M` or `G` (of 1,024).
 pub(super) fn parse_size(text: &str) -> Result<u64, String> {
@@ -51,21 +41,6 @@ fn parse_bytes(text: &str) -> Result<u64, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn reads_addresses() {
-        for (text, address) in [
-            ("7433", "127.0.0.1:7433"),
-            ("0.0.0.0:80", "0.0.0.0:80"),
-            ("[::]:7433", "[::]:7433"),
-            ("127.0.0.1:0", "127.0.0.1:0"),
-        ] {
-            assert_eq!(parse_health(text).unwrap().to_string(), address);
-        }
-        for text in ["", "x", "70000", "-1", "127.0.0.1", "example.com:80", ":7433", "7433 "] {
-            assert!(parse_health(text).is_err(), "{text}");
-        }
-    }
 
     #[test]
     fn reads_the_largest_payload() {

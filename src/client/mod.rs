@@ -11,7 +11,7 @@ mod fleet;
 mod inherited;
 mod iteration;
 mod middleware;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 mod movable;
 mod normalize;
 
@@ -26,8 +26,10 @@ use fleet::Fleet;
 pub(crate) use inherited::flows;
 pub(crate) use inherited::{Inherited, is_current_attributes};
 pub use middleware::{ClientMiddleware, Next};
+#[cfg(any(feature = "api", feature = "server"))]
+pub(crate) use movable::fill_in;
 #[cfg(feature = "server")]
-pub(crate) use movable::{fill_in, mend, unmovable};
+pub(crate) use movable::{mend, unmovable};
 
 use crate::error::{Error, Result};
 use crate::payload::{Jid, MAX_PAYLOAD, Payload};
@@ -370,7 +372,7 @@ impl Client {
     }
 
     /// Its Redis; `None` for a client of tests.
-    #[cfg(feature = "server")]
+    #[cfg(feature = "api")]
     pub(crate) fn store(&self) -> Option<&Store> {
         match &self.0.sink {
             Sink::Redis(store) => Some(store),

@@ -23,6 +23,7 @@ pub(crate) fn mend(payload: &mut Payload) {
 
 /// Returns the key that makes Ruby's push raise, or `None` if it moves the payload. Sidekiq 6 does not know some of the rules; they hold
 /// for it, too.
+#[cfg(feature = "server")]
 pub(crate) fn unmovable(payload: &Payload) -> Option<&'static str> {
     if !payload.get("class").is_some_and(|class| class.starts_with('"')) {
         return Some("class");

@@ -27,6 +27,7 @@ impl RetryCount {
     }
 
     /// Whether it has reached a limit.
+    #[cfg(feature = "server")]
     pub(crate) fn reaches(self, limit: u64) -> bool {
         match self {
             Self::Integer(count) => count >= limit.into(),
@@ -34,6 +35,7 @@ impl RetryCount {
         }
     }
 
+    #[cfg(feature = "server")]
     pub(crate) fn as_f64(self) -> f64 {
         match self {
             Self::Integer(count) => count as f64,

@@ -5,9 +5,9 @@
 //! new one goes to the end (the order of a Ruby `Hash`), and every byte that nobody asked to change stays the same byte.
 //! Numbers of any size, float spellings, escapes and unknown keys therefore survive any number of retries.
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 mod backtrace;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 mod count;
 mod distinct;
 mod encode;
@@ -36,9 +36,9 @@ use crate::error::{Error, Result};
 use crate::time::{EpochSecs, StampForm};
 
 pub use crate::jid::Jid;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub use backtrace::{BacktraceError, pack_backtrace, unpack_backtrace};
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) use count::RetryCount;
 pub(crate) use distinct::last_wins;
 pub(crate) use encode::to_json;
@@ -55,7 +55,9 @@ pub use retry::Retry;
 pub(crate) use ruby::unreadable;
 pub(crate) use scan::MAX_DEPTH;
 #[cfg(feature = "server")]
-pub(crate) use text::{error_message, is_routable_queue};
+pub(crate) use text::error_message;
+#[cfg(any(feature = "api", feature = "server"))]
+pub(crate) use text::is_routable_queue;
 
 /// Classes of the payloads that hold a job of ActiveJob: that of Sidekiq 8, and that of Rails before.
 pub(crate) const WRAPPERS: [&str; 2] =
@@ -455,7 +457,7 @@ impl Payload {
     }
 
     /// Leaves each top-level key once: its last value, where it stood first, as Ruby reads it.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "api", feature = "server"))]
     pub(crate) fn drop_repeated_keys(&mut self) {
         if !self.has_repeated_keys() {
             return;
@@ -467,7 +469,7 @@ impl Payload {
         *self = once;
     }
 
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "api", feature = "server"))]
     fn has_repeated_keys(&self) -> bool {
         if self.entries.len() > FEW_KEYS {
             return self.distinct().len() < self.keys().count();
@@ -498,7 +500,7 @@ impl Payload {
 }
 
 /// So few keys are compared each with each: that takes a quarter of the time of a hash table.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 const FEW_KEYS: usize = 32;
 
 /// Stamps from here on are milliseconds, however they are spelled: 1973 in milliseconds, 5138 in seconds.

@@ -17,7 +17,7 @@ pub(crate) fn error_message(message: &str) -> &str {
 
 /// Whether a queue name that came in a payload may become part of a key. Ruby takes any text; nobody means a name with
 /// control characters or of more than 512 bytes.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) fn is_routable_queue(name: &str) -> bool {
     (1..=512).contains(&name.len()) && !name.contains(char::is_control)
 }

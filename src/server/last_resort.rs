@@ -104,7 +104,7 @@ fn not_begun(process: &Process) -> Vec<UnitOfWork> {
 }
 
 #[cfg(test)]
-#[cfg(feature = "testing")]
+#[cfg(all(feature = "api", feature = "testing"))]
 mod tests {
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
     use std::time::Instant;

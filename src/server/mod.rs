@@ -18,7 +18,7 @@ mod settle;
 mod shared;
 pub(crate) mod stats;
 #[cfg(test)]
-#[cfg(feature = "testing")]
+#[cfg(all(feature = "api", feature = "testing"))]
 mod survival;
 mod unit;
 mod worker;

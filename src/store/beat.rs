@@ -1,7 +1,5 @@
 //! What a beat writes: statistics, the work set, the process hash; and the signals it takes.
 
-use std::time::{Duration, Instant};
-
 use redis::{Pipeline, cmd};
 
 use super::{Store, keys};
@@ -59,13 +57,6 @@ impl Store {
             pipeline.cmd("EXPIRE").arg(*key).arg(keys::PROCESS_TTL).ignore();
         }
         self.link.pipe("write the work set", &pipeline).await
-    }
-
-    /// How long Redis takes to answer.
-    pub(crate) async fn ping(&self) -> Result<Duration> {
-        let asked = Instant::now();
-        let _: () = self.link.query("ping", &cmd("PING")).await?;
-        Ok(asked.elapsed())
     }
 
     /// Takes the oldest signal that the Web UI left for a process. Not part of the beat: a refused part of that must not lose it.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use redis::{Cmd, Pipeline, ScriptInvocation, Value, cmd};
+use redis::{Cmd, Pipeline, Value, cmd};
 
 use super::windows::{Window, window_script};
 use super::wire::{Request, Wire};
@@ -259,14 +259,6 @@ impl Store {
         let unblock = cmd("CLIENT").arg("UNBLOCK").arg(id.0).take();
         if let Err(error) = self.link.query::<()>("unblock", &unblock).await {
             tracing::debug!(%error, "waiting for a blocking command instead");
-        }
-    }
-
-    /// Runs a script; asked again once after silence, since every script of ours changes nothing the second time.
-    pub(super) async fn eval<T: redis::FromRedisValue>(&self, doing: &str, script: &ScriptInvocation<'_>) -> Result<T> {
-        match self.link.eval(doing, script).await {
-            Err(error) if error.is_ambiguous() => self.link.eval(doing, script).await,
-            answer => answer,
         }
     }
 }

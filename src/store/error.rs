@@ -2,7 +2,7 @@ use std::fmt;
 
 use redis::RedisError;
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 use super::refusal::redis_error;
 use super::refusal::{Refusal, has_code, without_quotations};
 use super::wire::Request;
@@ -130,25 +130,25 @@ pub(super) fn is_failover(error: &RedisError) -> bool {
     has_code(error, &["READONLY", "UNBLOCKED", "MASTERDOWN"])
 }
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 fn was_refused(error: &Error, codes: &[&str]) -> bool {
     redis_error(error).is_some_and(|error| has_code(error, codes))
 }
 
 /// Whether a key held another type than the command is for.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) fn is_wrong_type(error: &Error) -> bool {
     was_refused(error, &["WRONGTYPE"])
 }
 
 /// Whether Redis refused a write in a state in which it answers reads. Not `OOM`: Redis takes some writes then.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) fn refuses_writes(error: &Error) -> bool {
     was_refused(error, &["NOREPLICAS", "READONLY", "MISCONF"])
 }
 
 /// Whether Redis refused for want of rights or another password: nothing that goes over by itself.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) fn is_denied(error: &Error) -> bool {
     error.redis_fault() == Some(RedisFault::Denied)
 }
@@ -162,7 +162,7 @@ pub(super) fn drops_connection(error: &RedisError) -> bool {
 }
 
 /// Whether Redis answered that it does not want to, and the connection is as good as before.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) fn is_refusal(error: &Error) -> bool {
     redis_error(error).is_some_and(|error| error.clone().into_server_errors().is_some() && !drops_connection(error))
 }

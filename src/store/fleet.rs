@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use redis::{Pipeline, RedisResult, Value, cmd};
 
+#[cfg(feature = "server")]
 use super::registration::Registration;
 use super::{Store, is_refusal, is_wrong_type, keys, scripts};
 use crate::error::Result;
@@ -98,6 +99,7 @@ fn millis(span: Duration) -> u64 {
 impl Store {
     /// Enters a process into the registry, so that it may claim, and gives a sign of life that lasts for `span`. From then on nobody puts
     /// its jobs back. `long_silent`: the process was silent for so long that Redis need not remember having fenced it.
+    #[cfg(feature = "server")]
     pub(crate) async fn register(&self, of: &Registration, span: Duration, long_silent: bool) -> Result<Registered> {
         let identity = of.identity();
         let mut register = scripts::REGISTER.key(keys::REGISTRY);
@@ -117,11 +119,13 @@ impl Store {
     }
 
     /// How many connections this store made: a new one may have reached a Redis that came back with older data.
+    #[cfg(feature = "server")]
     pub(crate) fn connections_made(&self) -> u64 {
         self.link.connections_made()
     }
 
     /// Resolves when a connection of this store ended since the last call. Cancel safe.
+    #[cfg(feature = "server")]
     pub(crate) async fn connection_ended(&self) {
         self.link.connection_ended().await;
     }
@@ -211,6 +215,7 @@ impl Store {
 
     /// Writes a private list anew that Redis lost, with these jobs, oldest first, each with the number of its settlement: one that Redis has
     /// settled is left out. Returns how many were written; 0 if the list is there.
+    #[cfg(feature = "server")]
     pub(crate) async fn hold_again(&self, of: &Registration, list: &str, jobs: &[(u64, &[u8])]) -> Result<usize> {
         let mut hold = scripts::HOLD_AGAIN.key(list);
         hold.key(keys::batches(of.identity())).key(of.settlements());

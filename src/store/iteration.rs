@@ -1,19 +1,19 @@
 //! Where an iterable job stands: the hash `it-JID`, as Sidekiq 7.3 and 8 keep it.
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 use std::collections::HashMap;
 
 use redis::Pipeline;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 use redis::cmd;
 
 use super::{Store, keys};
 use crate::error::Result;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 use crate::time::EpochSecs;
 
 /// The state of an iterable job.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) struct Iteration {
     /// Runs that were begun.
@@ -26,14 +26,14 @@ pub(crate) struct Iteration {
     pub(crate) cancelled: Option<i64>,
 }
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 impl Default for Iteration {
     fn default() -> Self {
         Self { executions: 0, cursor: "null".to_owned(), runtime: 0.0, cancelled: None }
     }
 }
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 impl Iteration {
     fn read(fields: &HashMap<String, String>) -> Self {
         let field = |name: &str| fields.get(name).map(String::as_str);
@@ -63,7 +63,7 @@ impl Store {
     }
 }
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 impl Store {
     /// What is known of a job; the beginning if nothing is.
     pub(crate) async fn iteration(&self, jid: &str) -> Result<Iteration> {

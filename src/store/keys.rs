@@ -5,27 +5,27 @@ pub(super) const QUEUES: &str = "queues";
 /// Jobs to be pushed at a time, by epoch seconds.
 pub(crate) const SCHEDULE: &str = "schedule";
 /// Failed jobs to be tried again, by epoch seconds.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) const RETRY: &str = "retry";
 /// Jobs that were given up, by epoch seconds of their death.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(super) const DEAD: &str = "dead";
 /// Jobs that GitLab's fetcher gave up after they were interrupted too often.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(super) const INTERRUPTED: &str = "interrupted";
 /// Identities of live processes, Ruby's and ours. Any Ruby process prunes it.
 pub(super) const PROCESSES: &str = "processes";
 /// Queues that Sidekiq Pro paused.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(super) const PAUSED: &str = "paused";
 /// Exists while sidekiq-limit_fetch pauses a queue, whatever it holds; with a TTL if the pause ends by itself.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(super) fn limit_fetch_pause(queue: &str) -> String {
     format!("limit_fetch:pause:{queue}")
 }
 
 /// Throttles the pruning of `processes`.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(super) const PROCESS_CLEANUP: &str = "process_cleanup";
 
 /// Where an iterable job stands.
@@ -54,7 +54,7 @@ pub(crate) fn queue(name: &str) -> String {
     format!("queue:{name}")
 }
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 mod server {
     /// Seconds the process hash and its work set live without a beat.
     pub(in crate::store) const PROCESS_TTL: u64 = 60;
@@ -152,5 +152,5 @@ mod server {
         format!("{}convicts|{queue}", batch_prefix(identity))
     }
 }
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(super) use server::*;

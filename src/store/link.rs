@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 use redis::ScriptInvocation;
 use redis::{Cmd, FromRedisValue, Pipeline, RedisError};
 
@@ -142,7 +142,7 @@ impl Link {
     }
 
     /// Runs a pipeline. [`ErrorKind::Partial`](crate::ErrorKind::Partial) if Redis applied only some of its commands.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "api", feature = "server"))]
     pub(super) async fn pipe<T: FromRedisValue>(&self, doing: &str, pipeline: &Pipeline) -> Result<T> {
         self.run(doing, Request::Pipeline(pipeline)).await
     }
@@ -158,7 +158,7 @@ impl Link {
     }
 
     /// Runs a script, loading it where it is not known.
-    #[cfg(feature = "server")]
+    #[cfg(any(feature = "api", feature = "server"))]
     pub(super) async fn eval<T: FromRedisValue>(&self, doing: &str, script: &ScriptInvocation<'_>) -> Result<T> {
         self.run(doing, Request::Script(script)).await
     }

@@ -40,29 +40,29 @@ mod wrong_key;
 
 #[cfg(feature = "server")]
 pub(crate) mod beat;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 mod checkup;
 #[cfg(feature = "server")]
 pub(crate) mod claims;
 #[cfg(feature = "server")]
 pub(crate) mod courier;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod fleet;
 #[cfg(feature = "server")]
 pub(crate) mod in_place;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod inspect;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod metrics;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod pages;
 #[cfg(feature = "server")]
 pub(crate) mod registration;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod sets;
 #[cfg(feature = "server")]
 pub(crate) mod settle;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod suspects;
 #[cfg(feature = "server")]
 pub(crate) mod tracking;
@@ -77,7 +77,8 @@ pub(crate) use backoff::backoff;
 pub(crate) use confirm::Replicas;
 #[cfg(all(test, feature = "server"))]
 pub(crate) use error::refused_with;
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
+#[cfg_attr(not(feature = "server"), allow(unused_imports, reason = "the Data API calls some of them"))]
 pub(crate) use error::{is_denied, is_refusal, is_wrong_type, refuses_writes};
 #[cfg(feature = "server")]
 pub(crate) use inspect::QueueState;
@@ -87,9 +88,17 @@ pub(crate) use keys::queue as queue_key;
 pub(crate) use windows::{CLAIM_BYTES, are_large};
 
 use std::sync::Arc;
+#[cfg(any(feature = "api", feature = "server"))]
+use std::time::{Duration, Instant};
+
+#[cfg(any(feature = "api", feature = "server"))]
+use redis::{FromRedisValue, ScriptInvocation, cmd};
 
 use confirm::Confirmed;
 use link::Link;
+
+#[cfg(any(feature = "api", feature = "server"))]
+use crate::error::Result;
 
 /// One Redis. Cheap to clone; all clones on a runtime share one multiplexed connection, made when first needed.
 ///
@@ -120,6 +129,24 @@ impl Store {
 
     pub(crate) fn options(&self) -> &RedisOptions {
         self.link.options()
+    }
+}
+
+#[cfg(any(feature = "api", feature = "server"))]
+impl Store {
+    /// How long Redis takes to answer.
+    pub(crate) async fn ping(&self) -> Result<Duration> {
+        let asked = Instant::now();
+        let _: () = self.link.query("ping", &cmd("PING")).await?;
+        Ok(asked.elapsed())
+    }
+
+    /// Runs a script; asked again once after silence, since every script of ours changes nothing the second time.
+    async fn eval<T: FromRedisValue>(&self, doing: &str, script: &ScriptInvocation<'_>) -> Result<T> {
+        match self.link.eval(doing, script).await {
+            Err(error) if error.is_ambiguous() => self.link.eval(doing, script).await,
+            answer => answer,
+        }
     }
 }
 

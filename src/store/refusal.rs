@@ -4,7 +4,7 @@ use std::fmt;
 
 use redis::RedisError;
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 use crate::error::Error;
 
 /// An error of the client library, without what a server quoted: one that does not know a command repeats its arguments, a
@@ -45,7 +45,7 @@ impl fmt::Debug for Refusal {
 impl std::error::Error for Refusal {}
 
 /// What the client library said, where it is behind an error.
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(super) fn redis_error(error: &Error) -> Option<&RedisError> {
     std::error::Error::source(error)?.downcast_ref::<Refusal>().map(|refusal| &refusal.0)
 }

@@ -47,7 +47,7 @@ scripts! {
     MARK_DEPLOY = "mark_deploy";
 }
 
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 mod server {
     use super::*;
 
@@ -114,5 +114,5 @@ mod server {
         ANNOUNCE = "announce";
     }
 }
-#[cfg(feature = "server")]
+#[cfg(any(feature = "api", feature = "server"))]
 pub(super) use server::*;

@@ -191,6 +191,7 @@ pub(super) fn begin_promotion(script: &Script, set: WaitingSet, limits: Option<D
 
 impl Store {
     /// Reads due members by Redis's clock, [`BATCH`] and about [`READ`] bytes at most, and at least one if there is one. Writes nothing.
+    #[cfg(feature = "server")]
     pub(crate) async fn due(&self, set: WaitingSet, look: &Look) -> Result<Due> {
         let mut due = scripts::DUE.key(set.key());
         due.arg(look.from).arg(BATCH).arg(READ).arg(*look.sizes.start()).arg(*look.sizes.end()).arg(look.max_payload);
@@ -205,6 +206,7 @@ impl Store {
 
     /// Reads members that became due a short time ago by Redis's clock: [`PAGE`] of any size and about [`READ`] bytes at most, at least
     /// one if there is one. Writes nothing.
+    #[cfg(feature = "server")]
     pub(crate) async fn just_due(&self, set: WaitingSet, look: &JustLook<'_>) -> Result<JustDue> {
         let mut due = scripts::JUST_DUE.key(set.key());
         due.arg(look.overdue).arg(&look.from.score).arg(look.from.skip).arg(look.until.unwrap_or_default());
@@ -218,6 +220,7 @@ impl Store {
     }
 
     /// Moves those of the due members that a look covered to the dead set that are too large for a payload; how many.
+    #[cfg(feature = "server")]
     pub(crate) async fn bury_larger(
         &self,
         set: WaitingSet,

@@ -34,6 +34,7 @@ pub(crate) struct Suspects {
 }
 
 /// The name of a payload among the suspects: its SHA-1 in hexadecimal.
+#[cfg(feature = "server")]
 pub(crate) fn fingerprint(payload: &[u8]) -> String {
     sha1_smol::Sha1::from(payload).digest().to_string()
 }

@@ -64,7 +64,7 @@ impl Generation {
 pub(super) enum Request<'a> {
     Command(&'a Cmd),
     /// Not sent again once Redis applied one of its commands.
-    #[cfg_attr(not(feature = "server"), expect(dead_code, reason = "producers have none"))]
+    #[cfg_attr(not(feature = "server"), allow(dead_code, reason = "producers have none"))]
     Pipeline(&'a Pipeline),
     /// Commands that only read.
     Reads(&'a Pipeline),

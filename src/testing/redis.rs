@@ -200,7 +200,7 @@ mod tests {
         client.push(crate::Payload::new("A", [])).await.unwrap();
         redis.revive().unwrap();
         assert!(redis.answers());
-        #[cfg(feature = "server")]
+        #[cfg(feature = "api")]
         assert_eq!(crate::api::Api::new(&redis.client().unwrap()).queue("default").size().await.unwrap(), 1);
         let (dir, socket) = (redis.dir().to_owned(), redis.socket());
         let mode = std::os::unix::fs::PermissionsExt::mode(&fs::metadata(&dir).unwrap().permissions());

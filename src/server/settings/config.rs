@@ -1,5 +1,7 @@
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
+
+pub use crate::probe::DEFAULT_HEALTH;
 
 use crate::error::{Error, Result};
 use crate::payload::{MAX_PAYLOAD, is_routable_queue};
@@ -161,9 +163,6 @@ pub struct Config {
     /// How long it waits for Redis when it starts; `None` where the program does not set it: not at all, but the command line has its own.
     pub(crate) boot_timeout: Option<Duration>,
 }
-
-/// Where a worker listens for probes when it is told to and not told where: `127.0.0.1:7433`.
-pub const DEFAULT_HEALTH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7433);
 
 /// How long a worker that is run by the command line waits for Redis when it starts.
 #[cfg(feature = "cli")]
