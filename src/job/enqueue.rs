@@ -8,6 +8,70 @@ use crate::error::{Error, Result};
 use crate::payload::{Jid, Payload};
 use crate::time::EpochSecs;
 
+/// The methods with which [`Job`](crate::Job), [`BlockingJob`](crate::BlockingJob) and [`IterableJob`](super::IterableJob) enqueue. A trait of
+/// their own would have to be imported by each file that enqueues: a type's methods are found by the traits in scope, not by their supertraits.
+macro_rules! enqueueing {
+    () => {
+        /// Pushes a job now. Returns its id, or `None` if a client middleware stopped it.
+        ///
+        /// # Errors
+        ///
+        /// As [`Client::push`](crate::Client::push).
+        fn perform_async(
+            client: &$crate::Client,
+            args: Self::Args,
+        ) -> impl Future<Output = $crate::Result<Option<$crate::Jid>>> + Send {
+            Self::set($crate::JobOptions::new()).perform_async(client, args)
+        }
+
+        /// Pushes a job that is to run after `delay`. It waits in the schedule until a process, Ruby's or ours, looks.
+        ///
+        /// # Errors
+        ///
+        /// As [`Client::push`](crate::Client::push).
+        fn perform_in(
+            client: &$crate::Client,
+            delay: std::time::Duration,
+            args: Self::Args,
+        ) -> impl Future<Output = $crate::Result<Option<$crate::Jid>>> + Send {
+            Self::set($crate::JobOptions::new()).perform_in(client, delay, args)
+        }
+
+        /// Pushes a job that is to run at a time; one in the past runs now.
+        ///
+        /// # Errors
+        ///
+        /// As [`Client::push`](crate::Client::push).
+        fn perform_at(
+            client: &$crate::Client,
+            at: impl Into<$crate::time::EpochSecs>,
+            args: Self::Args,
+        ) -> impl Future<Output = $crate::Result<Option<$crate::Jid>>> + Send {
+            Self::set($crate::JobOptions::new()).perform_at(client, at, args)
+        }
+
+        /// Pushes many jobs, a thousand per round trip. One answer per job, in order; `None` where a client middleware
+        /// stopped it.
+        ///
+        /// # Errors
+        ///
+        /// As [`Client::push_bulk`](crate::Client::push_bulk).
+        fn perform_bulk(
+            client: &$crate::Client,
+            args: impl IntoIterator<Item = Self::Args>,
+        ) -> impl Future<Output = $crate::Result<Vec<Option<$crate::Jid>>>> + Send {
+            Self::set($crate::JobOptions::new()).perform_bulk(client, args)
+        }
+
+        /// The same job with other options, for one push: Sidekiq's `set`.
+        fn set(options: $crate::JobOptions) -> $crate::job::Setter<Self::Args> {
+            $crate::job::Setter::new(Self::CLASS, Self::options().merge(options))
+        }
+    };
+}
+
+pub(super) use enqueueing;
+
 /// A job class with its options, ready to be pushed; what [`Job::set`](crate::Job::set) returns.
 #[derive(Clone, Debug)]
 #[must_use = "nothing is pushed until one of the `perform_*` methods is called"]

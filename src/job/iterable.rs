@@ -1,13 +1,9 @@
-use std::time::Duration;
-
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use super::{Args, Context, JobError, JobOptions, JobResult, OnExhausted, RetryIn, Setter};
-use crate::client::Client;
-use crate::error::Result;
-use crate::payload::{Jid, Payload};
-use crate::time::EpochSecs;
+use super::enqueue::enqueueing;
+use super::{Args, Context, JobError, JobOptions, JobResult, OnExhausted, RetryIn};
+use crate::payload::Payload;
 
 /// A long job cut into items, as Sidekiq's `Sidekiq::IterableJob`: it is interrupted between two items when its process stops
 /// and goes on at the same item, in this process or in another, Ruby's or ours.
@@ -122,7 +118,7 @@ pub trait IterableJob: Send + Sync + 'static {
         OnExhausted::Bury
     }
 
-    super::enqueueing!();
+    enqueueing!();
 }
 
 /// Brings the items of an [`IterableJob`] one by one, each with the cursor that leads back to it.

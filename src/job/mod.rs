@@ -17,6 +17,7 @@ pub use args::{Args, ArgsError, RawArgs, Variadic};
 pub(crate) use context::Run;
 pub use context::{Context, StopSignal};
 pub use enqueue::Setter;
+use enqueue::enqueueing;
 pub use error::JobError;
 pub use iterable::{Enumerator, Indexed, IterableJob, NextItem};
 pub use options::JobOptions;
@@ -24,10 +25,7 @@ pub use options::JobOptions;
 pub use schema::{ArgsSchema, DescribeArgs};
 pub use trace::{NoTraceParent, TraceParent};
 
-use crate::client::Client;
-use crate::error::Result;
-use crate::payload::{Jid, Payload};
-use crate::time::EpochSecs;
+use crate::payload::Payload;
 
 /// What a job's `perform` returns. `?` takes any error.
 pub type JobResult = std::result::Result<(), JobError>;
@@ -59,64 +57,6 @@ pub enum OnExhausted {
     Discard,
 }
 
-/// The enqueueing half of [`Job`] and [`BlockingJob`], the same for both.
-macro_rules! enqueueing {
-    () => {
-        /// Pushes a job now. Returns its id, or `None` if a client middleware stopped it.
-        ///
-        /// # Errors
-        ///
-        /// As [`Client::push`].
-        fn perform_async(client: &Client, args: Self::Args) -> impl Future<Output = Result<Option<Jid>>> + Send {
-            Self::set(JobOptions::new()).perform_async(client, args)
-        }
-
-        /// Pushes a job that is to run after `delay`. It waits in the schedule until a process, Ruby's or ours, looks.
-        ///
-        /// # Errors
-        ///
-        /// As [`Client::push`].
-        fn perform_in(
-            client: &Client,
-            delay: Duration,
-            args: Self::Args,
-        ) -> impl Future<Output = Result<Option<Jid>>> + Send {
-            Self::set(JobOptions::new()).perform_in(client, delay, args)
-        }
-
-        /// Pushes a job that is to run at a time; one in the past runs now.
-        ///
-        /// # Errors
-        ///
-        /// As [`Client::push`].
-        fn perform_at(
-            client: &Client,
-            at: impl Into<EpochSecs>,
-            args: Self::Args,
-        ) -> impl Future<Output = Result<Option<Jid>>> + Send {
-            Self::set(JobOptions::new()).perform_at(client, at, args)
-        }
-
-        /// Pushes many jobs, a thousand per round trip. One answer per job, in order; `None` where a client middleware
-        /// stopped it.
-        ///
-        /// # Errors
-        ///
-        /// As [`Client::push_bulk`].
-        fn perform_bulk(
-            client: &Client,
-            args: impl IntoIterator<Item = Self::Args>,
-        ) -> impl Future<Output = Result<Vec<Option<Jid>>>> + Send {
-            Self::set(JobOptions::new()).perform_bulk(client, args)
-        }
-
-        /// The same job with other options, for one push: Sidekiq's `set`.
-        fn set(options: JobOptions) -> Setter<Self::Args> {
-            Setter::new(Self::CLASS, Self::options().merge(options))
-        }
-    };
-}
-
 /// What a contract tells of a job, the same for both.
 macro_rules! describing {
     () => {
@@ -138,8 +78,6 @@ macro_rules! describing {
         }
     };
 }
-
-use enqueueing;
 
 /// A job: what a Ruby class with `include Sidekiq::Job` is.
 ///
