@@ -84,6 +84,16 @@ impl KeyNames {
 }
 
 impl Api {
+    /// Returns the commands of a worker that this Redis does not know by their names, since `rename-command` hides them. A worker that misses one
+    /// does not start. None of them is executed.
+    ///
+    /// # Errors
+    ///
+    /// If Redis cannot be reached.
+    pub async fn hidden_commands(&self) -> Result<Vec<&'static str>> {
+        self.store.missing_commands().await
+    }
+
     /// Where Redis is: the URL without user and password.
     pub fn redis(&self) -> String {
         self.store.options().to_string()

@@ -209,7 +209,8 @@ fn members(raw: &str, most: usize) -> std::result::Result<(Vec<&RawValue>, usize
     let mut deserializer = serde_json::Deserializer::from_str(raw);
     let read = deserializer.deserialize_seq(Members(most)).and_then(|read| deserializer.end().map(|()| read));
     read.map_err(|_| match kind(raw) {
-        // It begins as one.
+        // Only the beginning shows what it is.
+        _ if serde_json::from_str::<&RawValue>(raw).is_err() => ArgsError::new("arguments are no valid JSON"),
         "an array" => ArgsError::new("arguments are no valid JSON"),
         other => ArgsError::new(format!("arguments are {other}, expected an array")),
     })

@@ -4,8 +4,9 @@ use ferrokiq::api::Unindexed;
 use serde_json::{Value, json};
 
 /// Every check, and what it looks for.
-pub(super) const CHECKS: [(&str, &str); 43] = [
+pub(super) const CHECKS: [(&str, &str); 44] = [
     ("cluster", "Redis runs in cluster mode; nothing else is checked then"),
+    ("commands", "Redis hides commands that a worker needs"),
     ("unchecked", "INFO is refused, or does not report the eviction policy"),
     ("version", "Redis or Valkey older than 7.0"),
     ("eviction", "maxmemory-policy other than noeviction"),

@@ -1,6 +1,6 @@
 //! Keys by name and kind: what has the wrong kind, queues nobody named, work of nobody, and what other ports leave behind.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ferrokiq::Result;
 use ferrokiq::api::{Api, Neighbour, Process};
@@ -19,18 +19,20 @@ pub(super) struct Sound {
     pub(super) queues: Vec<String>,
     /// Of the three sets.
     pub(super) sets: Vec<Place>,
-    /// Whether `queues` and `processes` are sets, too.
+    /// Whether `queues`, `processes` and `paused` are sets, too.
     pub(super) lists: bool,
 }
 
 /// Holds the keys of Sidekiq against what they should be.
 pub(super) async fn kinds(api: &Api, found: &mut Vec<Finding>) -> Result<Sound> {
     let sets = [Place::Schedule, Place::Retry, Place::Dead];
-    let mut wanted: Vec<(String, &str)> = vec![("queues".to_owned(), "set"), ("processes".to_owned(), "set")];
+    let named =
+        LISTS.map(|key| (key, "set")).into_iter().chain([("stat:processed", "string"), ("stat:failed", "string")]);
+    let mut wanted: Vec<(String, &str)> = named.map(|(key, kind)| (key.to_owned(), kind)).collect();
     wanted.extend(sets.iter().map(|place| (place.key(), "zset")));
     let wrong = wrong_kinds(api, &wanted).await?;
     let is_sound = |key: &str| !wrong.iter().any(|(wrong, _)| wrong == key);
-    let mut sound = Sound { lists: is_sound("queues") && is_sound("processes"), ..Sound::default() };
+    let mut sound = Sound { lists: LISTS.into_iter().all(is_sound), ..Sound::default() };
     sound.sets = sets.into_iter().filter(|place| is_sound(&place.key())).collect();
     let names = if is_sound("queues") { api.queue_names().await? } else { Vec::new() };
     let queues: Vec<(String, &str)> = names.iter().map(|name| (format!("queue:{name}"), "list")).collect();
@@ -39,13 +41,16 @@ pub(super) async fn kinds(api: &Api, found: &mut Vec<Finding>) -> Result<Sound> 
     sound.queues = names.into_iter().filter(is_sound).collect();
     for (key, kind) in wrong.into_iter().chain(wrong_queues) {
         let what = format!("{key} is a {kind}");
-        found.push(Finding::error(
-            "key-type",
-            what,
-            "workers and pages break at it: find who wrote it, then rename it",
-        ));
+        found.push(key_type(what));
     }
     Ok(sound)
+}
+
+/// Sets of names that all checks of queues and processes read.
+const LISTS: [&str; 3] = ["queues", "processes", "paused"];
+
+fn key_type(what: String) -> Finding {
+    Finding::error("key-type", what, "workers and pages break at it: find who wrote it, then rename it")
 }
 
 async fn wrong_kinds(api: &Api, wanted: &[(String, &str)]) -> Result<Vec<(String, String)>> {
@@ -144,6 +149,15 @@ impl Names {
             let advice = "it expires a minute after the last beat; where it stays, another port wrote it: delete it";
             found.push(Finding::warning("ghost-work", what, advice).times(orphaned.len()));
         }
+        let work: Vec<(String, &str)> = self
+            .work
+            .iter()
+            .filter(|identity| alive.contains(&***identity))
+            .map(|identity| (format!("{identity}:work"), "hash"))
+            .collect();
+        for (key, kind) in wrong_kinds(api, &work).await? {
+            found.push(key_type(format!("{key} is a {kind}")));
+        }
         if self.go_retries {
             let what = "goretry holds retries of go-workers, which no other process runs";
             found.push(Finding::warning("foreign-list", what, "leave it alone while go-workers is in use"));
@@ -176,14 +190,27 @@ impl Names {
     /// Lists of running jobs of other fetchers.
     async fn check_foreign(&self, api: &Api, known: &BTreeSet<String>, found: &mut Vec<Finding>) -> Result<()> {
         let is_queue = |key: &str| key.strip_prefix("queue:").is_some_and(|name| known.contains(name));
-        let lists = self.foreign.iter().filter(|(key, _)| !is_queue(key));
+        let named: Vec<&(String, Keeper)> = self.foreign.iter().filter(|(key, _)| !is_queue(key)).collect();
+        let kinds = api.key_kinds(&named.iter().map(|(key, _)| key.clone()).collect::<Vec<_>>()).await?;
+        // What may not be read may hold jobs.
+        let lists = named
+            .into_iter()
+            .zip(kinds)
+            .filter(|(_, kind)| kind.as_deref().is_none_or(holds_jobs))
+            .map(|(named, _)| named);
         let (gitlab, others): (Vec<_>, Vec<_>) = lists.partition(|(_, keeper)| *keeper == Keeper::GitLab);
         self.check_gitlab(api, gitlab.into_iter().map(|(key, _)| key), found).await?;
         // Sidekiq Pro recovers its own.
+        let mut lists: BTreeMap<String, Vec<String>> = BTreeMap::new();
         for (key, keeper) in others.into_iter().filter(|(_, keeper)| *keeper != Keeper::SuperFetch) {
-            let what = format!("{key} holds running jobs of {keeper}, or jobs that a dead process of it left");
+            lists.entry(keeper.to_string()).or_default().push(key.clone());
+        }
+        for (keeper, keys) in lists {
+            let verb = if keys.len() == 1 { "holds" } else { "hold" };
+            let what =
+                format!("{} {verb} running jobs of {keeper}, or jobs that a dead process of it left", some_of(&keys));
             let advice = "its own recovery puts them back; pushing them anew doubles those that run";
-            found.push(Finding::warning("foreign-list", what, advice));
+            found.push(Finding::warning("foreign-list", what, advice).times(keys.len()));
         }
         Ok(())
     }
@@ -225,6 +252,11 @@ impl Names {
         }
         Ok(())
     }
+}
+
+/// Whether a key of this kind can hold jobs.
+fn holds_jobs(kind: &str) -> bool {
+    ["list", "zset"].contains(&kind)
 }
 
 /// Lists of running jobs of processes that are alive, or of those that are dead.

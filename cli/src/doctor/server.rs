@@ -25,7 +25,16 @@ pub(super) struct Server {
 
 /// `left_out` gets a line for each check that was not possible and changes nothing for most.
 pub(super) async fn check(api: &Api, found: &mut Vec<Finding>, left_out: &mut Vec<String>) -> Result<Server> {
-    let clock = api.server_clock().await?;
+    let hidden = api.hidden_commands().await?;
+    if !hidden.is_empty() {
+        found.push(Finding::error(
+            "commands",
+            format!("Redis does not know {}", hidden.join(", ")),
+            "a worker needs them: remove rename-command from the configuration of Redis",
+        ));
+    }
+    let clock =
+        if hidden.contains(&"TIME") { ServerClock::of(Duration::ZERO, 0.0) } else { api.server_clock().await? };
     let info = api.server_info().await;
     let is_cluster = info.as_ref().is_ok_and(|info| info.get("redis_mode") == Some("cluster"));
     match info {

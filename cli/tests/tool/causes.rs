@@ -49,3 +49,46 @@ async fn doctor_reports_that_info_is_refused() {
     assert_eq!(checks, ["unchecked"], "{said}");
     assert!(said.contains("eviction") && !said.contains("blind"), "{said}");
 }
+
+#[tokio::test]
+async fn doctor_names_the_commands_that_redis_hides() {
+    let hidden = ["--rename-command", "TIME", "", "--rename-command", "UNLINK", "hidden"];
+    let redis = Redis::start_with(&hidden).await;
+    let (checks, said) = doctor(&redis.url());
+    assert!(checks.contains(&"commands".to_owned()), "{said}");
+    assert!(said.contains("Redis does not know TIME, UNLINK"), "{said}");
+}
+
+#[tokio::test]
+async fn doctor_names_each_key_of_another_type_and_goes_on() {
+    let redis = Redis::start().await;
+    let identity = "web:7:0123456789ab";
+    redis.call::<()>("SET", &["paused", "x"]).await;
+    redis.call::<()>("HSET", &["stat:processed", "a", "b"]).await;
+    redis.call::<()>("ZADD", &["dead", "1700000000", "no job"]).await;
+    let (checks, said) = doctor(&redis.url());
+    assert_eq!(checks.iter().filter(|check| *check == "key-type").count(), 2, "{said}");
+    assert!(said.contains("paused is a string") && said.contains("stat:processed is a hash"), "{said}");
+    assert!(checks.contains(&"not-a-job".to_owned()), "the other checks go on: {said}");
+
+    redis.call::<()>("DEL", &["paused", "stat:processed", "dead"]).await;
+    redis.call::<()>("SADD", &["processes", identity]).await;
+    redis.call::<()>("HSET", &[identity, "info", "{}", "beat", "1"]).await;
+    redis.call::<()>("SET", &[&format!("{identity}:work"), "x"]).await;
+    let (_, said) = doctor(&redis.url());
+    assert!(said.contains(&format!("{identity}:work is a string")), "{said}");
+}
+
+#[tokio::test]
+async fn doctor_reports_lists_of_other_fetchers_in_one_line_and_nothing_else_under_such_names() {
+    let redis = Redis::start().await;
+    redis.call::<()>("SET", &["queue:default:working", "x"]).await;
+    redis.call::<()>("HSET", &["working:queue:default:h:1:aaaaaaaaaaaa", "x", "y"]).await;
+    let (checks, said) = doctor(&redis.url());
+    assert!(!checks.contains(&"foreign-list".to_owned()), "{said}");
+    for queue in 0..20 {
+        redis.call::<()>("LPUSH", &[&format!("queue:{queue}:working"), "{}"]).await;
+    }
+    let (checks, said) = doctor(&redis.url());
+    assert_eq!(checks.iter().filter(|check| *check == "foreign-list").count(), 1, "{said}");
+}
