@@ -53,6 +53,8 @@ pub(crate) mod in_place;
 #[cfg(feature = "server")]
 pub(crate) mod inspect;
 #[cfg(feature = "server")]
+pub(crate) mod lease;
+#[cfg(feature = "server")]
 pub(crate) mod metrics;
 #[cfg(feature = "server")]
 pub(crate) mod pages;
