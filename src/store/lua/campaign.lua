@@ -10,12 +10,13 @@
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local lease = redis.call('HMGET', KEYS[1], 'holder', 'token', 'until', 'lasts', 'turn')
-local holder, token = lease[1], tonumber(lease[2]) or 0
+local function number(field) return tonumber(lease[field]) or 0 end
+local holder, token = lease[1], number(2)
 if holder and holder ~= ARGV[1] then
   -- A lease ends no later than its length from now; if it seems to, the clock went back.
-  local till = math.min(tonumber(lease[3]) or 0, now + (tonumber(lease[4]) or 0))
+  local till = math.min(number(3), now + number(4))
   if till > now then
-    local turn = math.min(math.max(tonumber(lease[5]) or 0, now), now + 9 * ARGV[4]) + ARGV[4]
+    local turn = math.min(math.max(number(5), now), now + 9 * ARGV[4]) + ARGV[4]
     redis.call('HSET', KEYS[1], 'until', string.format('%d', till), 'turn', string.format('%d', turn))
     return { 0, token, turn - now }
   end
