@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use ferrokiq::server::{FencedScript, TickContext, TickOptions};
 use ferrokiq::{ErrorKind, Event, JobError, JobResult, Server, ServerBuilder};
 
+#[expect(dead_code, reason = "its `main` is for the command line")]
+#[path = "../../examples/backlog.rs"]
+mod backlog;
+
 use crate::support::{DEADLINE, Redis, Running, eventually, nothing};
 
 const LEASE: &str = "ferrokiq:leader:default";
@@ -234,6 +238,24 @@ async fn nobody_leads_while_the_lease_has_another_type_and_jobs_run_all_the_same
     eventually("it leads", async || fleet.gained() == ["it"]).await;
     server.stop().await;
     assert_eq!(done().await, Some(1));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_example_samples_the_queues_once_for_all_workers() {
+    let redis = Redis::start().await;
+    for _ in 0..3 {
+        let payload = ferrokiq::Payload::new("Odd", [0; 0].map(serde_json::Value::from)).with_queue("other");
+        redis.client().push(payload).await.unwrap();
+    }
+    let sampling = || backlog::sample_every(Duration::from_millis(20), Server::builder());
+    let servers = [(); 2].map(|()| as_anybody(&redis, sampling()));
+    eventually("samples are taken", async || redis.size("app:backlog").await > 5).await;
+    let lines: Vec<String> = redis.call("LRANGE", &["app:backlog", "0", "-1"]).await;
+    let lines: Vec<serde_json::Value> = lines.iter().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().all(|line| line["by"] == lines[0]["by"] && line["queues"]["other"]["size"] == 3), "{lines:?}");
+    for server in servers {
+        server.stop().await;
+    }
 }
 
 /// What a run of a tick does, by its number.

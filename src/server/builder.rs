@@ -175,7 +175,7 @@ impl ServerBuilder {
     ///
     /// One process of a [group](Self::leader_group) leads: the one that holds a lease in Redis. With the default
     /// [`liveness`](Self::liveness) of 30 s a lease lasts 15 s, and the leader renews it every 5 s. After a stop another process leads within
-    /// about half a second, after `kill -9` within 16 s; within 20 s if other candidates died with the leader. Together the candidates ask
+    /// a second, after `kill -9` within 16 s; within 20 s if other candidates died with the leader. Together the candidates ask
     /// Redis twice a second, or each of them every 5 s if they are more than ten. A server without a leader-only tick and without a hook for
     /// [`Event::Leader`] takes no part and sends nothing.
     ///
