@@ -6,7 +6,10 @@ use std::{env, fs};
 /// Each file, and what is replaced in it.
 const FILES: [(&str, &[(&str, &str)]); 2] = [
     ("server/unit/batch.rs", &[("std::sync::atomic::", "crate::sync::")]),
-    ("server/fetch/idle.rs", &[("std::sync::atomic::", "crate::sync::"), ("tokio::sync::Notify", "crate::sync::Notify")]),
+    (
+        "server/fetch/idle.rs",
+        &[("std::sync::atomic::", "crate::sync::"), ("tokio::sync::Notify", "crate::sync::Notify")],
+    ),
 ];
 
 fn main() {

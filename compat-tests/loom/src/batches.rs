@@ -141,6 +141,16 @@ pub(crate) fn two_jobs_end_while_their_batch_closes() {
     assert!(!stage.batch.end() && stage.batch.trimmed_to(0) == 0);
 }
 
+pub(crate) fn two_jobs_end_while_a_third_runs() {
+    let stage = Stage::new(3);
+    let units = stage.units();
+    let ends = [stage.finishes(&units[0]), stage.finishes(&units[1])];
+    let sum = stage.acknowledges(2);
+    assert!(ends.into_iter().all(|end| end.join().unwrap()));
+    assert_eq!(sum, Sum { acknowledged: 2, ended: 0 }, "neither waits for the third one");
+    assert_eq!(*stage.list.lock().unwrap(), [2]);
+}
+
 pub(crate) fn a_job_ends_while_the_stop_puts_it_back() {
     let stage = Stage::new(1);
     let unit = &stage.units()[0];

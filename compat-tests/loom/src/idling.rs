@@ -28,20 +28,25 @@ struct Capsule {
 }
 
 impl Capsule {
-    fn new(jobs: usize) -> Arc<Self> {
-        Arc::new(Self {
+    fn new() -> Self {
+        Self {
             idle: idle::Idle::new(1, 1),
-            queue: Mutex::new(jobs),
+            queue: Mutex::new(0),
             pushed: Condvar::new(),
             taker: UnsafeCell::new(0),
             intake: Mutex::new(0),
             quiet: AtomicBool::new(false),
-        })
+        }
     }
 
     fn push(&self) {
         *self.queue.lock().unwrap() += 1;
         self.pushed.notify_all();
+    }
+
+    /// Something else than the waiter wakes the fetcher: the watcher, or a timer.
+    fn stir(&self) {
+        self.idle.stirred.notify_one();
     }
 
     fn take(&self, jobs: usize) {
@@ -102,28 +107,26 @@ impl Capsule {
     }
 }
 
-/// The job is there before: fetcher and waiter meet at it.
-pub(crate) fn a_waiter_is_woken_while_its_capsule_goes_idle() {
-    run(1);
-}
-
 /// The job comes at any moment.
 pub(crate) fn a_job_comes_while_its_capsule_goes_idle() {
-    run(0);
+    run(|capsule| capsule.push());
 }
 
-fn run(jobs: usize) {
-    let capsule = Capsule::new(jobs);
-    let waiter = Arc::clone(&capsule);
-    let waiter = thread::spawn(move || waiter.waits());
-    let pusher = (jobs == 0).then(|| {
-        let capsule = Arc::clone(&capsule);
-        thread::spawn(move || capsule.push())
+/// The fetcher is woken while the waiter begins to wait, and there is no job yet.
+pub(crate) fn a_fetcher_is_woken_while_its_waiter_begins_to_wait() {
+    run(|capsule| {
+        capsule.stir();
+        capsule.push();
     });
+}
+
+fn run(third: fn(&Capsule)) {
+    let capsule = Arc::new(Capsule::new());
+    let [waiter, other] = [Arc::clone(&capsule), Arc::clone(&capsule)];
+    let waiter = thread::spawn(move || waiter.waits());
+    let other = thread::spawn(move || third(&other));
     capsule.fetches();
     waiter.join().unwrap();
-    if let Some(pusher) = pusher {
-        pusher.join().unwrap();
-    }
+    other.join().unwrap();
     assert_eq!(*capsule.intake.lock().unwrap(), 1, "the job is taken once");
 }

@@ -25,13 +25,14 @@ mod store {
 }
 
 /// The models by name.
-const MODELS: [(&str, fn()); 6] = [
+const MODELS: [(&str, fn()); 7] = [
     ("two jobs end while their batch closes", batches::two_jobs_end_while_their_batch_closes),
+    ("two jobs end while a third one runs", batches::two_jobs_end_while_a_third_runs),
     ("a job ends while the stop puts it back", batches::a_job_ends_while_the_stop_puts_it_back),
     ("a list is trimmed while a job leaves it", batches::a_list_is_trimmed_while_a_job_leaves_it),
     ("a failed move ends while others end", batches::a_failed_move_ends_while_others_end),
     ("a job comes while its capsule goes idle", idling::a_job_comes_while_its_capsule_goes_idle),
-    ("a waiter is woken while its capsule goes idle", idling::a_waiter_is_woken_while_its_capsule_goes_idle),
+    ("a fetcher is woken while its waiter begins to wait", idling::a_fetcher_is_woken_while_its_waiter_begins_to_wait),
 ];
 
 fn main() {
