@@ -147,8 +147,6 @@ impl Launcher {
                 abort.abort();
             }
         }
-        // Ends by itself: soon after the deadline, or after a stop without a wait.
-        let _ = ticks.await;
         process
             .shared
             .stats
@@ -157,6 +155,8 @@ impl Launcher {
             .add(requeue(&process.runner.settle.settler, process.runner.settle.withheld.take()).await);
         let left_for_recovery =
             if process.shared.config.fetch == FetchMode::Reliable { leave(&process, patience).await } else { 0 };
+        // It ends soon after the deadline, or after a stop without a wait.
+        let _ = ticks.await;
         tokio::select! {
             _ = &mut hooks => {}
             () = process.shared.handle.now() => hooks.abort(),
