@@ -61,6 +61,9 @@ pub enum ErrorKind {
     Config,
     /// A middleware refused with an error of its own.
     Middleware,
+    /// A write of a leader was refused: its lease is not the current one, since another process leads or Redis lost the lease. Nothing was
+    /// written.
+    NotLeader,
 }
 
 /// What is wrong with Redis, as far as it said so; see [`Error::redis_fault`].

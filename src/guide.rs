@@ -9,6 +9,8 @@ pub mod move_a_job {}
 pub mod active_job {}
 #[doc = include_str!("../docs/guide/cookbook.md")]
 pub mod cookbook {}
+#[doc = include_str!("../docs/guide/ticks.md")]
+pub mod ticks {}
 #[cfg(feature = "testing")]
 #[doc = include_str!("../docs/guide/testing.md")]
 pub mod testing {}

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use ferrokiq::job::{RawArgs, RetryIn};
-use ferrokiq::server::FetchMode;
-use ferrokiq::{BlockingJob, Context, Job, JobError, JobResult, Server};
+use ferrokiq::server::{FencedScript, FetchMode, TickContext, TickOptions};
+use ferrokiq::{BlockingJob, Context, ErrorKind, Job, JobError, JobResult, Server, ServerBuilder};
 
 use crate::ledger::{Pen, Phase};
 
@@ -19,6 +20,12 @@ pub(crate) const TWO_CAPSULES: &str = "CHAOS_TWO_CAPSULES";
 
 /// Has the worker fetch as `fetch: basic` does.
 pub(crate) const BASIC: &str = "CHAOS_BASIC";
+
+/// Has the worker campaign for the lead, and its leader write into [`LEADER_LOG`].
+pub(crate) const LEADER: &str = "CHAOS_LEADER";
+
+/// A list that the shipped users may write: `TOKEN LIFE` for each write of a leader.
+pub(crate) const LEADER_LOG: &str = "it-leaders";
 
 /// Waits, as jobs do. Arguments: milliseconds, and how often it fails before it succeeds.
 struct Work(Arc<Pen>);
@@ -111,6 +118,34 @@ fn deeper(depth: u64) -> u64 {
     deeper(depth + 1) + page[7]
 }
 
+/// Writes as a leader every 5 ms until Redis refuses it, under one token and whatever this process knows by itself.
+async fn write_until_refused(cx: TickContext, life: u32) {
+    let write = FencedScript::new("redis.call('RPUSH', KEYS[1], ARGV[1])");
+    let token = cx.token().unwrap_or_default();
+    let line = format!("{token} {life}");
+    loop {
+        match cx.run_fenced(&write, &[LEADER_LOG], &[&line]).await {
+            Err(error) if error.kind() == ErrorKind::NotLeader => {
+                return tracing::info!("a write under token {token} was refused");
+            }
+            // Redis is held, say.
+            Err(_) | Ok(_) => tokio::time::sleep(Duration::from_millis(5)).await,
+        }
+    }
+}
+
+/// Adds a tick that starts a writer for each lease.
+fn with_leader(server: ServerBuilder, life: u32) -> ServerBuilder {
+    let (every, last) = (Duration::from_millis(20), Arc::new(AtomicU64::new(0)));
+    server.on_tick(TickOptions::every(every).leader_only(), move |cx: TickContext| {
+        let token = cx.token().unwrap_or_default();
+        if last.swap(token, Ordering::Relaxed) != token {
+            tokio::spawn(write_until_refused(cx, life));
+        }
+        async { Ok(()) }
+    })
+}
+
 pub(crate) async fn main(life: &str) -> ExitCode {
     let mut parts = life.splitn(3, '|');
     let (Some(Ok(life)), Some(dir), Some(Ok(alive_ms))) =
@@ -126,6 +161,9 @@ pub(crate) async fn main(life: &str) -> ExitCode {
     }
     if std::env::var_os(BASIC).is_some() {
         server = server.fetch(FetchMode::Basic);
+    }
+    if std::env::var_os(LEADER).is_some() {
+        server = with_leader(server, life);
     }
     let blocks = Blocks(Arc::clone(&pen));
     let server = server

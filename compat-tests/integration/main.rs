@@ -14,6 +14,7 @@ mod forgotten;
 mod health;
 mod hostile;
 mod large;
+mod leader;
 mod lifecycle;
 mod old_data;
 mod operations;

@@ -25,6 +25,8 @@ use crate::server::run::middleware::{AnyServerMiddleware, ServerMiddleware};
 use crate::server::run::registry::Registry;
 use crate::server::run::registry::{Async, Blocking, Function, Registrations, Wrapping};
 use crate::server::run::{ErrorHandler, ErrorReport, Runner};
+use crate::server::schedule::tick::{TickContext, TickOptions};
+use crate::server::schedule::ticks::Ticks;
 use crate::server::settings::capsule::CapsuleBuilder;
 #[cfg(feature = "cli")]
 use crate::server::settings::config::BOOT_TIMEOUT;
@@ -61,6 +63,7 @@ pub struct ServerBuilder {
     hooks: LifecycleHooks,
     death_handlers: Vec<DeathHandler>,
     error_handlers: Vec<ErrorHandler>,
+    ticks: Ticks,
 }
 
 impl ServerBuilder {
@@ -159,6 +162,62 @@ impl ServerBuilder {
     /// Learns of every failure. Sidekiq's error handlers; what they get is logged already.
     pub fn on_error(mut self, handler: impl Fn(&ErrorReport<'_>) + Send + Sync + 'static) -> Self {
         self.error_handlers.push(Arc::new(handler));
+        self
+    }
+
+    /// Calls an async function at an interval while the server runs: in every process, or only in the one that leads.
+    ///
+    /// The first run begins when the server has started; that of a [leader-only](TickOptions::leader_only) tick begins as soon as the process
+    /// leads, which may be sooner than an interval after the last run of the leader before. A tick never runs twice at a time in a process.
+    /// Runs that were missed are left out: the next one begins a whole number of intervals after the one before. A run that fails or panics is
+    /// logged; one that takes longer than the [limit](TickOptions::timeout), or whose process does not lead any more, is cancelled at its next
+    /// `await`. Ticks go on while the server is quiet. In a stop a run gets what is left of the [timeout](Self::timeout).
+    ///
+    /// One process of a [group](Self::leader_group) leads: the one that holds a lease in Redis. With the default
+    /// [`liveness`](Self::liveness) of 30 s a lease lasts 15 s, and the leader renews it every 5 s. After a stop another process leads within
+    /// a second, after `kill -9` within 16 s; within 20 s if other candidates died with the leader. Together the candidates ask
+    /// Redis twice a second, or each of them every 5 s if they are more than ten. A server without a leader-only tick and without a hook for
+    /// [`Event::Leader`] takes no part and sends nothing.
+    ///
+    /// A paused machine can wake up and take itself for the leader when another process leads. A write that only a leader may do therefore goes
+    /// through [`TickContext::run_fenced`]. Jobs that a tick pushes are not fenced: give them a fixed id, and push them
+    /// [idempotently](crate::Client::idempotent).
+    ///
+    /// ```
+    /// use std::time::Duration;
+    ///
+    /// use ferrokiq::Server;
+    /// use ferrokiq::server::{FencedScript, TickContext, TickOptions};
+    ///
+    /// let count = FencedScript::new("return redis.call('INCR', KEYS[1])");
+    /// let server = Server::builder().on_tick(
+    ///     TickOptions::every(Duration::from_secs(60)).leader_only().name("minutes"),
+    ///     move |cx: TickContext| {
+    ///         let count = count.clone();
+    ///         async move {
+    ///             cx.run_fenced(&count, &["app:minutes"], &[""; 0]).await?;
+    ///             Ok(())
+    ///         }
+    ///     },
+    /// );
+    /// # drop(server);
+    /// ```
+    pub fn on_tick<Fut>(
+        mut self,
+        options: TickOptions,
+        tick: impl Fn(TickContext) -> Fut + Send + Sync + 'static,
+    ) -> Self
+    where
+        Fut: Future<Output = JobResult> + Send + 'static,
+    {
+        self.ticks.add(options, tick);
+        self
+    }
+
+    /// The processes among which one leads: those that give the same name, and use the same Redis and database. `default` by default. Give
+    /// each app a group of its own: the leader runs the ticks that it knows, not those of others. 1 to 100 bytes without spaces.
+    pub fn leader_group(mut self, name: impl Into<String>) -> Self {
+        self.ticks.group = name.into();
         self
     }
 
@@ -408,6 +467,7 @@ impl ServerBuilder {
     /// [`ErrorKind::Config`](crate::ErrorKind::Config), naming the culprit.
     pub fn build(self) -> Result<Server> {
         let capsules = self.config.build_capsules()?;
+        self.ticks.check()?;
         let options = self.config.redis.clone().map_or_else(RedisOptions::from_env, Ok)?;
         let store = Store::new(options);
         let metrics = Metrics::default();
@@ -468,7 +528,7 @@ impl ServerBuilder {
             evicts: AtomicBool::default(),
             boot: Awaited::default(),
         };
-        Ok(Server { process: Arc::new(process), capsules, acknowledgements })
+        Ok(Server { process: Arc::new(process), capsules, acknowledgements, ticks: self.ticks })
     }
 }
 

@@ -24,6 +24,7 @@ use crate::server::report::publish;
 use crate::server::report::{health, vitals};
 use crate::server::run::manager::Manager;
 use crate::server::schedule::poller::Poller;
+use crate::server::schedule::ticks::{RunningTicks, Ticks};
 use crate::server::settings::capsule::Capsule;
 use crate::server::settings::config::FetchMode;
 use crate::server::settings::os::rss;
@@ -38,6 +39,7 @@ pub(crate) struct Launcher {
     managers: Vec<Manager>,
     /// The poller, the search for dead processes and the reconciliation: all end when the server is quieted.
     helpers: Vec<JoinHandle<()>>,
+    ticks: RunningTicks,
     acknowledger: JoinHandle<()>,
     /// Stores what a key of another type kept out.
     storing: JoinHandle<()>,
@@ -54,6 +56,7 @@ impl Launcher {
         process: Arc<Process>,
         capsules: Vec<Capsule>,
         acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
+        ticks: Ticks,
     ) -> Result<Option<Self>> {
         check_memory(process.runner.fetch.memory_limit.bytes())?;
         // Before the registration: a worker without its heartbeat must not run.
@@ -97,27 +100,30 @@ impl Launcher {
             helpers.push(supervisor.spawn(Recovery(Arc::clone(&process.shared))));
             helpers.push(supervisor.spawn(Reconciliation(Arc::clone(&process.runner.fetch))));
         }
+        let ticks = ticks.start(&process.runner, &process.hooks);
         let numbers = Arc::new(AtomicU64::new(0));
         let managers = capsules
             .into_iter()
             .map(|capsule| Manager::start(&process.runner, capsule, private.clone(), Arc::clone(&numbers)))
             .collect();
-        Ok(Some(Self { process, heartbeat, managers, helpers, acknowledger, storing, ticker, quiet_teller }))
+        Ok(Some(Self { process, heartbeat, managers, helpers, ticks, acknowledger, storing, ticker, quiet_teller }))
     }
 
     /// Returns within the timeout and some ten seconds, whatever hooks and jobs do; within some three seconds if it holds no job, and no hook runs,
     /// even if Redis is unreachable.
     ///
-    /// 1. quiet: nothing more is fetched or promoted; hooks run beside the rest
+    /// 1. quiet: nothing more is fetched or promoted; hooks and ticks end beside the rest
     /// 2. wait for the jobs that run, up to the timeout
     /// 3. put back those that still run, then abort them
     /// 4. acknowledge what is done
     /// 5. leave the registry, then the Busy page
     pub(crate) async fn stop(self) -> Stopped {
-        let Self { process, heartbeat, mut managers, mut helpers, acknowledger, storing, ticker, quiet_teller } = self;
+        let Self { process, heartbeat, mut managers, mut helpers, ticks, acknowledger, storing, ticker, quiet_teller } =
+            self;
         let (deadline, failing) = (after(process.shared.config.timeout), process.shared.supervisor.is_failing());
         process.shared.handle.quiet();
         process.runner.stop.trigger();
+        let ticks = spawn(ticks.stop(process.shared.handle.clone(), deadline, patience_with_redis(&process)));
         let mut hooks = spawn(shutdown_hooks(Arc::clone(&process), quiet_teller, deadline));
         let running = tokio::select! {
             running = drain(&mut managers, deadline) => running,
@@ -149,6 +155,8 @@ impl Launcher {
             .add(requeue(&process.runner.settle.settler, process.runner.settle.withheld.take()).await);
         let left_for_recovery =
             if process.shared.config.fetch == FetchMode::Reliable { leave(&process, patience).await } else { 0 };
+        // It ends soon after the deadline, or after a stop without a wait.
+        let _ = ticks.await;
         tokio::select! {
             _ = &mut hooks => {}
             () = process.shared.handle.now() => hooks.abort(),

@@ -33,6 +33,7 @@ pub use run::middleware::{Next, ServerMiddleware};
 pub use run::registry::Wrapping;
 #[cfg(feature = "contract")]
 pub(crate) use run::registry::{AnyJob, Registry};
+pub use schedule::tick::{TickContext, TickOptions};
 pub use settings::capsule::{Capsule, CapsuleBuilder, QueueMode};
 #[cfg(all(test, feature = "cli"))]
 pub(crate) use settings::config::BOOT_TIMEOUT;
@@ -42,3 +43,5 @@ pub use settings::config::{
     Config, DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion,
 };
 pub use worker::Server;
+
+pub use crate::store::lease::FencedScript;

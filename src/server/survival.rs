@@ -1,10 +1,12 @@
 //! Each part of a running server panics once: it is started again, and no job is lost.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use crate::api::Api;
+use crate::server::TickOptions;
 use crate::server::report::vitals::Vitals;
 use crate::testing::Redis;
 use crate::{Context, Job, JobResult, Server};
@@ -26,9 +28,10 @@ impl Job for Either {
     }
 }
 
-const PARTS: [&str; 15] = [
+const PARTS: [&str; 17] = [
     "acknowledgement",
     "acknowledger",
+    "election",
     "fetcher",
     "health listener",
     "heartbeat",
@@ -41,6 +44,7 @@ const PARTS: [&str; 15] = [
     "recovery",
     "retrier",
     "storing of withheld jobs",
+    "tick",
     "waiter",
 ];
 
@@ -54,12 +58,17 @@ async fn until(what: &str, mut met: impl AsyncFnMut() -> bool) {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_part_survives_a_panic_and_no_job_is_lost() {
-    let (redis, done) = (Redis::start().unwrap(), Arc::default());
+    let (redis, done, ticks) = (Redis::start().unwrap(), Arc::default(), Arc::new(AtomicUsize::new(0)));
+    let ticked = Arc::clone(&ticks);
     let server = Server::builder()
         .register(Either(Arc::clone(&done)))
         .redis(redis.options().unwrap())
         .concurrency(3)
         .max_rss(1 << 40)
+        .on_tick(TickOptions::every(Duration::from_millis(5)).leader_only(), move |_| {
+            ticked.fetch_add(1, Ordering::Relaxed);
+            async { Ok(()) }
+        })
         .liveness(Duration::from_secs(1))
         .poll_interval_average(Duration::from_millis(10))
         .health("127.0.0.1:0".parse().unwrap())
@@ -89,6 +98,8 @@ async fn every_part_survives_a_panic_and_no_job_is_lost() {
         until(part, async || process.shared.supervisor.restarts().total() == faults && accounted().await == all).await;
     }
     assert_eq!(Vitals::new(Arc::clone(&process)).live(), Err("parts of the server fail again and again"));
+    let before = ticks.load(Ordering::Relaxed);
+    until("the leader ticks on", async || ticks.load(Ordering::Relaxed) > before).await;
     handle.stop();
     let stopped = running.await.unwrap().unwrap();
     assert_eq!((stopped.left_for_recovery, stopped.cut_off, stopped.failed), (0, 0, true));

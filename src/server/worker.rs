@@ -14,6 +14,7 @@ use crate::server::launcher::Launcher;
 use crate::server::report::Process;
 #[cfg(feature = "cli")]
 use crate::server::report::vitals::Vitals;
+use crate::server::schedule::ticks::Ticks;
 use crate::server::settings::capsule::Capsule;
 use crate::server::unit::Batch;
 
@@ -40,6 +41,7 @@ pub struct Server {
     pub(super) process: Arc<Process>,
     pub(super) capsules: Vec<Capsule>,
     pub(super) acknowledgements: mpsc::UnboundedReceiver<Arc<Batch>>,
+    pub(super) ticks: Ticks,
 }
 
 impl Server {
@@ -107,7 +109,8 @@ impl Server {
     ) -> Result<Stopped> {
         let handle = self.handle();
         let mut stop = std::pin::pin!(stop);
-        let mut starting = std::pin::pin!(Launcher::start(self.process, self.capsules, self.acknowledgements));
+        let launching = Launcher::start(self.process, self.capsules, self.acknowledgements, self.ticks);
+        let mut starting = std::pin::pin!(launching);
         let started = tokio::select! {
             started = &mut starting => started,
             () = &mut stop => {

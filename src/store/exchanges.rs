@@ -9,6 +9,7 @@ use super::claims::{Acknowledgement, BLOCK, Moved, Private, Waited};
 use super::in_place::DueInPlace;
 use super::in_place::InPlace;
 use super::iteration::Iteration;
+use super::lease::{Campaign, Candidate, FencedScript};
 use super::metrics::{ClassMetrics, MetricsForm};
 use super::pages::Returning;
 use super::registration::Registration;
@@ -75,6 +76,15 @@ fn jids(count: usize) -> Vec<String> {
 pub(super) const NOW: Utc = Utc { year: 2026, month: 11, day: 23, hour: 4, minute: 7 };
 const LIMITS: DeadLimits = DeadLimits { age: 1_000.0, keep: 100 };
 const LIST: &str = "ferrokiq:batch:me|1|q";
+
+fn candidate() -> Candidate {
+    Candidate {
+        group: "g".to_owned(),
+        identity: "me".to_owned(),
+        lasts: Duration::from_secs(15),
+        turn: Duration::from_millis(500),
+    }
+}
 
 fn leaving(number: u64) -> Leaving<'static> {
     Leaving { number, list: Some(LIST), raw: b"{}", bytes: b"{\"retry_count\":0}", delay: 20.0 }
@@ -448,6 +458,42 @@ const EXCHANGES: &[Exchange] = &[
         table: "
             true 1 1 | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE   | answer lost
             EVALSHA  | true 1 1 +all       | refused 0 0 | refused 0 0 | refused 0 0 | ambiguous 1 1
+        ",
+    },
+    Exchange {
+        name: "campaign for the lead",
+        before: &["HSET ferrokiq:leader:g token 5"],
+        run: run!(store => store.campaign(&candidate(), 0).await?, |campaign| match campaign {
+            Campaign::Leads { .. } => "leads",
+            Campaign::Waits { .. } => "waits",
+        }),
+        state: &["HMGET ferrokiq:leader:g holder lasts"],
+        table: "
+            leads me,15000 | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE   | answer lost
+            EVALSHA        | leads me,15000 +all | refused _,_ | refused _,_ | refused _,_ | ambiguous me,15000
+        ",
+    },
+    Exchange {
+        name: "resignation of the lead",
+        before: &["HSET ferrokiq:leader:g token 5 holder me"],
+        run: run!(store => store.resign(&candidate()).await?),
+        state: &["HMGET ferrokiq:leader:g token holder"],
+        table: "
+            ok 5,_  | READONLY MASTERDOWN | OOM LOADING  | NOPERM       | WRONGTYPE    | answer lost
+            EVALSHA | ok 5,_ +all         | refused 5,me | refused 5,me | refused 5,me | ambiguous 5,_
+        ",
+    },
+    Exchange {
+        name: "fenced script",
+        before: &["HSET ferrokiq:leader:g token 5 holder me"],
+        run: run!(store => {
+            let push = FencedScript::new("redis.call('RPUSH', KEYS[1], ARGV[1])");
+            store.run_fenced(("g", 5), &push, &["log"], &[b"a"]).await?
+        }),
+        state: &["LLEN log"],
+        table: "
+            ok 1    | READONLY MASTERDOWN | OOM LOADING | NOPERM    | WRONGTYPE | answer lost
+            EVALSHA | ok 1 +all           | refused 0   | refused 0 | refused 0 | ambiguous 1
         ",
     },
     Exchange {

@@ -106,6 +106,14 @@ mod server {
     /// What the live Ruby processes are, as one process found it for all of ours: JSON, 5 s.
     pub(in crate::store) const SIDEKIQS: &str = "ferrokiq:sidekiqs";
 
+    /// Hash: the lease of the leader of a group.
+    pub(in crate::store) fn leader(group: &str) -> String {
+        format!("ferrokiq:leader:{group}")
+    }
+
+    /// Seconds the last token of a group is kept when nobody leads it: a week.
+    pub(in crate::store) const LEADER_TTL: u64 = 604_800;
+
     /// Since when a process is missing, and the score of [`ALIVE`] it is missed since; both by Redis's clock, in milliseconds.
     pub(in crate::store) fn suspect(identity: &str) -> String {
         format!("ferrokiq:suspect:{identity}")

@@ -52,6 +52,8 @@ pub(crate) mod fleet;
 pub(crate) mod in_place;
 #[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod inspect;
+#[cfg(feature = "server")]
+pub(crate) mod lease;
 #[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod metrics;
 #[cfg(any(feature = "api", feature = "server"))]

@@ -112,6 +112,16 @@ mod server {
         FORGET_GHOST = "forget_ghost";
         /// Adds a queue that holds jobs to the set of queue names.
         ANNOUNCE = "announce";
+        /// Takes or renews the lease of a leader.
+        CAMPAIGN = "campaign";
+        /// Gives the lease of a leader back.
+        RESIGN = "resign";
+    }
+
+    /// Makes a script that runs `body` only if a lease is the current one.
+    pub(in crate::store) fn fenced(body: &str) -> Script {
+        let check = text_of("lib/fenced", include_str!("lua/lib/fenced.lua"));
+        Script::new(&format!("local function fenced(KEYS, ARGV)\n{body}\nend\n{check}"))
     }
 }
 #[cfg(any(feature = "api", feature = "server"))]

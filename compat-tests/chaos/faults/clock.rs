@@ -23,6 +23,22 @@ fn lie(stage: &mut Stage, how: &str) {
             .to_vec();
 }
 
+/// Has workers live at a time that can be set: by what is written into the file returned, `+3600s` say. `None` without the library.
+pub(crate) fn settable(stage: &mut Stage) -> Option<PathBuf> {
+    let (library, file) = (library()?.display().to_string(), stage.dir.join("clock"));
+    stage.orders.environment.extend(
+        [
+            ("LD_PRELOAD", library),
+            ("FAKETIME_TIMESTAMP_FILE", file.display().to_string()),
+            ("FAKETIME_NO_CACHE", "1".to_owned()),
+            ("FAKETIME_DONT_FAKE_MONOTONIC", "1".to_owned()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value)),
+    );
+    std::fs::write(&file, "+0").ok()?;
+    Some(file)
+}
+
 pub(crate) async fn worker_clock(stage: &mut Stage) -> Result<(), Failure> {
     stage.start_all(1).await?;
     let truthful = stage.orders.clone();

@@ -2,6 +2,7 @@
 
 mod clock;
 mod content;
+mod leader;
 mod losses;
 mod memory;
 mod network;
@@ -138,6 +139,10 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(
         processes::pause_long,
         "SIGSTOP for longer than a process counts as alive: its jobs run elsewhere, and the sleeper changes nothing when it wakes"
+    ),
+    fault!(
+        leader::leaders,
+        "leaders are killed and held, clocks are set, Redis is held: no old leader writes after a newer one"
     ),
     fault!(processes::pause_short, "SIGSTOP for less: nobody takes its jobs"),
     fault!(processes::recoverers_race, "ten processes put back the jobs of one that died"),

@@ -30,6 +30,9 @@ pub enum Event {
     Heartbeat,
     /// Every beat, 10 s apart.
     Beat,
+    /// This process became the leader of its [group](crate::ServerBuilder::leader_group): once for each lease that it gets, as the `leader`
+    /// event of Sidekiq Enterprise. A hook that still runs when the process gets another lease is logged and not called again.
+    Leader,
 }
 
 type Hook = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;

@@ -153,8 +153,8 @@ impl Batch {
 
     /// Whether the acknowledger must go on watching. If not, it is told of the next job that is done.
     pub(crate) fn is_to_be_watched(self: &Arc<Self>) -> bool {
-        self.watched.store(false, Ordering::SeqCst);
-        // Whoever finished a job meanwhile has told, or will find it watched again.
+        // A swap, which reads what the last `watch` wrote: a job that ended before that is seen below. One that ends after it reports again.
+        self.watched.swap(false, Ordering::AcqRel);
         self.done().next().is_some() && self.watch()
     }
 

@@ -3,6 +3,7 @@
 
 mod convictions;
 mod just_due;
+mod leases;
 mod lifetimes;
 mod lists;
 mod moves;
