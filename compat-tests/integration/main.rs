@@ -15,6 +15,7 @@ mod health;
 mod hostile;
 mod large;
 mod lifecycle;
+mod limits;
 mod old_data;
 mod operations;
 #[cfg(feature = "otel")]

@@ -26,13 +26,14 @@ impl Job for Either {
     }
 }
 
-const PARTS: [&str; 15] = [
+const PARTS: [&str; 16] = [
     "acknowledgement",
     "acknowledger",
     "fetcher",
     "health listener",
     "heartbeat",
     "memory watch",
+    "permits",
     "poller",
     "processor",
     "pulse of the heartbeat",

@@ -52,6 +52,8 @@ pub(crate) mod fleet;
 pub(crate) mod in_place;
 #[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod inspect;
+#[cfg(feature = "server")]
+pub(crate) mod limit_fetch;
 #[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod metrics;
 #[cfg(any(feature = "api", feature = "server"))]
@@ -80,6 +82,8 @@ pub(crate) use error::refused_with;
 #[cfg(any(feature = "api", feature = "server"))]
 #[cfg_attr(not(feature = "server"), allow(unused_imports, reason = "the Data API calls some of them"))]
 pub(crate) use error::{is_denied, is_refusal, is_wrong_type, refuses_writes};
+#[cfg(feature = "server")]
+pub(crate) use error::is_not_permitted;
 #[cfg(feature = "server")]
 pub(crate) use inspect::QueueState;
 #[cfg(feature = "server")]
