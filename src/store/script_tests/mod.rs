@@ -6,6 +6,7 @@ mod just_due;
 mod lifetimes;
 mod lists;
 mod moves;
+mod permits;
 mod producers;
 mod registry;
 mod settlements;
