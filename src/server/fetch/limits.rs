@@ -29,20 +29,23 @@ struct Shared {
     limited: Notify,
     /// Permits are to be returned.
     due: Notify,
-    /// Counts the corrections that returned permits. Fetchers wait for the next.
-    returned: watch::Sender<u64>,
+    /// Changes when permits were returned, and when other queues have a limit. Fetchers wait for that.
+    changed: watch::Sender<()>,
     /// Held while a script changes permits: a correction must count the jobs of a claim that Redis has carried out, or come before it.
     turn: tokio::sync::Mutex<()>,
     /// Whether no limit counts: this process may not read or write the keys, which the log says, or has left.
     ignored: AtomicBool,
 }
 
+/// While this exists, nobody else changes permits of this process.
+pub(crate) struct Turn<'a>(#[expect(dead_code, reason = "it is held")] tokio::sync::MutexGuard<'a, ()>);
+
 #[derive(Debug, Default)]
 struct Queues {
     limited: HashSet<String>,
     /// Queues that had a limit: permits may be left.
     former: HashSet<String>,
-    /// Queues of which a job is over since the last correction.
+    /// Queues of which the permits may differ from the jobs. No claim takes permits before they are corrected.
     due: HashSet<String>,
 }
 
@@ -55,7 +58,7 @@ impl Limits {
             queues: Mutex::default(),
             limited: Notify::new(),
             due: Notify::new(),
-            returned: watch::Sender::new(0),
+            changed: watch::Sender::new(()),
             turn: tokio::sync::Mutex::default(),
             ignored: AtomicBool::default(),
         }))
@@ -85,16 +88,20 @@ impl Limits {
             let text = if limited.contains(name) { "Queue has a limit now" } else { "Queue has no limit any more" };
             tracing::info!(queue = name, "{text}");
         }
+        if limited == queues.limited {
+            return;
+        }
         let before = std::mem::replace(&mut queues.limited, limited);
-        let Queues { limited, former, .. } = &mut *queues;
+        let Queues { limited, former, due } = &mut *queues;
+        // Jobs were fetched without a permit, or have one that they no longer need.
+        due.extend(limited.symmetric_difference(&before).cloned());
         former.extend(before);
         former.retain(|name| !limited.contains(name));
         self.note(&queues);
         drop(queues);
         self.0.limited.notify_waiters();
-        if self.any() {
-            self.0.due.notify_one();
-        }
+        self.0.due.notify_one();
+        self.0.changed.send_replace(());
     }
 
     fn note(&self, queues: &Queues) {
@@ -141,8 +148,8 @@ impl Limits {
         }
     }
 
-    /// A job of this queue is over: it was done, failed or went back.
-    pub(crate) fn job_over(&self, queue: &str) {
+    /// The permits of a queue, if it is limited, are no longer as many as the jobs: one is over, or one came without a permit.
+    pub(crate) fn differ(&self, queue: &str) {
         if !self.contains(queue) {
             return;
         }
@@ -156,17 +163,17 @@ impl Limits {
         self.0.due.notified().await;
     }
 
-    /// Changes with each correction that returned permits.
-    pub(crate) fn returned(&self) -> watch::Receiver<u64> {
-        self.0.returned.subscribe()
+    /// Changes when permits were returned, and when other queues have a limit.
+    pub(crate) fn changed(&self) -> watch::Receiver<()> {
+        self.0.changed.subscribe()
     }
 
     /// Waits for the other scripts that change permits.
-    pub(crate) async fn turn(&self) -> impl Drop + use<'_> {
-        self.0.turn.lock().await
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        Turn(self.0.turn.lock().await)
     }
 
-    /// Has Redis count the jobs that this process holds: of queues of which a job is over, or of all. After an error it is to be called again.
+    /// Has Redis count the jobs that this process holds: of queues where the count may differ, or of all. After an error it is to be called again.
     pub(crate) async fn correct(&self, store: &Store, all: bool) -> Result<()> {
         let due: Vec<String> = {
             let mut queues = self.queues();
@@ -177,20 +184,21 @@ impl Limits {
             due.iter().cloned().collect()
         };
         for queue in due {
-            self.correct_queue(store, &queue).await?;
+            let turn = self.turn().await;
+            self.correct_queue(store, &queue, &turn).await?;
         }
         Ok(())
     }
 
-    async fn correct_queue(&self, store: &Store, queue: &str) -> Result<()> {
-        let turn = self.0.turn.lock().await;
-        // A job that is over from here on is counted by the next correction.
-        self.queues().due.remove(queue);
+    /// Corrects the permits of a queue if they may differ from the jobs.
+    pub(crate) async fn correct_queue(&self, store: &Store, queue: &str, _turn: &Turn<'_>) -> Result<()> {
+        // What changes from here on is for the next correction.
+        if !self.queues().due.remove(queue) {
+            return Ok(());
+        }
         let is_limited = self.contains(queue);
         let (jobs, lists) = if is_limited { self.0.holdings.of_queue(queue) } else { (0, Vec::new()) };
-        let corrected = store.hold_permits(&self.0.identity, queue, jobs, &lists).await;
-        drop(turn);
-        let freed = match corrected {
+        let freed = match store.hold_permits(&self.0.identity, queue, jobs, &lists).await {
             Ok(freed) => freed,
             Err(error) => {
                 self.queues().due.insert(queue.to_owned());
@@ -203,7 +211,7 @@ impl Limits {
             self.note(&queues);
         }
         if freed {
-            self.0.returned.send_modify(|count| *count += 1);
+            self.0.changed.send_replace(());
         }
         Ok(())
     }
@@ -228,7 +236,7 @@ impl Limits {
         };
         if freed > 0 {
             tracing::info!(permits = freed, "removed the permits of dead processes from limited queues");
-            self.0.returned.send_modify(|count| *count += 1);
+            self.0.changed.send_replace(());
         }
         Ok(())
     }

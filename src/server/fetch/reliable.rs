@@ -48,8 +48,8 @@ pub(crate) struct Reliable {
     nap: Duration,
     /// The nap while a queue has a limit.
     limited_nap: Duration,
-    /// Changes when permits of limited queues were returned.
-    returned: watch::Receiver<u64>,
+    /// Changes when permits were returned, and when other queues have a limit.
+    limits_changed: watch::Receiver<()>,
 }
 
 /// Waiters, each with a connection, a capsule has at most.
@@ -74,7 +74,7 @@ impl Reliable {
             source.capsule.weights().iter().map(|(name, _)| (Arc::from(name.as_str()), queue_key(name))).collect();
         let idle = Idle::new(queues.len().min(MAX_WAITERS), queues.len());
         Self {
-            returned: source.limits.returned(),
+            limits_changed: source.limits.changed(),
             source,
             queues,
             unanswered: None,
@@ -182,11 +182,14 @@ impl Reliable {
                 self.complained.push(key);
             }
         }
-        Ok(claimed
-            .lists
-            .into_iter()
-            .map(|list| self.source.hold(epoch, list.key, self.name(&list.queue), list.jobs))
-            .collect())
+        let lists = claimed.lists.into_iter();
+        let batches: Vec<_> =
+            lists.map(|list| self.source.hold(epoch, list.key, self.name(&list.queue), list.jobs)).collect();
+        if !limited && self.source.limits.any() {
+            // One may have got a limit meanwhile.
+            batches.iter().for_each(|batch| self.source.limits.differ(batch.queue()));
+        }
+        Ok(batches)
     }
 
     /// The shared name of a queue of this capsule.
@@ -238,7 +241,7 @@ impl Reliable {
                 self.nap = NAP.0;
                 self.drained = self.drained.map(|_| Instant::now());
             }
-            Ok(()) = self.returned.changed(), if has_limits => self.drained = None,
+            Ok(()) = self.limits_changed.changed() => self.drained = None,
             // The next claim looks at every queue.
             () = tokio::time::sleep(nap) => self.drained = None,
             () = self.source.handle.quieted() => {}
@@ -407,6 +410,8 @@ impl Waiter {
         // What came first goes in first; only then may somebody claim what comes next.
         self.idle.wait.store(false, Ordering::SeqCst);
         self.source.intake.push(&[self.source.hold(epoch, list, Arc::clone(&self.queue), jobs)]);
+        // It may have got a limit during the wait.
+        self.source.limits.differ(&self.queue);
         drop(expected);
         self.idle.stirred.notify_one();
         Ok(large)

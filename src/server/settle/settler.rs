@@ -116,7 +116,7 @@ impl Settler {
                 self.unacknowledged.add();
             }
             self.report(unit.batch(), last);
-            self.limits.job_over(unit.queue());
+            self.limits.differ(unit.queue());
         }
     }
 
@@ -236,7 +236,7 @@ impl Settler {
         if last {
             self.report(unit.batch(), true);
         }
-        self.limits.job_over(unit.queue());
+        self.limits.differ(unit.queue());
     }
 
     fn report(&self, batch: &Arc<Batch>, last: bool) {
