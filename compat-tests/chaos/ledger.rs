@@ -68,6 +68,8 @@ pub(crate) struct Run {
     pub(crate) started: u64,
     /// How it ended, if it did.
     pub(crate) end: Option<Phase>,
+    /// When it ended; never before it does.
+    pub(crate) ended: Option<u64>,
 }
 
 /// Everything that ran, by job, in the order of the starts.
@@ -91,14 +93,14 @@ impl Ledger {
                 let of_job = runs.entry(job).or_default();
                 let end = match line[24] {
                     b's' => {
-                        of_job.push(Run { life, started: at, end: None });
+                        of_job.push(Run { life, started: at, end: None, ended: None });
                         continue;
                     }
                     b'd' => Phase::Done,
                     _ => Phase::Failed,
                 };
                 if let Some(run) = of_job.iter_mut().rev().find(|run| run.life == life && run.end.is_none()) {
-                    run.end = Some(end);
+                    (run.end, run.ended) = (Some(end), Some(at));
                 }
             }
         }
@@ -114,6 +116,20 @@ impl Ledger {
     /// Whether a run of it began that has not ended.
     pub(crate) fn runs_now(&self, job: &Jid) -> bool {
         self.0.get(job).is_some_and(|runs| runs.iter().any(|run| run.end.is_none()))
+    }
+
+    /// How many runs that came to an end went on at the same time, at most.
+    pub(crate) fn most_at_once(&self) -> i32 {
+        let ended = self.0.values().flatten().filter_map(|run| Some((run.started, run.ended?)));
+        // Of an end and a start in the same microsecond the end comes first.
+        let mut turns: Vec<(u64, i32)> = ended.flat_map(|(started, ended)| [(started, 1), (ended, -1)]).collect();
+        turns.sort_unstable();
+        let (mut running, mut most) = (0, 0);
+        for (_, turn) in turns {
+            running += turn;
+            most = most.max(running);
+        }
+        most
     }
 
     /// Runs that began.

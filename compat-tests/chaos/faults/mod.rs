@@ -140,6 +140,10 @@ pub(crate) const FAULTS: &[Fault] = &[
         "SIGSTOP for longer than a process counts as alive: its jobs run elsewhere, and the sleeper changes nothing when it wakes"
     ),
     fault!(processes::pause_short, "SIGSTOP for less: nobody takes its jobs"),
+    fault!(
+        processes::limited_queue,
+        "SIGKILL of workers on a queue that sidekiq-limit_fetch limits to two jobs at a time"
+    ),
     fault!(processes::recoverers_race, "ten processes put back the jobs of one that died"),
     fault!(processes::term_over_timeout, "TERM while jobs take longer than the timeout"),
     fault!(processes::shutdown_race, "a job is pushed in the moment the worker is quieted"),
