@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use ferrokiq::server::FetchMode;
 use ferrokiq::{Context, Job, JobResult, Server};
 
 use crate::support::{Redis, Running, eventually};
@@ -141,4 +142,35 @@ async fn other_queues_are_served_while_a_limited_one_is_full() {
     assert_eq!(redis.size("queue:full").await, 2);
     server.stop().await;
     assert_eq!(redis.size("queue:full").await, 2);
+}
+
+/// A worker with these rights on the keys of limits runs all jobs at its full concurrency.
+async fn heeds_no_limit(fetch: FetchMode, rights: &str) {
+    let (redis, job) = (Redis::start().await, Counted::default());
+    let acl = include_str!("../../docs/acl/worker.acl").trim().replacen("~limit_fetch:*", rights, 1);
+    let rights = acl.split(' ').skip(2).filter(|word| *word != "resetpass" && *word != "on");
+    let words: Vec<&str> = ["SETUSER", "plain", "on", ">secret"].into_iter().chain(rights).collect();
+    redis.call::<()>("ACL", &words).await;
+    set(&redis, "limit_fetch:limit:default", "2").await;
+    push(&redis, 20).await;
+    let options = format!("{}?user=plain&pass=secret", redis.url());
+    let server = Running::start_as_it_is(builder(&job).fetch(fetch).redis(options.parse().unwrap()));
+    eventually("all are done", async || job.done.load(Ordering::SeqCst) == 20).await;
+    assert!(job.most.load(Ordering::SeqCst) > 2);
+    server.stop().await;
+}
+
+#[tokio::test]
+async fn the_basic_fetcher_heeds_no_limit() {
+    heeds_no_limit(FetchMode::Basic, "~limit_fetch:*").await;
+}
+
+#[tokio::test]
+async fn a_worker_that_may_not_write_permits_heeds_no_limit() {
+    heeds_no_limit(FetchMode::Reliable, "%R~limit_fetch:*").await;
+}
+
+#[tokio::test]
+async fn a_worker_that_may_not_read_limits_heeds_none() {
+    heeds_no_limit(FetchMode::Reliable, "%R~limit_fetch:pause:*").await;
 }

@@ -70,7 +70,6 @@ for at = 5, #KEYS, 7 do
     out[#out + 1] = count
   end
   n = n - count
-  if n == 0 or full == 1 then break end
 end
 table.insert(out, 1, wrong)
 table.insert(out, 2, full)

@@ -203,7 +203,7 @@ async fn permits_of_processes_without_a_heartbeat_or_an_entry_are_removed() {
         // As 3.4 of the gem writes it.
         "SET limit:heartbeat:old true",
         "RPUSH limit_fetch:probed:a dead alive dead stranger old",
-        "RPUSH limit_fetch:busy:a dead alive stranger dead",
+        "RPUSH limit_fetch:busy:a dead alive stranger dead dead",
         "RPUSH limit_fetch:probed:b alive dead",
         "RPUSH limit_fetch:busy:b dead",
         "RPUSH limit_fetch:busy:c dead",
