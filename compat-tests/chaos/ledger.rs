@@ -40,9 +40,8 @@ impl Pen {
     pub(crate) fn open(dir: &Path, life: u32) -> Result<Self, Error> {
         let path = dir.join(format!("{life}.ledger"));
         let file = OpenOptions::new().append(true).create(true).open(path)?;
-        let uptime = std::fs::read_to_string("/proc/uptime")?;
-        let seconds: f64 = uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or_default();
-        Ok(Self { file, since_boot: Duration::from_secs_f64(seconds).as_micros(), opened: Instant::now() })
+        let (since_boot, opened) = tick()?;
+        Ok(Self { file, since_boot, opened })
     }
 
     pub(crate) fn write(&self, job: &str, phase: Phase) {
@@ -59,6 +58,26 @@ impl Pen {
         // One write: two of them, of two threads, never mix in a file that is appended to.
         (&self.file).write_all(&line).expect("the ledger can be written");
     }
+}
+
+/// A moment: microseconds since the machine started, and the same by this process's clock. The file counts hundredths of a second, so this waits
+/// for the next one: what two processes write is to be in order.
+fn tick() -> Result<(u128, Instant), Error> {
+    let read = || -> Result<f64, Error> {
+        let uptime = std::fs::read_to_string("/proc/uptime")?;
+        Ok(uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or_default())
+    };
+    let (mut asked_before, mut before) = (Instant::now(), read()?);
+    for _ in 0..100_000 {
+        let (asked, now, answered) = (Instant::now(), read()?, Instant::now());
+        // If this process stood still meanwhile, it is not known when the next one began.
+        if now > before && answered.duration_since(asked_before) < Duration::from_micros(200) {
+            return Ok((Duration::from_secs_f64(now).as_micros(), answered));
+        }
+        (asked_before, before) = (asked, now);
+    }
+    // On a machine that is that busy, or where the process's clock lies: to a hundredth of a second.
+    Ok((Duration::from_secs_f64(before).as_micros(), asked_before))
 }
 
 /// One run of a job.
