@@ -40,7 +40,7 @@ end
 -- Moves the oldest job of a queue; returns an error of Redis if it refuses.
 local function move(at)
   redis.call('SET', KEYS[4], '1', 'EX', ARGV[4])
-  redis.call('SADD', KEYS[3], ARGV[1])
+  redis.pcall('SADD', KEYS[3], ARGV[1])
   redis.call('SADD', KEYS[2], KEYS[at + 1])
   redis.call('RPUSH', KEYS[at + 5], ARGV[1])
   redis.call('RPUSH', KEYS[at + 6], ARGV[1])

@@ -10,10 +10,11 @@ for at, process in ipairs(ARGV) do
 end
 local freed = 0
 for at = #ARGV + 2, #KEYS, 2 do
-  for _, process in ipairs(redis.call('LRANGE', KEYS[at], 0, -1)) do
+  -- A key of another type has no entries.
+  for _, process in ipairs(redis.pcall('LRANGE', KEYS[at], 0, -1)) do
     if redis.call('SISMEMBER', KEYS[1], process) == 0 then
       freed = freed + redis.call('LREM', KEYS[at], 0, process)
-      redis.call('LREM', KEYS[at + 1], 0, process)
+      redis.pcall('LREM', KEYS[at + 1], 0, process)
     end
   end
 end

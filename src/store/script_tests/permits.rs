@@ -195,6 +195,20 @@ async fn permits_are_made_as_many_as_the_jobs() {
 }
 
 #[tokio::test]
+async fn keys_of_another_type_stop_no_correction() {
+    let base = Base::with_jobs(1).await;
+    base.run(&["SET limit:processes 1", "SET limit_fetch:probed:a 1", "RPUSH limit_fetch:busy:a me me ruby"]).await;
+    assert!(base.hold(1, &[]).await);
+    assert_eq!(base.list("limit_fetch:busy:a").await, ["me", "ruby"]);
+    base.run(&["DEL limit_fetch:probed:a"]).await;
+    assert_eq!(base.claim_limited(1, &["a"]).await, [("a".to_owned(), 1)]);
+    assert_eq!(base.permits().await, [owned(&["me"]), owned(&["me", "ruby", "me"])]);
+    base.run(&["DEL limit:processes", "SET limit_fetch:probed:b 1", "SET limit_fetch:busy:c 1"]).await;
+    base.run(&["RPUSH limit_fetch:probed:c dead", "RPUSH limit_fetch:probed:d dead"]).await;
+    assert_eq!(base.store.free_permits(&owned(&["b", "c", "d"])).await.unwrap(), 2);
+}
+
+#[tokio::test]
 async fn permits_of_processes_without_a_heartbeat_or_an_entry_are_removed() {
     let base = Base::start().await;
     base.run(&[
