@@ -161,10 +161,10 @@ impl Launcher {
             .telemetry
             .requeued
             .add(requeue(&process.runner.settle.settler, process.runner.settle.withheld.take()).await);
-        permits.abort();
-        return_permits(&process, patience).await;
         let left_for_recovery =
             if process.shared.config.fetch == FetchMode::Reliable { leave(&process, patience).await } else { 0 };
+        permits.abort();
+        return_permits(&process, patience).await;
         tokio::select! {
             _ = &mut hooks => {}
             () = process.shared.handle.now() => hooks.abort(),
