@@ -40,9 +40,8 @@ impl Pen {
     pub(crate) fn open(dir: &Path, life: u32) -> Result<Self, Error> {
         let path = dir.join(format!("{life}.ledger"));
         let file = OpenOptions::new().append(true).create(true).open(path)?;
-        let uptime = std::fs::read_to_string("/proc/uptime")?;
-        let seconds: f64 = uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or_default();
-        Ok(Self { file, since_boot: Duration::from_secs_f64(seconds).as_micros(), opened: Instant::now() })
+        let (since_boot, opened) = tick()?;
+        Ok(Self { file, since_boot, opened })
     }
 
     pub(crate) fn write(&self, job: &str, phase: Phase) {
@@ -61,6 +60,26 @@ impl Pen {
     }
 }
 
+/// A moment: microseconds since the machine started, and the same by this process's clock. The file counts hundredths of a second, so this waits
+/// for the next one: what two processes write is to be in order.
+fn tick() -> Result<(u128, Instant), Error> {
+    let read = || -> Result<f64, Error> {
+        let uptime = std::fs::read_to_string("/proc/uptime")?;
+        Ok(uptime.split(' ').next().and_then(|text| text.parse().ok()).unwrap_or_default())
+    };
+    let (mut asked_before, mut before) = (Instant::now(), read()?);
+    for _ in 0..20_000 {
+        let (asked, now, answered) = (Instant::now(), read()?, Instant::now());
+        // If this process stood still meanwhile, it is not known when the next one began.
+        if now > before && answered.duration_since(asked_before) < Duration::from_micros(200) {
+            return Ok((Duration::from_secs_f64(now).as_micros(), answered));
+        }
+        (asked_before, before) = (asked, now);
+    }
+    // On a machine that is that busy, or where the process's clock lies: to a hundredth of a second.
+    Ok((Duration::from_secs_f64(before).as_micros(), asked_before))
+}
+
 /// One run of a job.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Run {
@@ -68,6 +87,8 @@ pub(crate) struct Run {
     pub(crate) started: u64,
     /// How it ended, if it did.
     pub(crate) end: Option<Phase>,
+    /// When it ended; never before it does.
+    pub(crate) ended: Option<u64>,
 }
 
 /// Everything that ran, by job, in the order of the starts.
@@ -91,14 +112,14 @@ impl Ledger {
                 let of_job = runs.entry(job).or_default();
                 let end = match line[24] {
                     b's' => {
-                        of_job.push(Run { life, started: at, end: None });
+                        of_job.push(Run { life, started: at, end: None, ended: None });
                         continue;
                     }
                     b'd' => Phase::Done,
                     _ => Phase::Failed,
                 };
                 if let Some(run) = of_job.iter_mut().rev().find(|run| run.life == life && run.end.is_none()) {
-                    run.end = Some(end);
+                    (run.end, run.ended) = (Some(end), Some(at));
                 }
             }
         }
@@ -114,6 +135,20 @@ impl Ledger {
     /// Whether a run of it began that has not ended.
     pub(crate) fn runs_now(&self, job: &Jid) -> bool {
         self.0.get(job).is_some_and(|runs| runs.iter().any(|run| run.end.is_none()))
+    }
+
+    /// How many runs that came to an end went on at the same time, at most.
+    pub(crate) fn most_at_once(&self) -> i32 {
+        let ended = self.0.values().flatten().filter_map(|run| Some((run.started, run.ended?)));
+        // Of an end and a start in the same microsecond the end comes first.
+        let mut turns: Vec<(u64, i32)> = ended.flat_map(|(started, ended)| [(started, 1), (ended, -1)]).collect();
+        turns.sort_unstable();
+        let (mut running, mut most) = (0, 0);
+        for (_, turn) in turns {
+            running += turn;
+            most = most.max(running);
+        }
+        most
     }
 
     /// Runs that began.

@@ -16,6 +16,7 @@ mod hostile;
 mod large;
 mod leader;
 mod lifecycle;
+mod limits;
 mod old_data;
 mod operations;
 #[cfg(feature = "otel")]

@@ -44,7 +44,7 @@ describe "ferrokiq doctor" do
     "huge-job" => -> { redis("LPUSH", "queue:low", job("args" => ["x" * 300_000])) },
     "unknown-class" => -> { redis("ZADD", "retry", NOW + 1000, job("class" => "Gone::Job", "retry_count" => 1, "failed_at" => 1_795_408_384_695, "error_class" => "NameError", "error_message" => "uninitialized constant Gone")) },
     "gem-job" => -> { only_rust("low") && redis("LPUSH", "queue:low", job("bid" => "zRviBvBqbbkX3A")) },
-    "limit-fetch" => -> { only_rust("low") && redis("SET", "limit_fetch:limit:low", 2) },
+    "limit-fetch" => -> { only_rust("low") && redis("SET", "limit_fetch:block:low", 1) },
     "dynamic-queues" => -> { only_rust("low") && redis("SET", "limit:heartbeat:5f3e0f40", 1) && redis("RPUSH", "limit_fetch:probed:low", "5f3e0f40") },
     "overdue" => -> { redis("ZADD", "schedule", NOW - 600, job) },
     "score" => -> { redis("ZADD", "schedule", NOW * 1000, job) },

@@ -53,8 +53,8 @@ static GEMS: [(&[Key], Neighbour); 13] = [
         &[BeginsWith("limit_fetch:"), Is("limit:processes")],
         Neighbour {
             gem: "sidekiq-limit_fetch",
-            effect: "Rust workers heed its pause and not its limits, and do not count in them",
-            advice: "give limited queues a capsule of their own in one worker, and Ruby's dynamic mode an exclude list",
+            effect: "Rust workers heed its pause and its limits, and not that a queue blocks others",
+            advice: "give queues that block others a capsule of their own, and Ruby's dynamic mode an exclude list",
         },
     ),
     (

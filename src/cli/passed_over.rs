@@ -11,8 +11,8 @@ const RUBYS_OWN: [&str; 6] =
 /// Names that are environments whatever their section holds.
 const ENVIRONMENTS: [&str; 5] = ["development", "test", "staging", "production", "qa"];
 
-const LIMITS: &str = "belongs to the gem sidekiq-limit_fetch and is ignored: these queues run at the full concurrency; \
-                      give each queue that needs a limit a capsule with its own concurrency";
+const LIMITS: &str = "belongs to the gem sidekiq-limit_fetch and is ignored in this file: this worker heeds the limits in Redis, which a Ruby \
+                      process of the gem writes there when it starts";
 const SCHEDULES: &str = "belongs to the gems sidekiq-scheduler and sidekiq-cron and is ignored: this worker enqueues nothing on a \
                          schedule; keep one Ruby process that does, or enqueue these jobs from the system's cron";
 
@@ -125,8 +125,8 @@ mod tests {
     #[test]
     fn says_what_becomes_of_the_sections_of_gems() {
         for (key, part) in [
-            ("limits", "full concurrency"),
-            ("process_limits", "full concurrency"),
+            ("limits", "limits in Redis"),
+            ("process_limits", "limits in Redis"),
             ("blocking", "no queue blocks"),
             ("dynamic", "`queues` lists"),
             ("redis", "set REDIS_URL"),

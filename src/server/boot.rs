@@ -56,9 +56,10 @@ async fn register(process: &Process, heartbeat: &Heartbeat) -> Result<()> {
         };
         process.shared.dialect.adapt_to(majors);
     }
-    process.runner.fetch.paused.set(
-        process.runner.fetch.paused.read(&process.shared.store, &process.shared.stats.telemetry.queue_names()).await?,
-    );
+    let (fetch, store, queues) =
+        (&process.runner.fetch, &process.shared.store, process.shared.stats.telemetry.queue_names());
+    fetch.paused.set(fetch.paused.read(store, &queues).await?);
+    fetch.limits.set(fetch.limits.read(store, &queues).await?);
     let sent = Instant::now();
     process.shared.store.register(&process.shared.registration, process.shared.stats.liveness.span(), false).await?;
     process.shared.stats.liveness.seen(sent);

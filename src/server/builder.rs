@@ -14,6 +14,7 @@ use crate::server::control::events::{Event, LifecycleHooks};
 use crate::server::control::handle::Handle;
 use crate::server::control::supervisor::Supervisor;
 use crate::server::fetch::FetchState;
+use crate::server::fetch::limits::Limits;
 use crate::server::fetch::paused::Paused;
 use crate::server::fetch::progress::Progress;
 use crate::server::report::pulse::Pulse;
@@ -476,7 +477,10 @@ impl ServerBuilder {
         let (acknowledger, acknowledgements) = mpsc::unbounded_channel();
         let (identity, work) = (identity(), WorkState::default());
         let (registration, supervisor) = (Arc::new(Registration::of(&identity)), Supervisor::default());
-        let settler = Settler::new(store.clone(), Arc::clone(&registration), acknowledger, supervisor.clone());
+        let holdings = Holdings::default();
+        let limits = Limits::new(&identity, holdings.clone());
+        let settler =
+            Settler::new(store.clone(), Arc::clone(&registration), acknowledger, supervisor.clone(), limits.clone());
         let shared = Arc::new(Shared {
             identity,
             registration,
@@ -496,9 +500,10 @@ impl ServerBuilder {
         });
         let fetch = Arc::new(FetchState {
             shared: Arc::clone(&shared),
-            holdings: Holdings::default(),
+            holdings,
             isolation: Arc::default(),
             paused: Paused::default(),
+            limits,
             progress: Progress::default(),
             memory_limit: MemoryLimit::of(shared.config.max_rss)?,
         });

@@ -14,6 +14,7 @@ use crate::server::boot::wait_for_redis;
 use crate::server::control::events::Event;
 use crate::server::control::handle::Stopped;
 use crate::server::control::supervisor::spawn;
+use crate::server::fetch::Permits;
 use crate::server::recovery::lookout::Recovery;
 use crate::server::recovery::named::Named;
 use crate::server::recovery::reconcile::{self, Reconciliation};
@@ -43,6 +44,8 @@ pub(crate) struct Launcher {
     acknowledger: JoinHandle<()>,
     /// Stores what a key of another type kept out.
     storing: JoinHandle<()>,
+    /// Returns the permits of jobs that are over.
+    permits: JoinHandle<()>,
     /// Shows that the runtime moves.
     ticker: JoinHandle<()>,
     /// Tells who wants to know that the server was quieted, when it is: by a signal, the Web UI, or the stop.
@@ -95,6 +98,7 @@ impl Launcher {
         );
         let acknowledger = supervisor.spawn(acknowledger);
         let storing = supervisor.spawn(Storing(Arc::clone(&process.runner.settle)));
+        let permits = supervisor.spawn(Permits(Arc::clone(&process.runner.fetch)));
         let mut helpers = vec![supervisor.spawn(Poller(Arc::clone(&process.runner)))];
         if process.shared.config.fetch == FetchMode::Reliable {
             helpers.push(supervisor.spawn(Recovery(Arc::clone(&process.shared))));
@@ -106,7 +110,18 @@ impl Launcher {
             .into_iter()
             .map(|capsule| Manager::start(&process.runner, capsule, private.clone(), Arc::clone(&numbers)))
             .collect();
-        Ok(Some(Self { process, heartbeat, managers, helpers, ticks, acknowledger, storing, ticker, quiet_teller }))
+        Ok(Some(Self {
+            process,
+            heartbeat,
+            managers,
+            helpers,
+            ticks,
+            acknowledger,
+            storing,
+            permits,
+            ticker,
+            quiet_teller,
+        }))
     }
 
     /// Returns within the timeout and some ten seconds, whatever hooks and jobs do; within some three seconds if it holds no job, and no hook runs,
@@ -118,8 +133,18 @@ impl Launcher {
     /// 4. acknowledge what is done
     /// 5. leave the registry, then the Busy page
     pub(crate) async fn stop(self) -> Stopped {
-        let Self { process, heartbeat, mut managers, mut helpers, ticks, acknowledger, storing, ticker, quiet_teller } =
-            self;
+        let Self {
+            process,
+            heartbeat,
+            mut managers,
+            mut helpers,
+            ticks,
+            acknowledger,
+            storing,
+            permits,
+            ticker,
+            quiet_teller,
+        } = self;
         let (deadline, failing) = (after(process.shared.config.timeout), process.shared.supervisor.is_failing());
         process.shared.handle.quiet();
         process.runner.stop.trigger();
@@ -155,6 +180,8 @@ impl Launcher {
             .add(requeue(&process.runner.settle.settler, process.runner.settle.withheld.take()).await);
         let left_for_recovery =
             if process.shared.config.fetch == FetchMode::Reliable { leave(&process, patience).await } else { 0 };
+        permits.abort();
+        return_permits(&process, patience).await;
         // It ends soon after the deadline, or after a stop without a wait.
         let _ = ticks.await;
         tokio::select! {
@@ -277,6 +304,17 @@ fn patience_with_redis(process: &Process) -> Duration {
 /// How long a step may wait for Redis where all steps together have until `until`.
 fn patience_until(process: &Process, until: Instant) -> Duration {
     patience_with_redis(process).min(until.saturating_duration_since(Instant::now())).max(LEAST_PATIENCE)
+}
+
+/// Returns what this process holds of the limits of queues, until `until`. Without Redis, processes of sidekiq-limit_fetch and other workers do so
+/// in 25 s.
+async fn return_permits(process: &Process, until: Instant) {
+    let leaving = process.runner.fetch.limits.leave(&process.shared.store);
+    match tokio::time::timeout(patience_until(process, until), leaving).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::warn!(%error, "returning the permits of limited queues failed"),
+        Err(_) => tracing::warn!("returning the permits of limited queues failed: no answer"),
+    }
 }
 
 /// Leaves the registry once nothing is held any more; returns how many jobs are held all the same. `until` is when the stop no longer waits for

@@ -28,7 +28,7 @@ impl Job for Either {
     }
 }
 
-const PARTS: [&str; 17] = [
+const PARTS: [&str; 18] = [
     "acknowledgement",
     "acknowledger",
     "election",
@@ -36,6 +36,7 @@ const PARTS: [&str; 17] = [
     "health listener",
     "heartbeat",
     "memory watch",
+    "permits",
     "poller",
     "processor",
     "pulse of the heartbeat",

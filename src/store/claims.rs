@@ -147,7 +147,12 @@ impl Private {
         Self { begun_at_most, ..self.clone() }
     }
 
-    /// The key of the hash that each beat of this process writes.
+    /// The index of the private lists of this process.
+    pub(super) fn index(&self) -> &str {
+        &self.index
+    }
+
+    /// The key of the hash that each beat of this process writes, which is its name.
     pub(super) fn beats(&self) -> &str {
         &self.identity
     }
@@ -198,8 +203,20 @@ impl Store {
         );
         let Value::Array(parts) = answer? else { return Ok(None) };
         let suspects = suspects?;
-        let mut guessed = guessed?;
-        let mut parts = parts.into_iter();
+        self.read_claimed(parts, &prefix, (n, again), guess.zip(guessed?), suspects).await.map(Some)
+    }
+
+    /// Reads the jobs that a claim moved, by the answer of its script. `guess` is a list that was read with it.
+    pub(super) async fn read_claimed(
+        &self,
+        answer: Vec<Value>,
+        prefix: &str,
+        (n, again): (usize, bool),
+        guess: Option<(String, Vec<Vec<u8>>)>,
+        suspects: bool,
+    ) -> Result<Claimed> {
+        let (guess, mut guessed) = guess.unzip();
+        let mut parts = answer.into_iter();
         let wrong_type = parts.next().map(strings).unwrap_or_default();
         let is_full = parts.next() == Some(Value::Int(1));
         let mut lists = Vec::with_capacity(parts.len() / 2);
@@ -216,7 +233,7 @@ impl Store {
             };
             lists.push(ClaimedList { queue, key, jobs });
         }
-        Ok(Some(Claimed { lists, suspects, wrong_type, is_full }))
+        Ok(Claimed { lists, suspects, wrong_type, is_full })
     }
 
     /// Takes jobs that are done out of their private lists, in one round trip. Returns how many of the lists to take away

@@ -153,6 +153,13 @@ pub(crate) fn is_denied(error: &Error) -> bool {
     error.redis_fault() == Some(RedisFault::Denied)
 }
 
+/// Whether Redis refused a command since this user may not use it, or not on these keys.
+#[cfg(feature = "server")]
+pub(crate) fn is_not_permitted(error: &Error) -> bool {
+    let refusal = std::error::Error::source(error).and_then(|source| source.downcast_ref::<Refusal>());
+    refusal.is_some_and(|Refusal(error)| has_code(error, &["NOPERM"]))
+}
+
 /// Errors after which a connection is not to be trusted: silence, a broken line, a stream that cannot be parsed, a server
 /// that is no longer the primary, and one that wants other credentials.
 pub(super) fn drops_connection(error: &RedisError) -> bool {

@@ -307,6 +307,33 @@ const EXCHANGES: &[Exchange] = &[
         ",
     },
     Exchange {
+        name: "claim from a limited queue",
+        before: &["SADD ferrokiq:processes me", "LPUSH queue:q a b c", "SET limit_fetch:limit:q 2"],
+        run: run!(store => store.claim_limited(&Private::of("me"), 1, 5, &[("q", "queue:q")]).await?, |claimed: Option<super::claims::Claimed>| {
+            match claimed.map_or(0, |claimed| claimed.lists.iter().map(|list| list.jobs.len()).sum()) {
+                2 => "two",
+                _ => "other",
+            }
+        }),
+        state: &["LLEN queue:q", "LLEN ferrokiq:batch:me|1.0|q", "LLEN limit_fetch:probed:q", "LLEN limit_fetch:busy:q"],
+        table: "
+            two 1 2 2 2 | READONLY MASTERDOWN | OOM LOADING     | NOPERM          | WRONGTYPE       | answer lost
+            EVALSHA     | two 1 2 2 2 +LRANGE | refused 3 0 0 0 | refused 3 0 0 0 | refused 3 0 0 0 | ambiguous 1 2 2 2
+            EXISTS      | two 1 2 2 2 +LRANGE | refused 1 2 2 2 | refused 1 2 2 2 | refused 1 2 2 2 | ambiguous 1 2 2 2
+            LRANGE      | two 1 2 2 2 +LRANGE | refused 1 2 2 2 | refused 1 2 2 2 | refused 1 2 2 2 | ambiguous 1 2 2 2
+        ",
+    },
+    Exchange {
+        name: "permits",
+        before: &["RPUSH limit_fetch:probed:q me ruby me", "RPUSH limit_fetch:busy:q ruby"],
+        run: run!(store => store.hold_permits("me", "q", 1, &[]).await?, truth),
+        state: &["LLEN limit_fetch:probed:q", "LLEN limit_fetch:busy:q", "SCARD limit:processes"],
+        table: "
+            true 2 2 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost
+            EVALSHA    | true 2 2 1 +all     | refused 3 1 0 | refused 3 1 0 | refused 3 1 0 | false 2 2 1 +all
+        ",
+    },
+    Exchange {
         name: "waiter",
         before: &["LPUSH queue:q a b"],
         run: run!(store => {

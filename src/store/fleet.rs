@@ -81,8 +81,6 @@ pub(crate) struct Sign {
 
 /// Missing processes, and fenced ones with private lists, that one look returns at most.
 const LOOK_LIMIT: usize = 10_000;
-/// Queues whose pauses are read with one request.
-const PAUSES: usize = 1_000;
 /// The last fenced processes that every look checks for private lists.
 const CHECKED_ALWAYS: usize = 64;
 /// Fenced processes that a look checks by turns: 5,000 of them in 20 looks.
@@ -236,7 +234,6 @@ impl Store {
     }
 
     /// The queue a private list was filled from, by its name alone.
-    #[cfg(any(test, fuzzing))]
     pub(crate) fn queue_of_batch(list: &str) -> Option<&str> {
         keys::queue_of_batch(list)
     }
@@ -257,29 +254,6 @@ impl Store {
             Err(error) if is_wrong_type(&error) => Ok(HashSet::new()),
             paused => paused,
         }
-    }
-
-    /// Returns which of some queues sidekiq-limit_fetch paused, which it does by a key for each; `None` where the keys may not be read, as under
-    /// access lists that are older than this.
-    pub(crate) async fn paused_by_limit_fetch(&self, queues: &[String]) -> Result<Option<HashSet<String>>> {
-        let mut paused = HashSet::new();
-        for queues in queues.chunks(PAUSES) {
-            let mut pipeline = Pipeline::with_capacity(queues.len());
-            for queue in queues {
-                pipeline.cmd("GET").arg(keys::limit_fetch_pause(queue));
-            }
-            pipeline.ignore_errors();
-            let answers: Vec<RedisResult<Option<Vec<u8>>>> =
-                self.link.read("look for paused queues", &pipeline).await?;
-            for (queue, answer) in queues.iter().zip(answers) {
-                match answer {
-                    Ok(Some(_)) => drop(paused.insert(queue.clone())),
-                    Err(error) if error.code() == Some("NOPERM") => return Ok(None),
-                    _ => {}
-                }
-            }
-        }
-        Ok(Some(paused))
     }
 
     /// Major and minor version of the server, where it tells.
@@ -316,27 +290,5 @@ impl Store {
     pub(crate) async fn eviction_policy(&self) -> Option<String> {
         let info: String = self.link.query("read memory info", cmd("INFO").arg("memory")).await.ok()?;
         info.lines().find_map(|line| line.strip_prefix("maxmemory_policy:")).map(|policy| policy.trim().to_owned())
-    }
-}
-
-#[cfg(test)]
-#[cfg(all(unix, feature = "testing"))]
-mod tests {
-    use super::*;
-
-    #[tokio::test]
-    async fn pauses_of_limit_fetch_are_read_where_that_is_allowed() {
-        let redis = crate::testing::Redis::start().unwrap();
-        let store = Store::new(redis.options().unwrap());
-        let queues: Vec<String> = (0..2_500).map(|n| format!("q{n}")).collect();
-        for queue in ["q0", "q2499", "other"] {
-            store.link.query::<()>("test", cmd("SET").arg(keys::limit_fetch_pause(queue)).arg(1)).await.unwrap();
-        }
-        let rights = ["SETUSER", "old", "on", ">x", "~queue:*", "+@all"];
-        store.link.query::<()>("test", cmd("ACL").arg(&rights)).await.unwrap();
-        let paused = store.paused_by_limit_fetch(&queues).await.unwrap();
-        assert_eq!(paused, Some(HashSet::from(["q0".to_owned(), "q2499".to_owned()])));
-        let old = Store::new(format!("{}?user=old&pass=x", redis.url()).parse().unwrap());
-        assert_eq!(old.paused_by_limit_fetch(&queues).await.unwrap(), None);
     }
 }

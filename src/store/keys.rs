@@ -18,12 +18,6 @@ pub(super) const PROCESSES: &str = "processes";
 /// Queues that Sidekiq Pro paused.
 #[cfg(any(feature = "api", feature = "server"))]
 pub(super) const PAUSED: &str = "paused";
-/// Exists while sidekiq-limit_fetch pauses a queue, whatever it holds; with a TTL if the pause ends by itself.
-#[cfg(any(feature = "api", feature = "server"))]
-pub(super) fn limit_fetch_pause(queue: &str) -> String {
-    format!("limit_fetch:pause:{queue}")
-}
-
 /// Throttles the pruning of `processes`.
 #[cfg(any(feature = "api", feature = "server"))]
 pub(super) const PROCESS_CLEANUP: &str = "process_cleanup";
@@ -52,6 +46,45 @@ pub(super) fn marks(day: &str) -> String {
 /// Pending jobs of a queue: pushed left, fetched right.
 pub(crate) fn queue(name: &str) -> String {
     format!("queue:{name}")
+}
+
+/// Keys of the gem sidekiq-limit_fetch. It gives none of them a TTL, unless one is named here.
+#[cfg(feature = "server")]
+pub(super) mod limit_fetch {
+    /// Set: processes that count in the lists. Names of ours are their identities.
+    pub(in crate::store) const PROCESSES: &str = "limit:processes";
+    /// Seconds a heartbeat of the gem lasts; each process renews its own every 5 s.
+    pub(in crate::store) const HEARTBEAT_TTL: u64 = 20;
+
+    /// Holds `1` while a process lives: [`HEARTBEAT_TTL`].
+    pub(in crate::store) fn heartbeat(process: &str) -> String {
+        format!("limit:heartbeat:{process}")
+    }
+
+    /// Exists while a queue is paused, whatever it holds; with a TTL if the pause ends by itself.
+    pub(in crate::store) fn pause(queue: &str) -> String {
+        format!("limit_fetch:pause:{queue}")
+    }
+
+    /// How many jobs of a queue may run at a time in all processes.
+    pub(in crate::store) fn limit(queue: &str) -> String {
+        format!("limit_fetch:limit:{queue}")
+    }
+
+    /// How many jobs of a queue may run at a time in each process.
+    pub(in crate::store) fn process_limit(queue: &str) -> String {
+        format!("limit_fetch:process_limit:{queue}")
+    }
+
+    /// List: for each job of a queue that a process runs, and for each fetch of a process that waits for one, the process.
+    pub(in crate::store) fn probed(queue: &str) -> String {
+        format!("limit_fetch:probed:{queue}")
+    }
+
+    /// List: the same of jobs that run alone.
+    pub(in crate::store) fn busy(queue: &str) -> String {
+        format!("limit_fetch:busy:{queue}")
+    }
 }
 
 #[cfg(any(feature = "api", feature = "server"))]

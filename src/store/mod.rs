@@ -54,6 +54,8 @@ pub(crate) mod in_place;
 pub(crate) mod inspect;
 #[cfg(feature = "server")]
 pub(crate) mod lease;
+#[cfg(feature = "server")]
+pub(crate) mod limit_fetch;
 #[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod metrics;
 #[cfg(any(feature = "api", feature = "server"))]
@@ -77,6 +79,8 @@ pub use tls::Tls;
 
 pub(crate) use backoff::backoff;
 pub(crate) use confirm::Replicas;
+#[cfg(feature = "server")]
+pub(crate) use error::is_not_permitted;
 #[cfg(all(test, feature = "server"))]
 pub(crate) use error::refused_with;
 #[cfg(any(feature = "api", feature = "server"))]

@@ -56,6 +56,12 @@ mod server {
         PROMOTE_IN_PLACE = "lib/allow_oom" + "lib/score" + "lib/dead" + "lib/pieces" + "lib/due_in_place" + "promote";
         /// Moves jobs from queues into private lists.
         CLAIM = "claim";
+        /// The same from queues that sidekiq-limit_fetch limits.
+        CLAIM_LIMITED = "claim_limited";
+        /// Corrects the entries of a process in the lists of sidekiq-limit_fetch.
+        HOLD_PERMITS = "hold_permits";
+        /// Removes the entries of dead processes from the lists of sidekiq-limit_fetch.
+        FREE_PERMITS = "free_permits";
         /// Moves jobs from private lists into a sorted set or a queue, as new bytes.
         SETTLE = "lib/allow_oom" + "settle";
         /// Moves one large job out of a private list, as [`SETTLE`] does, as bytes that Redis makes from those it holds.

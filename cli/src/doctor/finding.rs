@@ -52,7 +52,7 @@ pub(super) const CHECKS: [(&str, &str); 44] = [
     ("text-times", "times that are no numbers"),
     ("gem-job", "jobs that hold something of a Ruby gem; an error where only Rust serves their queue, else a note"),
     ("gem-keys", "keys of Ruby gems, and what goes blind or waits where Rust runs their jobs; a note"),
-    ("limit-fetch", "limits of sidekiq-limit_fetch on queues that Rust serves, which does not heed them"),
+    ("limit-fetch", "queues that Rust serves and that block others by sidekiq-limit_fetch, which Rust does not heed"),
     ("dynamic-queues", "sidekiq-limit_fetch with dynamic: true fetches from queues that only Rust is to serve"),
     ("huge-job", "a job of more than 256 KiB"),
 ];

@@ -7,26 +7,30 @@ use super::finding::{Finding, some_of};
 /// Keys of sidekiq-limit_fetch.
 #[derive(Debug, Default)]
 pub(super) struct LimitFetch {
-    /// Queues with a limit of jobs that run at a time, of one process or of all, or that block other queues.
+    /// Queues with a limit of jobs that run at a time, of one process or of all. Rust workers count in the lists of these.
     limited: BTreeSet<String>,
-    /// Queues from which a process fetches now. A process writes that with each fetch and takes it away after.
+    /// Queues that block others while one of their jobs runs.
+    blocking: BTreeSet<String>,
+    /// Queues from which a process fetches now. A process of Ruby writes that with each fetch and takes it away after.
     fetched: BTreeSet<String>,
-    /// Whether a process with the gem lives. Its heartbeat lives for 20 s.
+    /// Whether a Ruby process with the gem lives. Its heartbeat lives for 20 s.
     lives: bool,
 }
 
 impl LimitFetch {
     /// Notes the name of a key; no more than `most` queues of a kind. Returns whether it is one of the gem.
     pub(super) fn note(&mut self, key: &str, most: usize) -> bool {
-        if key.starts_with("limit:heartbeat:") {
-            self.lives = true;
+        if let Some(process) = key.strip_prefix("limit:heartbeat:") {
+            // The gem names its processes by UUIDs; a worker of ours is HOST:PID:NONCE.
+            self.lives |= !process.contains(':');
             return true;
         }
         let Some((kind, queue)) = key.strip_prefix("limit_fetch:").and_then(|rest| rest.split_once(':')) else {
             return false;
         };
         let queues = match kind {
-            "limit" | "process_limit" | "block" => &mut self.limited,
+            "limit" | "process_limit" => &mut self.limited,
+            "block" => &mut self.blocking,
             "probed" | "busy" => &mut self.fetched,
             _ => return true,
         };
@@ -39,16 +43,19 @@ impl LimitFetch {
     /// Holds them against the queues that Rust workers serve, `rust`, and those of them that no Ruby process names, `only_rust`.
     pub(super) fn findings(&self, rust: &BTreeSet<String>, only_rust: &BTreeSet<String>) -> Vec<Finding> {
         let mut found = Vec::new();
-        let limited: Vec<String> = self.limited.intersection(rust).cloned().collect();
-        if !limited.is_empty() {
+        let blocking: Vec<String> = self.blocking.intersection(rust).cloned().collect();
+        if !blocking.is_empty() {
             let what = format!(
-                "queues with limits of sidekiq-limit_fetch, which Rust workers do not heed: {}",
-                some_of(&limited)
+                "queues that block others by sidekiq-limit_fetch, which Rust workers do not heed: {}",
+                some_of(&blocking)
             );
-            let advice = "give each a capsule of that concurrency in one worker, or leave it to Ruby";
-            found.push(Finding::warning("limit-fetch", what, advice).times(limited.len()));
+            let advice =
+                "serve them and those they block in one capsule with a concurrency of 1, or leave them to Ruby";
+            found.push(Finding::warning("limit-fetch", what, advice).times(blocking.len()));
         }
-        let taken: Vec<String> = self.fetched.intersection(only_rust).cloned().collect();
+        // In the lists of a limited queue are Rust workers, too.
+        let taken = self.fetched.intersection(only_rust).filter(|queue| !self.limited.contains(*queue));
+        let taken: Vec<String> = taken.cloned().collect();
         if self.lives && !taken.is_empty() {
             let what =
                 format!("a Ruby process with sidekiq-limit_fetch takes jobs meant for Rust: {}", some_of(&taken));
@@ -71,13 +78,12 @@ mod tests {
     }
 
     #[test]
-    fn a_limit_is_named_where_rust_serves_the_queue() {
-        for kind in ["limit", "process_limit", "block"] {
-            let key = format!("limit_fetch:{kind}:slow");
-            assert_eq!(checks(&[&key], &["slow"], &[]), ["limit-fetch"], "{kind}");
-            assert!(checks(&[&key], &["other"], &[]).is_empty(), "{kind}");
+    fn a_queue_that_blocks_others_is_named_where_rust_serves_it() {
+        assert_eq!(checks(&["limit_fetch:block:slow"], &["slow"], &[]), ["limit-fetch"]);
+        assert!(checks(&["limit_fetch:block:slow"], &["other"], &[]).is_empty());
+        for kind in ["pause", "limit", "process_limit"] {
+            assert!(checks(&[&format!("limit_fetch:{kind}:slow")], &["slow"], &[]).is_empty(), "a {kind} is heeded");
         }
-        assert!(checks(&["limit_fetch:pause:slow"], &["slow"], &[]).is_empty(), "a pause is heeded");
     }
 
     #[test]
@@ -86,6 +92,10 @@ mod tests {
         assert_eq!(checks(&keys, &["rust"], &["rust"]), ["dynamic-queues"]);
         assert!(checks(&keys, &["rust"], &[]).is_empty(), "Ruby names the queue, too");
         assert!(checks(&keys[1..], &["rust"], &["rust"]).is_empty(), "a dead process left it");
+        let worker = ["limit:heartbeat:host:1:0123456789ab", "limit_fetch:probed:rust"];
+        assert!(checks(&worker, &["rust"], &["rust"]).is_empty(), "a Rust worker wrote it");
+        let limited = [keys[0], keys[1], "limit_fetch:limit:rust"];
+        assert!(checks(&limited, &["rust"], &["rust"]).is_empty(), "a Rust worker may have written it");
     }
 
     #[test]

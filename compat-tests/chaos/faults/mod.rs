@@ -145,6 +145,10 @@ pub(crate) const FAULTS: &[Fault] = &[
         "leaders are killed and held, clocks are set, Redis is held: no old leader writes after a newer one"
     ),
     fault!(processes::pause_short, "SIGSTOP for less: nobody takes its jobs"),
+    fault!(
+        processes::limited_queue,
+        "SIGKILL of workers on a queue that sidekiq-limit_fetch limits to two jobs at a time"
+    ),
     fault!(processes::recoverers_race, "ten processes put back the jobs of one that died"),
     fault!(processes::term_over_timeout, "TERM while jobs take longer than the timeout"),
     fault!(processes::shutdown_race, "a job is pushed in the moment the worker is quieted"),

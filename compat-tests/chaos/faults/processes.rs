@@ -6,6 +6,7 @@ use ferrokiq::{Client, Context, Payload, RedisOptions, Server};
 use rand::RngExt;
 
 use crate::Failure;
+use crate::ledger::Ledger;
 use crate::stage::Stage;
 use crate::worker::TWO_CAPSULES;
 
@@ -86,6 +87,40 @@ pub(crate) async fn recoverers_race(stage: &mut Stage) -> Result<(), Failure> {
             let status = stage.workers[at].exit(Duration::from_secs(30)).await;
             stage.expect(status.is_some_and(|status| status.success()), || format!("it ended as {status:?}"));
         }
+    }
+    Ok(())
+}
+
+pub(crate) async fn limited_queue(stage: &mut Stage) -> Result<(), Failure> {
+    const LIMIT: i32 = 2;
+    let (jobs, kills, workers) = stage.scale((900, 5, 3), (20_000, 60, 6));
+    stage.redis.call::<()>("SET", &["limit_fetch:limit:default", &LIMIT.to_string()]).await?;
+    stage.push(jobs, 5.0, 0).await?;
+    stage.push(jobs / 20, 5.0, 1).await?;
+    stage.start_all(workers).await?;
+    while stage.kills < kills {
+        let runs = stage.runs()?;
+        stage.wait_runs(runs + 50).await?;
+        // One that runs jobs.
+        let busy: Vec<String> = stage.redis.call("LRANGE", &["limit_fetch:busy:default", "0", "-1"]).await?;
+        let Some(identity) = busy.first() else { continue };
+        let mut redis = stage.redis.connection().await?;
+        for at in 0..workers {
+            if stage.workers[at].identity(&mut redis).await?.as_ref() == Some(identity) {
+                stage.kill(at).await?;
+                // As twenty seconds later.
+                stage.redis.call::<()>("DEL", &[&format!("limit:heartbeat:{identity}")]).await?;
+                stage.replace(at)?;
+            }
+        }
+    }
+    stage.settle(Duration::from_secs(60)).await?;
+    stage.stop_all().await?;
+    let most = Ledger::read(&stage.dir)?.most_at_once();
+    stage.expect(most == LIMIT, || format!("{most} jobs ran at a time at a limit of {LIMIT}"));
+    for list in ["limit_fetch:probed:default", "limit_fetch:busy:default"] {
+        let left: Vec<String> = stage.redis.call("LRANGE", &[list, "0", "-1"]).await?;
+        stage.expect(left.is_empty(), || format!("{list} holds {left:?}"));
     }
     Ok(())
 }

@@ -28,6 +28,9 @@ impl Basic {
     }
 
     pub(super) async fn retrieve_work(&mut self, want: usize) -> Result<Option<Vec<Arc<Batch>>>> {
+        if self.source.limits.any() {
+            self.source.limits.ignore("the basic fetcher takes no permits; choose the reliable one");
+        }
         self.source.order(&mut self.order);
         if self.order.is_empty() {
             self.source.rest().await;

@@ -7,19 +7,23 @@ mod fetcher;
 mod idle;
 pub(crate) mod intake;
 pub(crate) mod isolation;
+pub(crate) mod limits;
 mod pace;
 pub(crate) mod paused;
+mod permits;
 pub(crate) mod progress;
 mod reliable;
 mod source;
 mod watcher;
 
 pub(crate) use fetcher::Fetcher;
+pub(crate) use permits::Permits;
 pub(crate) use source::Source;
 
 use std::sync::Arc;
 
 use isolation::Isolation;
+use limits::Limits;
 use paused::Paused;
 use progress::Progress;
 
@@ -33,6 +37,7 @@ pub(crate) struct FetchState {
     pub(crate) holdings: Holdings,
     pub(crate) isolation: Arc<Isolation>,
     pub(crate) paused: Paused,
+    pub(crate) limits: Limits,
     pub(crate) progress: Progress,
     pub(crate) memory_limit: MemoryLimit,
 }

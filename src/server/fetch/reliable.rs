@@ -1,8 +1,12 @@
+mod limited;
+
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
+use limited::LIMITED_NAP;
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 use crate::error::{Error, ErrorKind, Result};
@@ -42,6 +46,10 @@ pub(crate) struct Reliable {
     /// Keys that are no lists and were complained about.
     complained: Vec<String>,
     nap: Duration,
+    /// The nap while a queue has a limit.
+    limited_nap: Duration,
+    /// Changes when permits were returned, and when other queues have a limit.
+    limits_changed: watch::Receiver<()>,
 }
 
 /// Waiters, each with a connection, a capsule has at most.
@@ -66,6 +74,7 @@ impl Reliable {
             source.capsule.weights().iter().map(|(name, _)| (Arc::from(name.as_str()), queue_key(name))).collect();
         let idle = Idle::new(queues.len().min(MAX_WAITERS), queues.len());
         Self {
+            limits_changed: source.limits.changed(),
             source,
             queues,
             unanswered: None,
@@ -77,6 +86,7 @@ impl Reliable {
             is_full: false,
             complained: Vec::new(),
             nap: NAP.0,
+            limited_nap: LIMITED_NAP.0,
         }
     }
 
@@ -93,6 +103,7 @@ impl Reliable {
         }
         if batches.as_ref().is_some_and(|batches| !batches.is_empty()) {
             self.nap = NAP.0;
+            self.limited_nap = LIMITED_NAP.0;
         }
         Ok(batches)
     }
@@ -104,7 +115,7 @@ impl Reliable {
             // It may have moved jobs of any queue.
             self.order.clear();
             self.order.extend(0..self.queues.len());
-            return self.claim_from(0..self.order.len(), want).await.map(Some);
+            return self.claim_from(0..self.order.len(), want, false).await.map(Some);
         }
         self.source.order(&mut self.order);
         if self.order.is_empty() {
@@ -118,11 +129,14 @@ impl Reliable {
             self.drained = Some(Instant::now());
             return Ok(None);
         }
-        let mut batches = self.claim_from(0..first, want).await?;
+        if self.has_limits() {
+            return self.claim_in_parts(want).await.map(Some);
+        }
+        let mut batches = self.claim_from(0..first, want, false).await?;
         let jobs = |batches: &[Arc<Batch>]| batches.iter().map(|batch| batch.jobs()).sum::<usize>();
         let have = jobs(&batches);
         if have < want && !self.is_full && first < self.order.len() {
-            match self.claim_from(first..self.order.len(), want - have).await {
+            match self.claim_from(first..self.order.len(), want - have, false).await {
                 Ok(others) => batches.extend(others),
                 Err(error) if batches.is_empty() => return Err(error),
                 Err(error) => {
@@ -136,18 +150,23 @@ impl Reliable {
         Ok(Some(batches))
     }
 
-    /// Claims from some of the queues in their order.
-    async fn claim_from(&mut self, some: Range<usize>, want: usize) -> Result<Vec<Arc<Batch>>> {
+    /// Claims from some of the queues in their order; `limited`: with a permit for each job.
+    async fn claim_from(&mut self, some: Range<usize>, want: usize, limited: bool) -> Result<Vec<Arc<Batch>>> {
         let again = self.unanswered.is_some();
-        let queues: Vec<(&str, &str)> =
-            self.order[some].iter().map(|at| (&*self.queues[*at].0, self.queues[*at].1.as_str())).collect();
         let epoch = self.source.registration.epoch();
         let number = *self.unanswered.get_or_insert_with(|| self.source.numbers.fetch_add(1, Ordering::Relaxed));
         if !again {
             self.expected.push(self.source.holdings.expect(self.source.private.claim_prefix(number)));
         }
         let lookups = self.source.isolation.lookups();
-        let claimed = self.source.store.claim(&self.source.private, (number, again), want, &queues).await?;
+        let claimed = if limited {
+            self.claim_with_permits(some, number, want).await?
+        } else {
+            let order = self.order[some].iter();
+            let queues: Vec<(&str, &str)> =
+                order.map(|at| (&*self.queues[*at].0, self.queues[*at].1.as_str())).collect();
+            self.source.store.claim(&self.source.private, (number, again), want, &queues).await?
+        };
         let Some(claimed) = claimed else {
             self.unanswered = None;
             self.source.liveness.doubt();
@@ -163,11 +182,14 @@ impl Reliable {
                 self.complained.push(key);
             }
         }
-        Ok(claimed
-            .lists
-            .into_iter()
-            .map(|list| self.source.hold(epoch, list.key, self.name(&list.queue), list.jobs))
-            .collect())
+        let lists = claimed.lists.into_iter();
+        let batches: Vec<_> =
+            lists.map(|list| self.source.hold(epoch, list.key, self.name(&list.queue), list.jobs)).collect();
+        if !limited && self.source.limits.any() {
+            // One may have got a limit meanwhile.
+            batches.iter().for_each(|batch| self.source.limits.differ(batch.queue()));
+        }
+        Ok(batches)
     }
 
     /// The shared name of a queue of this capsule.
@@ -206,13 +228,20 @@ impl Reliable {
         self.idle.wait.store(true, Ordering::SeqCst);
         self.idle.changed.notify_waiters();
         let woken_by_all = waited_for == self.queues.len() || self.idle.watched.is_covered();
-        let nap = if woken_by_all { LONG_NAP } else { self.nap };
+        let has_limits = self.has_limits();
+        let nap = match (has_limits, woken_by_all) {
+            (true, _) => self.limited_nap,
+            (false, true) => LONG_NAP,
+            (false, false) => self.nap,
+        };
         self.nap = (self.nap * 2).min(NAP.1);
+        self.limited_nap = (self.limited_nap * 2).min(LIMITED_NAP.1);
         tokio::select! {
             () = self.idle.stirred.notified() => {
                 self.nap = NAP.0;
                 self.drained = self.drained.map(|_| Instant::now());
             }
+            Ok(()) = self.limits_changed.changed() => self.drained = None,
             // The next claim looks at every queue.
             () = tokio::time::sleep(nap) => self.drained = None,
             () = self.source.handle.quieted() => {}
@@ -308,6 +337,7 @@ impl Waiter {
                 return false;
             }
             let may = !self.source.paused.contains(&self.queue)
+                && !self.source.limits.contains(&self.queue)
                 && !self.source.liveness.is_silent()
                 && self.source.intake.has_room();
             if may && self.idle.ask(self.number) {
@@ -380,6 +410,8 @@ impl Waiter {
         // What came first goes in first; only then may somebody claim what comes next.
         self.idle.wait.store(false, Ordering::SeqCst);
         self.source.intake.push(&[self.source.hold(epoch, list, Arc::clone(&self.queue), jobs)]);
+        // It may have got a limit during the wait.
+        self.source.limits.differ(&self.queue);
         drop(expected);
         self.idle.stirred.notify_one();
         Ok(large)

@@ -9,6 +9,7 @@ use crate::server::control::handle::Handle;
 use crate::server::control::supervisor::Supervisor;
 use crate::server::fetch::intake::Intake;
 use crate::server::fetch::isolation::{FEW, Isolation};
+use crate::server::fetch::limits::Limits;
 use crate::server::fetch::paused::Paused;
 use crate::server::settings::capsule::Capsule;
 use crate::server::stats::liveness::Liveness;
@@ -27,6 +28,7 @@ pub(crate) struct Source {
     pub(crate) intake: Arc<Intake>,
     pub(crate) handle: Handle,
     pub(crate) paused: Paused,
+    pub(crate) limits: Limits,
     pub(crate) holdings: Holdings,
     pub(crate) isolation: Arc<Isolation>,
     pub(crate) liveness: Arc<Liveness>,
@@ -75,7 +77,8 @@ impl Source {
         }
     }
 
-    /// Awaits a blocking command to its end, and has Redis end it once the server is quieted or one of these queues is paused.
+    /// Awaits a blocking command to its end, and has Redis end it once the server is quieted or one of these queues is paused
+    /// or gets a limit.
     pub(super) async fn until_quiet<T>(
         &self,
         id: Option<ConnectionId>,
@@ -87,6 +90,7 @@ impl Source {
             answer = &mut command => return answer,
             () = self.handle.quieted() => {}
             () = self.paused.paused(queues) => {}
+            () = self.limits.limited(queues) => {}
         }
         let Some(id) = id else { return command.await };
         loop {

@@ -50,6 +50,9 @@ pub(crate) struct Heartbeat {
     ended: oneshot::Receiver<()>,
 }
 
+/// Names of queues, if they could be read.
+type Read = Result<HashSet<String>>;
+
 /// How long the last beat may take.
 const LAST: Duration = Duration::from_secs(5);
 /// How long the thread may take to end after the last beat.
@@ -245,6 +248,9 @@ impl Beater {
         }
         self.process.shared.stats.liveness.seen(sent);
         self.alive_outage.wrote(sent);
+        if let Err(error) = self.process.runner.fetch.limits.show(&self.store).await {
+            self.alive_outage.note("no sign of life reached sidekiq-limit_fetch", &error);
+        }
         if !self.restored {
             match reconcile::restore_holdings(&self.process.runner.fetch, &self.store).await {
                 Ok(()) => self.restored = true,
@@ -300,7 +306,7 @@ impl Beater {
     async fn beat(&mut self) -> Result<()> {
         let work = self.process.shared.stats.work.as_json();
         self.show_procline(work.len());
-        let paused = self.exchange(&work).await?;
+        let (paused, limited) = self.exchange(&work).await?;
         self.flush_counters().await?;
         let rtt = self.measure_round_trip().await?;
         self.write_process(work.len(), rtt).await?;
@@ -311,25 +317,28 @@ impl Beater {
         #[cfg(feature = "metrics")]
         publish::publish(&self.process);
         self.check_eviction().await;
-        self.process.runner.fetch.paused.set(paused?);
+        let fetch = &self.process.runner.fetch;
+        fetch.paused.set(paused?);
+        fetch.limits.set(limited?);
         Ok(())
     }
 
-    /// Obeys a signal of the Web UI, writes the work set, and returns the paused queues, in one round trip. Pauses that cannot be read are an
-    /// error of their own: the beat goes on.
-    async fn exchange(&mut self, work: &[(String, String)]) -> Result<Result<HashSet<String>>> {
-        let shared = &self.process.shared;
+    /// Obeys a signal of the Web UI, writes the work set, and returns the paused and the limited queues, in one round trip. Those that cannot be
+    /// read are an error of their own: the beat goes on.
+    async fn exchange(&mut self, work: &[(String, String)]) -> Result<(Read, Read)> {
+        let (shared, fetch) = (&self.process.shared, &self.process.runner.fetch);
         let queues = shared.stats.telemetry.queue_names();
-        let (signal, written, paused) = tokio::join!(
+        let (signal, written, paused, limited) = tokio::join!(
             self.store.take_signal(&shared.identity),
             self.store.write_work(&shared.identity, work, shared.dialect.shows_work_to_6()),
-            self.process.runner.fetch.paused.read(&self.store, &queues),
+            fetch.paused.read(&self.store, &queues),
+            fetch.limits.read(&self.store, &queues),
         );
         if let Some(signal) = signal? {
             self.obey(&signal);
         }
         written?;
-        Ok(paused)
+        Ok((paused, limited))
     }
 
     /// Adds what was counted since the last beat to the statistics.

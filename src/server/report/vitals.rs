@@ -94,8 +94,10 @@ impl Vitals {
     /// Looks whether the capsules take the jobs that wait; on every beat, after the sizes of the queues were read.
     pub(crate) fn look_at_progress(&self) {
         let process = &self.0;
-        let waits =
-            |queue: &str| process.shared.stats.telemetry.waits(queue) && !process.runner.fetch.paused.contains(queue);
+        let fetch = &process.runner.fetch;
+        // Other processes may have all that a limit allows.
+        let is_kept = |queue: &str| fetch.paused.contains(queue) || fetch.limits.contains(queue);
+        let waits = |queue: &str| process.shared.stats.telemetry.waits(queue) && !is_kept(queue);
         process.runner.fetch.progress.look(self.takes_jobs(), waits);
     }
 

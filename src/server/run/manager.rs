@@ -44,6 +44,7 @@ impl Manager {
             intake,
             handle: runner.shared.handle.clone(),
             paused: runner.fetch.paused.clone(),
+            limits: runner.fetch.limits.clone(),
             holdings: runner.fetch.holdings.clone(),
             isolation: Arc::clone(&runner.fetch.isolation),
             liveness: Arc::clone(&runner.shared.stats.liveness),

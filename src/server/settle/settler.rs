@@ -6,6 +6,7 @@ use tokio::sync::mpsc;
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::{Payload, unreadable};
 use crate::server::control::supervisor::Supervisor;
+use crate::server::fetch::limits::Limits;
 use crate::server::settle::retrier::Retrier;
 use crate::server::unit::{Batch, Unacknowledged, UnitOfWork};
 use crate::store::claims::Moved;
@@ -27,6 +28,8 @@ pub(crate) struct Settler {
     acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
     unacknowledged: Unacknowledged,
     retrier: Retrier,
+    /// Where each job of a limited queue that is over is reported.
+    limits: Limits,
     /// Held while a large job is settled: what that takes, here and in Redis, is taken once.
     large: Arc<tokio::sync::Mutex<()>>,
 }
@@ -79,6 +82,7 @@ impl Settler {
         registration: Arc<Registration>,
         acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
         supervisor: Supervisor,
+        limits: Limits,
     ) -> Self {
         let retrier = Retrier::new(store.clone(), Arc::clone(&registration), supervisor);
         Self {
@@ -87,6 +91,7 @@ impl Settler {
             acknowledger,
             unacknowledged: Unacknowledged::default(),
             retrier,
+            limits,
             large: Arc::default(),
         }
     }
@@ -111,6 +116,7 @@ impl Settler {
                 self.unacknowledged.add();
             }
             self.report(unit.batch(), last);
+            self.limits.differ(unit.queue());
         }
     }
 
@@ -230,6 +236,7 @@ impl Settler {
         if last {
             self.report(unit.batch(), true);
         }
+        self.limits.differ(unit.queue());
     }
 
     fn report(&self, batch: &Arc<Batch>, last: bool) {

@@ -138,7 +138,12 @@ impl Batch {
     }
 
     pub(crate) fn is_closed(&self) -> bool {
-        self.open.load(Ordering::Acquire) == 0
+        self.open() == 0
+    }
+
+    /// How many of its jobs are neither done nor gone.
+    pub(crate) fn open(&self) -> usize {
+        self.open.load(Ordering::Acquire)
     }
 
     /// Whether its private list is to be taken away as a whole: once.

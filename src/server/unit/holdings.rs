@@ -2,6 +2,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::server::unit::{Batch, UnitOfWork};
+use crate::store::Store;
 
 /// The batches of this process whose jobs lie in private lists, by list: what ought to be in Redis, to be held against what is.
 #[derive(Clone, Debug, Default)]
@@ -71,6 +72,22 @@ impl Holdings {
         self.batches().values().map(|batch| batch.held()).sum()
     }
 
+    /// How many jobs of a queue this process runs or is to run, of those whose private lists it knows; and the private lists that jobs of
+    /// the queue may be on their way in.
+    pub(crate) fn of_queue(&self, queue: &str) -> (usize, Vec<String>) {
+        let batches = self.batches();
+        let jobs = batches.values().filter(|batch| batch.queue() == queue).map(|batch| batch.open()).sum();
+        let expected = lock(&self.expected);
+        let lists = expected.iter().filter_map(|name| match Store::queue_of_batch(name) {
+            // That of a claim, which may bring jobs of any queue.
+            Some("") => Some(format!("{name}{queue}")),
+            Some(of) if of == queue => Some(name.clone()),
+            _ => None,
+        });
+        let lists = lists.filter(|list| !batches.contains_key(list)).collect();
+        (jobs, lists)
+    }
+
     /// How many jobs besides this one lie in private lists.
     pub(crate) fn others(&self, unit: &UnitOfWork) -> usize {
         self.batches().values().map(|batch| batch.held_but(unit)).sum()
@@ -105,5 +122,28 @@ mod tests {
         assert!(!holdings.has("batch:me|7.69|q") && holdings.has(waits.name()));
         holdings.expect_nothing();
         assert!(!holdings.has(waits.name()));
+    }
+
+    #[test]
+    fn jobs_of_a_queue_are_those_that_are_not_over_and_those_on_their_way() {
+        let (holdings, q) = (Holdings::default(), "ferrokiq:batch:me|1.69|q");
+        let add = |list: &str, queue: &str| {
+            let batch = Batch::new(list.to_owned(), queue.into(), vec![b"{}".to_vec(); 3]);
+            holdings.add(&batch);
+            batch.units().collect::<Vec<_>>()
+        };
+        let expected = ["me|1.69|", "me|2.69|", "me|3.69|q", "me|4.69|other"]
+            .map(|name| holdings.expect(format!("ferrokiq:batch:{name}")));
+        let units = add(q, "q");
+        add("ferrokiq:batch:me|1.69|other", "other");
+        units[0].finish();
+        assert!(units[1].start_moving());
+        let (jobs, mut lists) = holdings.of_queue("q");
+        lists.sort_unstable();
+        assert_eq!(jobs, 2, "one is done");
+        assert_eq!(lists, ["ferrokiq:batch:me|2.69|q", "ferrokiq:batch:me|3.69|q"], "the first claim brought its jobs");
+        units[1].leave();
+        drop(expected);
+        assert_eq!(holdings.of_queue("q"), (1, Vec::new()));
     }
 }

@@ -7,6 +7,7 @@ mod leases;
 mod lifetimes;
 mod lists;
 mod moves;
+mod permits;
 mod producers;
 mod registry;
 mod settlements;
