@@ -121,7 +121,7 @@ impl ServerMiddleware for Spans {
         };
         let run = from.with_span(span);
         let outcome = next.run(cx).with_context(run.clone()).await;
-        if let Err(error) = outcome.as_ref() {
+        if let Some(error) = outcome.as_ref().err().filter(|error| error.is_failure()) {
             let (class, message) = (error.class().to_owned(), error.message().to_owned());
             let told =
                 vec![KeyValue::new("exception.type", class), KeyValue::new("exception.message", message.clone())];

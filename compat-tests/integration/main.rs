@@ -20,6 +20,7 @@ mod operations;
 #[cfg(feature = "otel")]
 mod otel;
 mod outages;
+mod outcomes;
 mod ownership;
 mod processes;
 mod promises;

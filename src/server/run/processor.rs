@@ -3,7 +3,7 @@
 //! 1. decode the bytes; what is no payload is buried as it is
 //! 2. resolve the class; a job of an unknown class or of a Ruby gem may be for others
 //! 3. run the middleware chain and the job, apart from everything else: a panic is a failure
-//! 4. judge a failure: retry, dead, or neither
+//! 4. judge what did not succeed: retry, dead, neither, or run again as it is
 //! 5. settle: tell Redis, count, run the hooks
 
 use std::sync::Arc;
@@ -11,8 +11,8 @@ use std::time::{Duration, Instant};
 
 use crate::boxed::BoxFuture;
 use crate::contain::{Contained, contained, discard};
-use crate::job::{Context, JobError, JobResult, Run};
-use crate::payload::{Malformed, Payload, is_routable_queue, names};
+use crate::job::{Context, Ending, JobError, JobResult, Run};
+use crate::payload::{Malformed, Payload, names};
 use crate::server::control::supervisor::Part;
 use crate::server::fetch::intake::Intake;
 use crate::server::run::Runner;
@@ -130,14 +130,7 @@ impl Processor {
                 self.runner.settle.settler.acknowledge(unit);
                 self.runner.shared.stats.counters.processed();
             }
-            Err(error) => {
-                if error.is_interruption() {
-                    discard("a job's error", error);
-                    Box::pin(self.run_again(unit)).await;
-                } else {
-                    Box::pin(self.fail(unit, error, registered)).await;
-                }
-            }
+            Err(error) => Box::pin(self.fail(unit, error, registered)).await,
         }
     }
 
@@ -187,21 +180,9 @@ impl Processor {
         outcome.unwrap_or_else(|panic| Err(JobError::panicked(&panic)))
     }
 
-    /// An iterable job stopped between two items: to the end of its queue. Counted as Ruby counts it.
-    async fn run_again(&self, unit: &UnitOfWork) {
-        self.runner.shared.stats.counters.failed();
-        self.runner.shared.stats.counters.processed();
-        self.runner.shared.stats.telemetry.requeued.add(1);
-        let Ok(mut payload) = unit.payload() else { return };
-        let form = payload.stamp_form().unwrap_or(self.runner.shared.dialect.stamps());
-        payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
-        let queue = if is_routable_queue(payload.queue()) { payload.queue() } else { unit.queue() }.to_owned();
-        self.runner.settle.settle_until_stored(unit, Destination::Queue { payload: Some(payload), queue }, None).await;
-    }
-
+    /// Judges a job that did not succeed, and settles it.
     async fn fail(&self, unit: &UnitOfWork, error: JobError, registered: Option<&Registered>) {
-        self.runner.shared.stats.counters.failed();
-        self.runner.shared.stats.counters.processed();
+        self.count_failure(&error);
         // Judged by the original bytes: what middleware did to its copy is not stored.
         let Ok(payload) = unit.payload() else { return };
         let context = RetryContext {
@@ -210,10 +191,6 @@ impl Processor {
             now: EpochSecs::now(),
             stamps: self.runner.shared.dialect.stamps(),
         };
-        let counters = registered.map(|registered| counters_of(&payload, registered, &self.runner));
-        if counters.is_none() {
-            self.runner.shared.stats.telemetry.unknown.failed();
-        }
         let hooks = registered.map(|registered| &*registered.job as &dyn RetryHooks);
         let jitter = || jitter_at(context.now);
         let judged = contained(|| judge(payload.clone(), &error, hooks, &context, &mut jitter()));
@@ -228,19 +205,52 @@ impl Processor {
             );
             judge(payload.clone(), &error, hooks.map(|_| &Hookless as &dyn RetryHooks), &context, &mut jitter())
         });
-        if tracing::enabled!(tracing::Level::WARN) {
-            let hint = if registered.is_none() { self.runner.registry.hint(&payload, &error) } else { None };
-            let (tid, payload, error, verdict, context) = (self.slot.tid(), &payload, &error, &verdict, &context);
-            Failure { tid, payload, error, verdict, context, hint }.log();
+        if error.is_failure() {
+            self.report_failure(&payload, &error, &verdict, &context, registered);
         }
-        self.runner.report("Job raised exception", &error, Some(&payload));
-        let counters = counters.as_deref().unwrap_or(&self.runner.shared.stats.telemetry.unknown);
-        match &verdict {
+        self.settle(unit, verdict, error).await;
+    }
+
+    fn count_failure(&self, error: &JobError) {
+        let stats = &self.runner.shared.stats;
+        stats.counters.processed();
+        match error.ending() {
+            Ending::Snooze(_) => stats.telemetry.snoozed.add(1),
+            // Ruby counts an interrupted job as failed.
+            Ending::Requeue => {
+                stats.counters.failed();
+                stats.telemetry.requeued.add(1);
+            }
+            Ending::Fail | Ending::Kill | Ending::Discard => stats.counters.failed(),
+        }
+    }
+
+    /// Logs a failure, counts it by class, and calls the error handlers.
+    fn report_failure(
+        &self,
+        payload: &Payload,
+        error: &JobError,
+        verdict: &Verdict,
+        context: &RetryContext<'_>,
+        registered: Option<&Registered>,
+    ) {
+        if tracing::enabled!(tracing::Level::WARN) {
+            let hint = if registered.is_none() { self.runner.registry.hint(payload, error) } else { None };
+            Failure { tid: self.slot.tid(), payload, error, verdict, context, hint }.log();
+        }
+        self.runner.report("Job raised exception", error, Some(payload));
+        let counters = registered.map(|registered| counters_of(payload, registered, &self.runner));
+        let unknown = &self.runner.shared.stats.telemetry.unknown;
+        if counters.is_none() {
+            unknown.failed();
+        }
+        let counters = counters.as_deref().unwrap_or(unknown);
+        match verdict {
             Verdict::Retry { .. } => counters.retried.add(1),
             Verdict::Bury { .. } | Verdict::BuryUnchanged { .. } => counters.dead.add(1),
             Verdict::Discard { .. } => counters.discarded.add(1),
+            Verdict::Snooze { .. } | Verdict::Requeue { .. } => {}
         }
-        self.settle(unit, verdict, error).await;
     }
 
     async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: JobError) {
@@ -250,6 +260,14 @@ impl Processor {
                 // What it was made from is a value of the user's.
                 discard("a job's error", error);
                 (Destination::Retry { payload, delay }, None)
+            }
+            Verdict::Snooze { payload, delay } => {
+                discard("a job's error", error);
+                (Destination::Schedule { payload, delay }, None)
+            }
+            Verdict::Requeue { payload, queue } => {
+                discard("a job's error", error);
+                (Destination::Queue { payload: Some(payload), queue }, None)
             }
             Verdict::Bury { payload } => {
                 tracing::info!(
@@ -364,7 +382,7 @@ impl Metered {
 
     fn count(self, outcome: &JobResult) {
         match outcome {
-            Err(error) if !error.is_interruption() => self.counters.failed(),
+            Err(error) if error.is_failure() => self.counters.failed(),
             _ => self.counters.succeeded(self.started.elapsed()),
         }
     }
