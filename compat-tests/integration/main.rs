@@ -12,6 +12,7 @@ mod fleet;
 mod foreign;
 mod forgotten;
 mod health;
+mod hooks;
 mod hostile;
 mod large;
 mod lifecycle;

@@ -115,7 +115,7 @@ async fn goes_on_whatever_panics_when_it_is_dropped() {
             }
         })
         .on_error(|_| panic_any(Bomb(6)))
-        .on_death(|_, _| panic_any(Bomb(7)))
+        .on_death(async |_| panic_any(Bomb(7)))
         .concurrency(5);
     for how in ["error", "payload", "well"] {
         Harm::perform_bulk(&client, (0..10).map(|_| (how.to_owned(),))).await.unwrap();

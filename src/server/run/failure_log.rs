@@ -73,10 +73,7 @@ impl Failure<'_> {
 
     /// The payload with the options of its class, where the decision completed it.
     fn judged(&self) -> &Payload {
-        match self.verdict {
-            Verdict::Retry { payload, .. } | Verdict::Bury { payload } | Verdict::Discard { payload } => payload,
-            Verdict::BuryUnchanged { .. } | Verdict::Snooze { .. } | Verdict::Requeue { .. } => self.payload,
-        }
+        self.verdict.payload().unwrap_or(self.payload)
     }
 }
 

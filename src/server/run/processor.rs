@@ -4,14 +4,14 @@
 //! 2. resolve the class; a job of an unknown class or of a Ruby gem may be for others
 //! 3. run the middleware chain and the job, apart from everything else: a panic is a failure
 //! 4. judge what did not succeed: retry, dead, neither, or run again as it is
-//! 5. settle: tell Redis, count, run the hooks
+//! 5. call the hooks, then settle: a crash in between repeats the call
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::boxed::BoxFuture;
 use crate::contain::{Contained, contained, discard};
-use crate::job::{Context, Ending, JobError, JobResult, Run};
+use crate::job::{Context, Ending, JobError, JobResult, Outcome, Run};
 use crate::payload::{Malformed, Payload, names};
 use crate::server::control::supervisor::Part;
 use crate::server::fetch::intake::Intake;
@@ -20,6 +20,7 @@ use crate::server::run::admission::Admitted;
 use crate::server::run::failure_log::Failure;
 use crate::server::run::foreign;
 use crate::server::run::foreign::Owner;
+use crate::server::run::hooks::{self, EndedJob, JobHook};
 use crate::server::run::job_log::JobLog;
 use crate::server::run::middleware::{Next, Performs};
 use crate::server::run::registry::Registered;
@@ -127,6 +128,9 @@ impl Processor {
         log.finish(&outcome);
         match outcome {
             Ok(()) => {
+                if !self.runner.hooks.success.is_empty() {
+                    Box::pin(self.call_hooks(&self.runner.hooks.success, unit, None, Outcome::Done, None)).await;
+                }
                 self.runner.settle.settler.acknowledge(unit);
                 self.runner.shared.stats.counters.processed();
             }
@@ -254,21 +258,25 @@ impl Processor {
     }
 
     async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: JobError) {
+        let (hooks, retry_in): (&[JobHook], _) = match &verdict {
+            Verdict::Retry { delay, .. } => (&self.runner.hooks.retry, Duration::try_from_secs_f64(*delay).ok()),
+            Verdict::Bury { .. } | Verdict::BuryUnchanged { .. } | Verdict::Discard { .. } => {
+                (&self.runner.hooks.death, None)
+            }
+            Verdict::Snooze { .. } | Verdict::Requeue { .. } => (&[], None),
+        };
+        if hooks.is_empty() {
+            // What it was made from is a value of the user's.
+            discard("a job's error", error);
+        } else {
+            let outcome = Outcome::from(Err(error));
+            Box::pin(self.call_hooks(hooks, unit, verdict.payload(), outcome, retry_in)).await;
+        }
         let limits = self.runner.shared.dead_limits();
-        let (to, death) = match verdict {
-            Verdict::Retry { payload, delay } => {
-                // What it was made from is a value of the user's.
-                discard("a job's error", error);
-                (Destination::Retry { payload, delay }, None)
-            }
-            Verdict::Snooze { payload, delay } => {
-                discard("a job's error", error);
-                (Destination::Schedule { payload, delay }, None)
-            }
-            Verdict::Requeue { payload, queue } => {
-                discard("a job's error", error);
-                (Destination::Queue { payload: Some(payload), queue }, None)
-            }
+        let to = match verdict {
+            Verdict::Retry { payload, delay } => Destination::Retry { payload, delay },
+            Verdict::Snooze { payload, delay } => Destination::Schedule { payload, delay },
+            Verdict::Requeue { payload, queue } => Destination::Queue { payload: Some(payload), queue },
             Verdict::Bury { payload } => {
                 tracing::info!(
                     tid = self.slot.tid(),
@@ -276,13 +284,9 @@ impl Processor {
                     class = payload.display_class(),
                     "Adding dead job"
                 );
-                (Destination::Dead { payload: Some(payload), limits }, Some(error))
+                Destination::Dead { payload: Some(payload), limits }
             }
-            Verdict::Discard { payload } => {
-                self.runner.settle.settler.acknowledge(unit);
-                self.runner.settle.died(&payload, &error);
-                return discard("a job's error", error);
-            }
+            Verdict::Discard { .. } => return self.runner.settle.settler.acknowledge(unit),
             Verdict::BuryUnchanged { key } => {
                 let (jid, class) = names(unit.bytes());
                 tracing::error!(
@@ -292,10 +296,28 @@ impl Processor {
                     key,
                     "invalid value in a failed job; moved to the dead set unchanged"
                 );
-                (Destination::Dead { payload: None, limits }, Some(error))
+                Destination::Dead { payload: None, limits }
             }
         };
-        self.runner.settle.settle_until_stored(unit, to, death).await;
+        self.runner.settle.settle_until_stored(unit, to).await;
+    }
+
+    /// Calls hooks for a job that ended. `payload` is what will be stored; the bytes as fetched without it.
+    async fn call_hooks(
+        &self,
+        hooks: &[JobHook],
+        unit: &UnitOfWork,
+        payload: Option<&Payload>,
+        outcome: Outcome,
+        retry_in: Option<Duration>,
+    ) {
+        let payload = match payload.cloned().map_or_else(|| unit.payload(), Ok) {
+            Ok(payload) => payload,
+            Err(_) => return discard("a job's error", outcome),
+        };
+        let server = self.runner.server_context();
+        let ended = EndedJob::new(server, payload, Arc::clone(unit.queue()), outcome, retry_in);
+        hooks::call(hooks, ended, self.runner.shared.config.hook_timeout).await;
     }
 
     async fn bury_unreadable(&self, unit: &UnitOfWork, malformed: &Malformed) {
@@ -306,7 +328,7 @@ impl Processor {
         let (bytes, reason) = (unit.bytes().len(), &malformed.reason);
         tracing::error!(tid, jid, class, queue, bytes, reason, "job cannot be read; moved to the dead set");
         let to = Destination::Dead { payload: None, limits: self.runner.shared.dead_limits() };
-        self.runner.settle.settle_until_stored(unit, to, None).await;
+        self.runner.settle.settle_until_stored(unit, to).await;
         self.runner.report("Invalid JSON for job", &error, None);
     }
 
@@ -325,7 +347,7 @@ impl Processor {
     async fn divert(&self, unit: &UnitOfWork, payload: &Payload, queue: &str) {
         tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
         let to = Destination::Queue { payload: None, queue: queue.to_owned() };
-        self.runner.settle.settle_until_stored(unit, to, None).await;
+        self.runner.settle.settle_until_stored(unit, to).await;
     }
 
     /// Applies the setting `foreign_jobs` to a job of a Ruby gem. A job that was diverted to this process fails: it would be diverted again for

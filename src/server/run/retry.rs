@@ -28,6 +28,20 @@ pub(crate) enum Verdict {
     Requeue { payload: Payload, queue: String },
 }
 
+impl Verdict {
+    /// The payload that is stored, or dropped; `None` for the bytes as they were fetched.
+    pub(crate) fn payload(&self) -> Option<&Payload> {
+        match self {
+            Self::Retry { payload, .. }
+            | Self::Bury { payload }
+            | Self::Discard { payload }
+            | Self::Snooze { payload, .. }
+            | Self::Requeue { payload, .. } => Some(payload),
+            Self::BuryUnchanged { .. } => None,
+        }
+    }
+}
+
 /// The hooks of the job's class that have a say.
 pub(crate) trait RetryHooks: Sync {
     /// The class's own `retry` option, for payloads that do not say.
