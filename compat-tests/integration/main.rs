@@ -23,6 +23,7 @@ mod otel;
 mod outages;
 mod outcomes;
 mod ownership;
+mod passing;
 mod processes;
 mod promises;
 mod promotion;

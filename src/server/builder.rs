@@ -126,7 +126,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Code around every push of this process; the first added is the outermost.
+    /// Code around every push of this process, and around every due job that this process moves to its queue; the first added is the outermost.
     pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
         self.client_chain.add(middleware);
         self
@@ -222,8 +222,8 @@ impl ServerBuilder {
         self
     }
 
-    /// How long one job hook may take, [`on_success`](Self::on_success), [`on_retry`](Self::on_retry) or [`on_death`](Self::on_death); 10 s by
-    /// default.
+    /// How long one job hook may take, [`on_success`](Self::on_success), [`on_retry`](Self::on_retry) or [`on_death`](Self::on_death), and the
+    /// [client middleware](ClientMiddleware) for one due job; 10 s by default.
     pub fn hook_timeout(mut self, timeout: Duration) -> Self {
         self.config.hook_timeout = timeout;
         self
