@@ -16,7 +16,10 @@ async fn by_class(mut payload: Payload, next: Next) -> ferrokiq::Result<Push> {
     match payload.class() {
         "Drop" => Ok(Push::Drop),
         "Delay" => Ok(Push::Delay(payload, Duration::from_secs(1_000))),
-        "AtOnce" => Ok(Push::Delay(payload, Duration::ZERO)),
+        "AtOnce" => {
+            tokio::time::sleep(Duration::from_millis(8)).await;
+            Ok(Push::Delay(payload, Duration::ZERO))
+        }
         "ForEver" => Ok(Push::Delay(payload, Duration::MAX)),
         "Fail" => Err(ferrokiq::Error::middleware("quota")),
         "Hang" => std::future::pending().await,
@@ -72,7 +75,8 @@ async fn a_due_job_is_kept_dropped_or_delayed_in_its_set() {
     }
 }
 
-/// Each is delayed by the shortest time; a sweep that went on with them would never come to the other set.
+/// Each is delayed by the shortest time, a second, and takes 8 ms: the first are due again before the last were read. A sweep that went on with them
+/// would never come to the other set.
 #[tokio::test]
 async fn a_sweep_ends_though_every_job_is_delayed_at_once() {
     let redis = Redis::start().await;
