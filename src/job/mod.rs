@@ -19,7 +19,7 @@ pub(crate) use context::Run;
 pub use context::{Context, StopSignal};
 pub use enqueue::Setter;
 use enqueue::enqueueing;
-#[cfg(any(feature = "server", feature = "testing"))]
+#[cfg(any(feature = "server", all(feature = "active-job", feature = "testing")))]
 pub(crate) use error::Ending;
 pub use error::JobError;
 pub use iterable::{Enumerator, Indexed, IterableJob, NextItem};
