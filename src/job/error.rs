@@ -63,12 +63,12 @@ struct Inner {
     message: String,
     backtrace: Vec<String>,
     source: Option<BoxError>,
-    ending: Ending,
+    disposition: Disposition,
 }
 
 /// What becomes of a job that returned an error. An own mark, not the class: an error of the user's may have any class.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Ending {
+pub(crate) enum Disposition {
     /// Its options and the hooks of its class decide.
     Fail,
     Kill,
@@ -90,7 +90,7 @@ impl JobError {
             message: message.into(),
             backtrace: vec![frame(Location::caller())],
             source: None,
-            ending: Ending::Fail,
+            disposition: Disposition::Fail,
         }))
     }
 
@@ -101,7 +101,7 @@ impl JobError {
     /// next look of a poller at the schedule, and a century is the longest.
     #[track_caller]
     pub fn snooze(delay: Duration) -> Self {
-        Self::new("Snooze", format!("snoozed for {delay:?}")).with_ending(Ending::Snooze(delay))
+        Self::new("Snooze", format!("snoozed for {delay:?}")).with_disposition(Disposition::Snooze(delay))
     }
 
     /// Runs the job again, behind the other jobs of its queue, at once. No retry is counted and no error is written; `enqueued_at` is the
@@ -110,41 +110,41 @@ impl JobError {
     /// Counted as Sidekiq counts an interrupted job: as processed and as failed. Error handlers and hooks are not called.
     #[track_caller]
     pub fn requeue() -> Self {
-        Self::new("Requeue", "goes back to its queue").with_ending(Ending::Requeue)
+        Self::new("Requeue", "goes back to its queue").with_disposition(Disposition::Requeue)
     }
 
     /// Fails for good: the job goes to the dead set with this error, whatever its retries are. As Ruby's `sidekiq_retry_in` that returns
     /// `:kill`: [`retries_exhausted`](crate::Job::retries_exhausted) is called, and a job with `dead: false` is dropped.
     #[track_caller]
     pub fn kill(error: impl Into<Self>) -> Self {
-        error.into().with_ending(Ending::Kill)
+        error.into().with_disposition(Disposition::Kill)
     }
 
     /// Gives the job up: it goes nowhere. As Ruby's `sidekiq_retry_in` that returns `:discard`: the run counts as processed and as failed, and
     /// death hooks are called. A job that has nothing to do any more, and is no failure, returns `Ok(())`.
     #[track_caller]
     pub fn discard(error: impl Into<Self>) -> Self {
-        error.into().with_ending(Ending::Discard)
+        error.into().with_disposition(Disposition::Discard)
     }
 
     /// Whether this is a failure; `false` for [`snooze`](Self::snooze) and [`requeue`](Self::requeue). Code that reports errors passes over those.
     pub fn is_failure(&self) -> bool {
-        !matches!(self.0.ending, Ending::Snooze(_) | Ending::Requeue)
+        !matches!(self.0.disposition, Disposition::Snooze(_) | Disposition::Requeue)
     }
 
-    pub(crate) fn ending(&self) -> Ending {
-        self.0.ending
+    pub(crate) fn disposition(&self) -> Disposition {
+        self.0.disposition
     }
 
-    pub(crate) fn with_ending(mut self, ending: Ending) -> Self {
-        self.0.ending = ending;
+    pub(crate) fn with_disposition(mut self, disposition: Disposition) -> Self {
+        self.0.disposition = disposition;
         self
     }
 
     /// An iterable job was interrupted between two items: neither a success nor a failure.
     #[cfg(feature = "server")]
     pub(crate) fn interruption() -> Self {
-        Self::new(INTERRUPTED, "interrupted between two items").with_ending(Ending::Requeue)
+        Self::new(INTERRUPTED, "interrupted between two items").with_disposition(Disposition::Requeue)
     }
 
     /// A job panicked with this message.
@@ -158,7 +158,7 @@ impl JobError {
     #[must_use]
     pub fn with_class(mut self, class: impl Into<Cow<'static, str>>) -> Self {
         if !self.is_failure() {
-            self.0.ending = Ending::Fail;
+            self.0.disposition = Disposition::Fail;
         }
         self.0.class = class.into();
         self
@@ -210,7 +210,7 @@ impl<E: Into<BoxError>> From<E> for JobError {
             }
             cause = next.source();
         }
-        Self(Box::new(Inner { class, message, backtrace, source: Some(source), ending: Ending::Fail }))
+        Self(Box::new(Inner { class, message, backtrace, source: Some(source), disposition: Disposition::Fail }))
     }
 }
 
@@ -270,17 +270,19 @@ mod tests {
     #[cfg(feature = "server")]
     #[test]
     fn an_interruption_is_no_matter_of_the_class() {
-        assert_eq!(JobError::interruption().ending(), Ending::Requeue);
-        assert_eq!(JobError::new(INTERRUPTED, "mine").ending(), Ending::Fail);
-        assert_eq!(JobError::interruption().with_class("Mine").ending(), Ending::Fail);
+        assert_eq!(JobError::interruption().disposition(), Disposition::Requeue);
+        assert_eq!(JobError::new(INTERRUPTED, "mine").disposition(), Disposition::Fail);
+        assert_eq!(JobError::interruption().with_class("Mine").disposition(), Disposition::Fail);
     }
 
     #[test]
     fn a_final_error_keeps_its_ending_and_the_place_it_was_made() {
-        for (error, ending) in [(JobError::kill("x"), Ending::Kill), (JobError::discard("x"), Ending::Discard)] {
+        for (error, ending) in
+            [(JobError::kill("x"), Disposition::Kill), (JobError::discard("x"), Disposition::Discard)]
+        {
             assert!(error.backtrace()[0].contains("src/job/error.rs:"), "{:?}", error.backtrace());
             assert_eq!(error.message(), "x");
-            assert_eq!(error.with_class("A").ending(), ending);
+            assert_eq!(error.with_class("A").disposition(), ending);
         }
     }
 

@@ -20,7 +20,7 @@ pub use context::{Context, StopSignal};
 pub use enqueue::Setter;
 use enqueue::enqueueing;
 #[cfg(any(feature = "server", all(feature = "active-job", feature = "testing")))]
-pub(crate) use error::Ending;
+pub(crate) use error::Disposition;
 pub use error::JobError;
 pub use iterable::{Enumerator, Indexed, IterableJob, NextItem};
 pub use options::JobOptions;

@@ -1,7 +1,7 @@
 use std::time::Duration;
 
 use super::JobResult;
-use super::error::{Ending, JobError};
+use super::error::{Disposition, JobError};
 
 /// What a run of a job ended with, for middleware and hooks: a [`JobResult`] taken apart.
 ///
@@ -56,12 +56,12 @@ impl Outcome {
 impl From<JobResult> for Outcome {
     fn from(result: JobResult) -> Self {
         let Err(error) = result else { return Self::Done };
-        match error.ending() {
-            Ending::Fail => Self::Fail(error),
-            Ending::Kill => Self::Kill(error),
-            Ending::Discard => Self::Discard(error),
-            Ending::Snooze(delay) => Self::Snooze(delay),
-            Ending::Requeue => Self::Requeue,
+        match error.disposition() {
+            Disposition::Fail => Self::Fail(error),
+            Disposition::Kill => Self::Kill(error),
+            Disposition::Discard => Self::Discard(error),
+            Disposition::Snooze(delay) => Self::Snooze(delay),
+            Disposition::Requeue => Self::Requeue,
         }
     }
 }
@@ -70,9 +70,9 @@ impl From<Outcome> for JobResult {
     fn from(outcome: Outcome) -> Self {
         Err(match outcome {
             Outcome::Done => return Ok(()),
-            Outcome::Fail(error) => error.with_ending(Ending::Fail),
-            Outcome::Kill(error) => error.with_ending(Ending::Kill),
-            Outcome::Discard(error) => error.with_ending(Ending::Discard),
+            Outcome::Fail(error) => error.with_disposition(Disposition::Fail),
+            Outcome::Kill(error) => error.with_disposition(Disposition::Kill),
+            Outcome::Discard(error) => error.with_disposition(Disposition::Discard),
             Outcome::Snooze(delay) => JobError::snooze(delay),
             Outcome::Requeue => JobError::requeue(),
         })

@@ -2,7 +2,7 @@ use std::time::Instant;
 
 use tracing::Level;
 
-use crate::job::{Ending, JobResult};
+use crate::job::{Disposition, JobResult};
 use crate::payload::Payload;
 
 /// The `start` and `done` or `fail` lines of one job, as Sidekiq writes them; `snooze` for one that runs again later. Costs nothing while INFO is off.
@@ -41,8 +41,8 @@ impl<'a> JobLog<'a> {
         let elapsed = (started.elapsed().as_secs_f64() * 1_000.0).round() / 1_000.0;
         match outcome {
             Ok(()) => tracing::info!(tid, jid, class, bid, tags, elapsed, "done"),
-            Err(error) => match error.ending() {
-                Ending::Snooze(delay) => tracing::info!(tid, jid, class, bid, tags, elapsed, ?delay, "snooze"),
+            Err(error) => match error.disposition() {
+                Disposition::Snooze(delay) => tracing::info!(tid, jid, class, bid, tags, elapsed, ?delay, "snooze"),
                 _ => tracing::info!(tid, jid, class, bid, tags, elapsed, "fail"),
             },
         }

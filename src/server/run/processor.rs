@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::boxed::BoxFuture;
 use crate::contain::{Contained, contained, discard};
-use crate::job::{Context, Ending, JobError, JobResult, Outcome, Run};
+use crate::job::{Context, Disposition, JobError, JobResult, Outcome, Run};
 use crate::payload::{Malformed, Payload, names};
 use crate::server::control::supervisor::Part;
 use crate::server::fetch::intake::Intake;
@@ -218,14 +218,14 @@ impl Processor {
     fn count_failure(&self, error: &JobError) {
         let stats = &self.runner.shared.stats;
         stats.counters.processed();
-        match error.ending() {
-            Ending::Snooze(_) => stats.telemetry.snoozed.add(1),
+        match error.disposition() {
+            Disposition::Snooze(_) => stats.telemetry.snoozed.add(1),
             // Ruby counts an interrupted job as failed.
-            Ending::Requeue => {
+            Disposition::Requeue => {
                 stats.counters.failed();
                 stats.telemetry.requeued.add(1);
             }
-            Ending::Fail | Ending::Kill | Ending::Discard => stats.counters.failed(),
+            Disposition::Fail | Disposition::Kill | Disposition::Discard => stats.counters.failed(),
         }
     }
 

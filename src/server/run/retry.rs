@@ -7,7 +7,7 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::client::{mend, unmovable};
-use crate::job::{Ending, JobError, OnExhausted, RetryIn};
+use crate::job::{Disposition, JobError, OnExhausted, RetryIn};
 use crate::payload::{Payload, Retry, RetryCount, error_message, is_routable_queue, pack_backtrace};
 use crate::time::{EpochSecs, StampForm};
 
@@ -81,7 +81,7 @@ pub(crate) fn judge(
     context: &RetryContext<'_>,
     rng: &mut impl RngExt,
 ) -> Verdict {
-    if error.ending() == Ending::Requeue {
+    if error.disposition() == Disposition::Requeue {
         return requeue(payload, context);
     }
     mend(&mut payload);
@@ -89,7 +89,7 @@ pub(crate) fn judge(
         // Ruby runs such a job, with what it makes of the value.
         return Verdict::BuryUnchanged { key: "args" };
     }
-    if let Ending::Snooze(delay) = error.ending() {
+    if let Disposition::Snooze(delay) = error.disposition() {
         return snooze(payload, delay, context);
     }
     let mut retry = payload.retry();
@@ -102,7 +102,7 @@ pub(crate) fn judge(
         payload.insert("retry", retry);
     }
     let limit = match retry {
-        Retry::Never if error.ending() == Ending::Fail => return Verdict::Discard { payload },
+        Retry::Never if error.disposition() == Disposition::Fail => return Verdict::Discard { payload },
         Retry::Times(times) => times,
         _ => context.max_retries,
     };
@@ -142,10 +142,10 @@ pub(crate) fn judge(
         payload.insert("error_backtrace", pack_backtrace(frames));
     }
 
-    match error.ending() {
-        Ending::Kill => return exhaust(payload, error, hooks, context.now),
-        Ending::Discard => return discard(payload, context.now),
-        Ending::Fail | Ending::Snooze(_) | Ending::Requeue => {}
+    match error.disposition() {
+        Disposition::Kill => return exhaust(payload, error, hooks, context.now),
+        Disposition::Discard => return discard(payload, context.now),
+        Disposition::Fail | Disposition::Snooze(_) | Disposition::Requeue => {}
     }
     let exhausted = if has_deadline {
         // Ruby reads the clock once more for this: a span of 0 is over.
