@@ -67,7 +67,7 @@ async fn work() -> std::process::ExitCode {
         .register(HardJob(shared.clone()))
         .register_blocking(SumJob)
         .server_middleware(slow_ones)
-        .on_death(|payload, error| tracing::error!(jid = payload.jid(), %error, "given up"))
+        .on_death(async |job| tracing::error!(jid = job.jid(), error = ?job.error(), "given up"))
         .on(Event::Exit, move || {
             let shared = shared.clone();
             async move { tracing::info!(done = shared.0.load(Ordering::Relaxed), "that was it") }

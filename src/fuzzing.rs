@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -60,14 +61,24 @@ impl RetryHooks for Plain {
 fn fails(payload: &Payload) {
     let context =
         RetryContext { queue: "q", max_retries: 25, now: EpochSecs(1_795_408_404.25), stamps: StampForm::Millis };
-    let error = JobError::new("ArgumentError", "boom");
-    for hooks in [None, Some(&Plain as &dyn RetryHooks)] {
-        match judge(payload.clone(), &error, hooks, &context, &mut rand::rng()) {
+    let boom = || JobError::new("ArgumentError", "boom");
+    let errors = [
+        boom(),
+        JobError::kill(boom()),
+        JobError::discard(boom()),
+        JobError::snooze(Duration::from_secs(5)),
+        JobError::requeue(),
+    ];
+    for (error, hooks) in errors.iter().flat_map(|error| [(error, None), (error, Some(&Plain as &dyn RetryHooks))]) {
+        match judge(payload.clone(), error, hooks, &context, &mut rand::rng()) {
             Verdict::Retry { payload, delay } => {
                 assert!(delay > 0.0 && delay < 4e7, "{delay}");
                 read_again(&payload);
             }
-            Verdict::Bury { payload } | Verdict::Discard { payload } => {
+            Verdict::Bury { payload }
+            | Verdict::Discard { payload }
+            | Verdict::Snooze { payload, .. }
+            | Verdict::Requeue { payload, .. } => {
                 read_again(&payload);
             }
             Verdict::BuryUnchanged { .. } => {}

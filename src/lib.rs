@@ -79,7 +79,7 @@ pub mod time;
 
 pub use client::{Client, ClientMiddleware};
 pub use error::{Error, ErrorKind, RedisFault, Result};
-pub use job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, OnExhausted, RetryIn};
+pub use job::{Args, BlockingJob, Context, Job, JobError, JobOptions, JobResult, OnExhausted, Outcome, RetryIn};
 pub use payload::{Jid, Payload, Retry};
 #[cfg(feature = "contract")]
 pub use schemars;

@@ -15,7 +15,7 @@ use std::collections::HashMap;
 use opentelemetry::trace::{FutureExt as _, Link, SpanKind, Status, TraceContextExt as _, Tracer};
 use opentelemetry::{Context as OtelContext, KeyValue, global};
 
-use crate::client::{ClientMiddleware, Next as NextPush};
+use crate::client::{ClientMiddleware, Next as NextPush, Push};
 use crate::job::{Context, JobResult};
 use crate::payload::Payload;
 use crate::server::{Next as NextJob, ServerMiddleware};
@@ -75,7 +75,7 @@ fn pushed_from(payload: &Payload) -> OtelContext {
 }
 
 impl ClientMiddleware for Spans {
-    async fn call(&self, mut payload: Payload, next: NextPush) -> crate::Result<Option<Payload>> {
+    async fn call(&self, mut payload: Payload, next: NextPush) -> crate::Result<Push> {
         // A job that leaves the schedule or the retry set keeps the trace it has.
         if payload.contains_key("traceparent") && !OtelContext::current().span().span_context().is_valid() {
             return next.run(payload).await;
@@ -121,7 +121,7 @@ impl ServerMiddleware for Spans {
         };
         let run = from.with_span(span);
         let outcome = next.run(cx).with_context(run.clone()).await;
-        if let Err(error) = outcome.as_ref() {
+        if let Some(error) = outcome.as_ref().err().filter(|error| error.is_failure()) {
             let (class, message) = (error.class().to_owned(), error.message().to_owned());
             let told =
                 vec![KeyValue::new("exception.type", class), KeyValue::new("exception.message", message.clone())];

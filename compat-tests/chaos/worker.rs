@@ -6,9 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use ferrokiq::client::Push;
 use ferrokiq::job::{RawArgs, RetryIn};
-use ferrokiq::server::{FencedScript, FetchMode, TickContext, TickOptions};
-use ferrokiq::{BlockingJob, Context, ErrorKind, Job, JobError, JobResult, Server, ServerBuilder};
+use ferrokiq::server::{EndedJob, FencedScript, FetchMode, Next, TickContext, TickOptions};
+use ferrokiq::{BlockingJob, Context, ErrorKind, Job, JobError, JobResult, Outcome, Server, ServerBuilder};
+use rand::RngExt;
 
 use crate::ledger::{Pen, Phase};
 
@@ -17,6 +19,9 @@ pub(crate) const LIFE: &str = "CHAOS_LIFE";
 
 /// Has the worker serve its queue with a second capsule, too.
 pub(crate) const TWO_CAPSULES: &str = "CHAOS_TWO_CAPSULES";
+
+/// Has middleware change what jobs end with and when they are due, and hooks write what they see to `hooks/` below the ledgers.
+pub(crate) const ENDINGS: &str = "CHAOS_ENDINGS";
 
 /// Has the worker fetch as `fetch: basic` does.
 pub(crate) const BASIC: &str = "CHAOS_BASIC";
@@ -87,6 +92,43 @@ async fn harm(cx: Context, pen: Arc<Pen>, (how, amount): (String, u64)) -> JobRe
     }
     pen.write(cx.jid(), Phase::Done);
     Ok(())
+}
+
+/// One failure in two becomes a snooze or a requeue.
+async fn again(cx: Context, next: Next) -> JobResult {
+    match Outcome::from(next.run(cx).await) {
+        Outcome::Fail(error) => match rand::rng().random_range(0..4) {
+            0 => Outcome::Snooze(Duration::from_millis(200)).into(),
+            1 => Outcome::Requeue.into(),
+            _ => Outcome::Fail(error).into(),
+        },
+        outcome => outcome.into(),
+    }
+}
+
+fn with_endings(server: ServerBuilder, pen: &Arc<Pen>) -> ServerBuilder {
+    let note = |pen: &Arc<Pen>| {
+        let pen = Arc::clone(pen);
+        move |job: EndedJob| {
+            let pen = Arc::clone(&pen);
+            async move {
+                // Most kills are to hit hooks that have not done their work.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                pen.write(job.jid(), Phase::Start);
+                pen.write(job.jid(), Phase::Done);
+            }
+        }
+    };
+    server
+        .server_middleware(again)
+        .client_middleware(async |payload: ferrokiq::Payload, next: ferrokiq::client::Next| {
+            if next.is_promotion() && rand::rng().random_range(0..4) == 0 {
+                return Ok(Push::Delay(payload, Duration::from_secs(1)));
+            }
+            next.run(payload).await
+        })
+        .on_success(note(pen))
+        .on_death(note(pen))
 }
 
 struct Bomb;
@@ -164,6 +206,10 @@ pub(crate) async fn main(life: &str) -> ExitCode {
     }
     if std::env::var_os(LEADER).is_some() {
         server = with_leader(server, life);
+    }
+    if std::env::var_os(ENDINGS).is_some() {
+        let hooks = Arc::new(Pen::open(&dir.join("hooks"), life).expect("the ledger of the hooks can be opened"));
+        server = with_endings(server, &hooks);
     }
     let blocks = Blocks(Arc::clone(&pen));
     let server = server

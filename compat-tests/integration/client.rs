@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use ferrokiq::client::{Bulk, Next};
+use ferrokiq::client::{Bulk, Next, Push};
 use ferrokiq::time::{EpochSecs, StampForm};
 use ferrokiq::{Client, Context, ErrorKind, Job, JobOptions, JobResult, Payload};
 
@@ -130,7 +130,7 @@ async fn lets_middleware_change_stop_and_fail() {
             next.run(payload).await
         })
         .middleware(async |payload: Payload, next: Next| match payload.class() {
-            "Stopped" => Ok(None),
+            "Stopped" => Ok(Push::Drop),
             "Refused" => Err(ferrokiq::Error::middleware("quota")),
             "Rerouted" => next.run(payload.with_queue("other")).await,
             "Broken" => next.run(payload.with_queue("")).await,

@@ -74,7 +74,10 @@ async fn loses_no_job_that_fails() {
     let builder = Server::builder()
         .foreign_jobs(ForeignJobs::Run)
         .register_fn("Fails", async |_cx: Context, _args: ferrokiq::job::RawArgs| Err("it fails".into()))
-        .on_death(move |payload, _| deaths.lock().unwrap().push(payload.decode::<u64>("number").unwrap()));
+        .on_death(move |job| {
+            deaths.lock().unwrap().push(job.payload().decode::<u64>("number").unwrap());
+            async {}
+        });
     let server = Running::start(&redis, builder.poll_interval_average(std::time::Duration::from_secs(600)));
     eventually("all are settled", async || redis.size("queue:default").await == 0 && redis.private_jobs().await == 0)
         .await;

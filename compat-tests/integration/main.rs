@@ -12,6 +12,7 @@ mod fleet;
 mod foreign;
 mod forgotten;
 mod health;
+mod hooks;
 mod hostile;
 mod large;
 mod leader;
@@ -22,7 +23,9 @@ mod operations;
 #[cfg(feature = "otel")]
 mod otel;
 mod outages;
+mod outcomes;
 mod ownership;
+mod passing;
 mod processes;
 mod promises;
 mod promotion;

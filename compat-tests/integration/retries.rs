@@ -74,8 +74,11 @@ async fn puts_every_failure_where_sidekiq_would() {
         &redis,
         Server::builder()
             .register(Fails { exhausted: Arc::clone(&exhausted) })
-            .on_death(move |payload, _error| deaths.lock().unwrap().push(payload.jid().to_owned()))
-            .on_death(|_, _| panic!("a death handler must not hurt")),
+            .on_death(move |job| {
+                deaths.lock().unwrap().push(job.jid().to_owned());
+                async {}
+            })
+            .on_death(async |_| panic!("a death hook must not hurt")),
     );
     eventually("all are settled", async || {
         redis.size("retry").await == 5 && redis.size("dead").await == 3 && redis.private_jobs().await == 0

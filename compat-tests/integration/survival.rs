@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::Duration;
 
-use ferrokiq::client::Next;
+use ferrokiq::client::{Next, Push};
 use ferrokiq::{BlockingJob, Context, ErrorKind, Event, Job, JobError, JobResult, Payload, Server};
 
 use crate::support::{DEADLINE, Redis, Running, eventually, nothing};
@@ -115,7 +115,7 @@ async fn goes_on_whatever_panics_when_it_is_dropped() {
             }
         })
         .on_error(|_| panic_any(Bomb(6)))
-        .on_death(|_, _| panic_any(Bomb(7)))
+        .on_death(async |_| panic_any(Bomb(7)))
         .concurrency(5);
     for how in ["error", "payload", "well"] {
         Harm::perform_bulk(&client, (0..10).map(|_| (how.to_owned(),))).await.unwrap();
@@ -148,7 +148,7 @@ async fn enqueues_due_jobs_though_a_middleware_panics() {
         later.insert("jid", "0123456789abcdef01234567");
         redis.call::<()>("ZADD", &["retry", "1", &later.as_str()]).await;
     }
-    let middleware = async |_: Payload, _: Next| -> ferrokiq::Result<Option<Payload>> { panic_any(Bomb(1)) };
+    let middleware = async |_: Payload, _: Next| -> ferrokiq::Result<Push> { panic_any(Bomb(1)) };
     let server =
         Running::start(&redis, Server::builder().register_fn("Nothing", nothing).client_middleware(middleware));
     eventually("they ran", async || redis.size("schedule").await + redis.size("retry").await == 0).await;

@@ -44,8 +44,9 @@ async fn heals(key: &str, retry: bool) {
     spoil(&redis, key).await;
     let server = Running::start(
         &redis,
-        builder().on_death(move |_, _| {
+        builder().on_death(move |_| {
             died.fetch_add(1, Ordering::SeqCst);
+            async {}
         }),
     );
     push(&redis, "Fails", retry, 10).await;

@@ -68,6 +68,9 @@ pub trait ActiveJob: Send + Sync + 'static {
 
     /// Does the work.
     ///
+    /// The [rules](Self::rules) do not see a job that [snoozes](JobError::snooze), requeues, kills or discards itself. A job with
+    /// [steps](ActiveJobContext::step) that snoozes begins with its first step again: its payload stays the same.
+    ///
     /// # Cancel safety
     ///
     /// As [`Job::perform`](crate::Job::perform).

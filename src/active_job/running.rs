@@ -10,7 +10,7 @@ use super::moment::Time;
 use super::rules::Decision;
 use super::{ActiveJob, Arguments};
 use crate::client::flows;
-use crate::job::{Context, Job, JobError, JobOptions, JobResult, OnExhausted, RawArgs, RetryIn};
+use crate::job::{Context, Disposition, Job, JobError, JobOptions, JobResult, OnExhausted, RawArgs, RetryIn};
 use crate::payload::Payload;
 
 /// Runs an [`ActiveJob`] as a [`Job`].
@@ -35,7 +35,14 @@ impl<J: ActiveJob> Job for Running<J> {
             Err(error) => Err(error.into()),
         };
         match outcome {
-            Err(error) => self.failed(&cx, error).await,
+            Err(error) if error.disposition() == Disposition::Fail => self.failed(&cx, error).await,
+            // The job decided: its rules are not asked.
+            Err(error) => {
+                if error.is_failure() {
+                    self.0.after_discard(&cx, &error);
+                }
+                Err(error)
+            }
             Ok(()) => Ok(()),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::queue::{WALK, Walk};
 use super::{SortedEntry, SortedSet};
-use crate::client::fill_in;
+use crate::client::{Moment, Push, fill_in};
 use crate::error::{Error, ErrorKind, Result};
 use crate::payload::{Payload, RetryCount, is_routable_queue};
 use crate::store::pages::Returning;
@@ -277,8 +277,10 @@ impl SortedSet {
         let form = payload.stamp_form().unwrap_or(StampForm::Millis);
         let stamp = form.stamp(EpochSecs::now());
         fill_in(&mut payload, || stamp.clone());
-        let Some(mut payload) = self.api.client.through_middleware(payload).await? else {
-            return Err(Error::payload("a middleware stopped the job; it stays where it is"));
+        let mut payload = match self.api.client.through_middleware(payload, Moment::Promotion).await? {
+            Push::Keep(payload) => payload,
+            Push::Drop => return Err(Error::payload("a middleware stopped the job; it stays where it is")),
+            Push::Delay(..) => return Err(Error::payload("a middleware delays the job; it stays where it is")),
         };
         payload.insert_raw("enqueued_at", stamp);
         let queue = payload.queue().to_owned();

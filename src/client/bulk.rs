@@ -236,11 +236,17 @@ impl Client {
                 payload.insert_raw("at", score.as_str());
             }
             let payload = self
-                .through_middleware(self.passing_on(normalize::finish(payload, &stamp))?)
+                .to_push(self.passing_on(normalize::finish(payload, &stamp))?)
                 .await
                 .map_err(|error| error.with_pushed(through))?;
             if let Some(payload) = &payload {
                 self.check_size(payload).map_err(|error| error.with_pushed(through))?;
+                // One round trip writes either to the schedule or to queues: a middleware may have delayed some of the jobs.
+                let is_other = |first: &Payload| first.contains_key("at") != payload.contains_key("at");
+                if batch.first().is_some_and(is_other) {
+                    self.write(std::mem::take(&mut batch)).await.map_err(|error| error.with_pushed(through))?;
+                    through = number;
+                }
             }
             jids.push(payload.as_ref().and_then(normalize::jid));
             batch.extend(payload);

@@ -25,7 +25,9 @@ use fleet::Fleet;
 #[cfg(all(feature = "active-job", any(feature = "server", feature = "testing")))]
 pub(crate) use inherited::flows;
 pub(crate) use inherited::{Inherited, is_current_attributes};
-pub use middleware::{ClientMiddleware, Next};
+#[cfg(any(feature = "api", feature = "server"))]
+pub(crate) use middleware::Moment;
+pub use middleware::{ClientMiddleware, Next, Push};
 #[cfg(any(feature = "api", feature = "server"))]
 pub(crate) use movable::fill_in;
 #[cfg(feature = "server")]
@@ -254,7 +256,7 @@ impl Client {
         let payload = normalize::complete(payload, *form.as_ref().unwrap_or(&StampForm::default()))?;
         form.map_err(|error| error.with_jid(normalize::jid(&payload)))?;
         let payload = self.passing_on(payload)?;
-        let Some(payload) = self.through_middleware(payload).await? else { return Ok(None) };
+        let Some(payload) = self.to_push(payload).await? else { return Ok(None) };
         self.check_size(&payload)?;
         let jid = normalize::jid(&payload);
         self.write(vec![payload]).await.map_err(|error| error.with_jid(jid.clone()))?;
@@ -300,13 +302,32 @@ impl Client {
         Ok(stamps.form())
     }
 
-    /// Runs the middleware over a payload; `None` if one stopped it.
-    pub(crate) async fn through_middleware(&self, payload: Payload) -> Result<Option<Payload>> {
+    /// Runs the middleware over a payload.
+    pub(crate) async fn through_middleware(&self, payload: Payload, moment: middleware::Moment) -> Result<Push> {
         if self.0.chain.is_empty() {
-            return Ok(Some(payload));
+            return Ok(Push::Keep(payload));
         }
-        let changed = self.0.chain.run(payload).await?;
-        changed.map(normalize::checked).transpose()
+        Ok(match self.0.chain.run(payload, moment).await? {
+            Push::Keep(changed) => Push::Keep(normalize::checked(changed)?),
+            Push::Delay(changed, delay) => Push::Delay(normalize::checked(changed)?, delay),
+            Push::Drop => Push::Drop,
+        })
+    }
+
+    /// The payload to write, once the middleware has seen it; one that is delayed has `at`. `None` if one dropped it.
+    async fn to_push(&self, payload: Payload) -> Result<Option<Payload>> {
+        Ok(match self.through_middleware(payload, middleware::Moment::Push).await? {
+            Push::Keep(payload) => Some(payload),
+            Push::Drop => None,
+            Push::Delay(mut payload, delay) => {
+                let later = Push::later(EpochSecs::now(), delay);
+                let own: f64 = payload.decode("at").unwrap_or(0.0);
+                if own < later {
+                    payload.insert_raw("at", EpochSecs(later).to_string());
+                }
+                Some(payload)
+            }
+        })
     }
 
     /// Writes complete payloads in one round trip: to the schedule if the first has `at`, else to their queues, all or

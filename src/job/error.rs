@@ -3,6 +3,7 @@ use std::borrow::Cow;
 use std::error::Error as StdError;
 use std::fmt;
 use std::panic::Location;
+use std::time::Duration;
 
 use super::args::ArgsError;
 
@@ -28,6 +29,33 @@ type BoxError = Box<dyn StdError + Send + Sync>;
 /// assert_eq!(charge("0").unwrap_err().class(), "RuntimeError");
 /// assert_eq!(charge("7").unwrap_err().class(), "Billing::Declined");
 /// ```
+///
+/// A job that should not be retried returns one of four special errors. [`Outcome`](crate::Outcome) shows middleware which one it is.
+///
+/// | constructor | what becomes of the job |
+/// |---|---|
+/// | [`snooze`](Self::snooze) | waits in the schedule, unchanged; no failure |
+/// | [`requeue`](Self::requeue) | goes to the end of its queue, now |
+/// | [`kill`](Self::kill) | goes to the dead set, now |
+/// | [`discard`](Self::discard) | is dropped |
+///
+/// ```
+/// use std::time::Duration;
+/// use ferrokiq::{JobError, JobResult};
+///
+/// fn deliver(status: u16) -> JobResult {
+///     match status {
+///         200 => Ok(()),
+///         429 => Err(JobError::snooze(Duration::from_secs(30))),
+///         410 => Err(JobError::discard("the subscriber is gone")),
+///         400 => Err(JobError::kill("the request is malformed: a developer has to look at it")),
+///         _ => Err("the server failed".into()), // retried
+///     }
+/// }
+///
+/// assert!(!deliver(429).unwrap_err().is_failure());
+/// assert!(deliver(410).unwrap_err().is_failure());
+/// ```
 pub struct JobError(Box<Inner>);
 
 struct Inner {
@@ -35,8 +63,18 @@ struct Inner {
     message: String,
     backtrace: Vec<String>,
     source: Option<BoxError>,
-    /// Whether this is an interruption by this library; an error of the user's with the same class is a failure like any other.
-    is_interruption: bool,
+    disposition: Disposition,
+}
+
+/// What becomes of a job that returned an error. An own mark, not the class: an error of the user's may have any class.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disposition {
+    /// Its options and the hooks of its class decide.
+    Fail,
+    Kill,
+    Discard,
+    Snooze(Duration),
+    Requeue,
 }
 
 /// What Sidekiq raises then.
@@ -52,16 +90,61 @@ impl JobError {
             message: message.into(),
             backtrace: vec![frame(Location::caller())],
             source: None,
-            is_interruption: false,
+            disposition: Disposition::Fail,
         }))
+    }
+
+    /// Runs the job again in `delay`, at the earliest. The job waits in the schedule. No retry is counted, no error is written, and its bytes stay
+    /// the same: a job may snooze as often as it likes.
+    ///
+    /// The run counts as processed, not as failed. Error handlers and hooks are not called. The time is that of Redis; a zero delay means the
+    /// next look of a poller at the schedule, and a century is the longest.
+    #[track_caller]
+    pub fn snooze(delay: Duration) -> Self {
+        Self::new("Snooze", format!("snoozed for {delay:?}")).with_disposition(Disposition::Snooze(delay))
+    }
+
+    /// Runs the job again, behind the other jobs of its queue, at once. No retry is counted and no error is written; `enqueued_at` is the
+    /// present time. A job that cannot run yet should [snooze](Self::snooze): in an empty queue this one comes back immediately.
+    ///
+    /// Counted as Sidekiq counts an interrupted job: as processed and as failed. Error handlers and hooks are not called.
+    #[track_caller]
+    pub fn requeue() -> Self {
+        Self::new("Requeue", "goes back to its queue").with_disposition(Disposition::Requeue)
+    }
+
+    /// Fails for good: the job goes to the dead set with this error, whatever its retries are. As Ruby's `sidekiq_retry_in` that returns
+    /// `:kill`: [`retries_exhausted`](crate::Job::retries_exhausted) is called, and a job with `dead: false` is dropped.
+    #[track_caller]
+    pub fn kill(error: impl Into<Self>) -> Self {
+        error.into().with_disposition(Disposition::Kill)
+    }
+
+    /// Gives the job up: it goes nowhere. As Ruby's `sidekiq_retry_in` that returns `:discard`: the run counts as processed and as failed, and
+    /// death hooks are called. A job that has nothing to do any more, and is no failure, returns `Ok(())`.
+    #[track_caller]
+    pub fn discard(error: impl Into<Self>) -> Self {
+        error.into().with_disposition(Disposition::Discard)
+    }
+
+    /// Whether this is a failure; `false` for [`snooze`](Self::snooze) and [`requeue`](Self::requeue). Code that reports errors passes over those.
+    pub fn is_failure(&self) -> bool {
+        !matches!(self.0.disposition, Disposition::Snooze(_) | Disposition::Requeue)
+    }
+
+    pub(crate) fn disposition(&self) -> Disposition {
+        self.0.disposition
+    }
+
+    pub(crate) fn with_disposition(mut self, disposition: Disposition) -> Self {
+        self.0.disposition = disposition;
+        self
     }
 
     /// An iterable job was interrupted between two items: neither a success nor a failure.
     #[cfg(feature = "server")]
     pub(crate) fn interruption() -> Self {
-        let mut error = Self::new(INTERRUPTED, "interrupted between two items");
-        error.0.is_interruption = true;
-        error
+        Self::new(INTERRUPTED, "interrupted between two items").with_disposition(Disposition::Requeue)
     }
 
     /// A job panicked with this message.
@@ -70,16 +153,13 @@ impl JobError {
         Self::new("RuntimeError", format!("panicked: {message}"))
     }
 
-    /// Whether this is the end of a run that is to go on later.
-    #[cfg(feature = "server")]
-    pub(crate) fn is_interruption(&self) -> bool {
-        self.0.is_interruption
-    }
-
-    /// The same error under another class name. An interruption becomes a failure by it, as an error that Ruby's middleware raises instead does.
+    /// The same error under another class name. A snooze or a requeue becomes a failure by it, as an error that Ruby's middleware raises instead
+    /// of `Sidekiq::Job::Interrupted` does.
     #[must_use]
     pub fn with_class(mut self, class: impl Into<Cow<'static, str>>) -> Self {
-        self.0.is_interruption = false;
+        if !self.is_failure() {
+            self.0.disposition = Disposition::Fail;
+        }
         self.0.class = class.into();
         self
     }
@@ -130,7 +210,7 @@ impl<E: Into<BoxError>> From<E> for JobError {
             }
             cause = next.source();
         }
-        Self(Box::new(Inner { class, message, backtrace, source: Some(source), is_interruption: false }))
+        Self(Box::new(Inner { class, message, backtrace, source: Some(source), disposition: Disposition::Fail }))
     }
 }
 
@@ -190,9 +270,20 @@ mod tests {
     #[cfg(feature = "server")]
     #[test]
     fn an_interruption_is_no_matter_of_the_class() {
-        assert!(JobError::interruption().is_interruption());
-        assert!(!JobError::new(INTERRUPTED, "mine").is_interruption());
-        assert!(!JobError::interruption().with_class("Mine").is_interruption());
+        assert_eq!(JobError::interruption().disposition(), Disposition::Requeue);
+        assert_eq!(JobError::new(INTERRUPTED, "mine").disposition(), Disposition::Fail);
+        assert_eq!(JobError::interruption().with_class("Mine").disposition(), Disposition::Fail);
+    }
+
+    #[test]
+    fn a_final_error_keeps_its_ending_and_the_place_it_was_made() {
+        for (error, ending) in
+            [(JobError::kill("x"), Disposition::Kill), (JobError::discard("x"), Disposition::Discard)]
+        {
+            assert!(error.backtrace()[0].contains("src/job/error.rs:"), "{:?}", error.backtrace());
+            assert_eq!(error.message(), "x");
+            assert_eq!(error.with_class("A").disposition(), ending);
+        }
     }
 
     #[test]

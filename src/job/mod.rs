@@ -6,6 +6,7 @@ mod enqueue;
 mod error;
 mod iterable;
 mod options;
+mod outcome;
 #[cfg(feature = "contract")]
 mod schema;
 mod trace;
@@ -18,16 +19,19 @@ pub(crate) use context::Run;
 pub use context::{Context, StopSignal};
 pub use enqueue::Setter;
 use enqueue::enqueueing;
+#[cfg(any(feature = "server", all(feature = "active-job", feature = "testing")))]
+pub(crate) use error::Disposition;
 pub use error::JobError;
 pub use iterable::{Enumerator, Indexed, IterableJob, NextItem};
 pub use options::JobOptions;
+pub use outcome::Outcome;
 #[cfg(feature = "contract")]
 pub use schema::{ArgsSchema, DescribeArgs};
 pub use trace::{NoTraceParent, TraceParent};
 
 use crate::payload::Payload;
 
-/// What a job's `perform` returns. `?` takes any error.
+/// What a job's `perform` returns. `?` takes any error. [`Outcome`] is the same taken apart.
 pub type JobResult = std::result::Result<(), JobError>;
 
 /// When a failed job is tried again: Sidekiq's `sidekiq_retry_in`.

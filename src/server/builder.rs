@@ -7,10 +7,9 @@ use tokio::sync::mpsc;
 
 use crate::client::{Chain, Client, ClientMiddleware};
 use crate::error::Result;
-use crate::job::{Args, BlockingJob, Context, IterableJob, Job, JobError, JobOptions, JobResult, StopSignal};
-use crate::payload::Payload;
+use crate::job::{Args, BlockingJob, Context, IterableJob, Job, JobOptions, JobResult, StopSignal};
 use crate::server::control::blocking::BlockingPool;
-use crate::server::control::events::{Event, LifecycleHooks};
+use crate::server::control::events::{Event, LifecycleHook, LifecycleHooks};
 use crate::server::control::handle::Handle;
 use crate::server::control::supervisor::Supervisor;
 use crate::server::fetch::FetchState;
@@ -20,6 +19,7 @@ use crate::server::fetch::progress::Progress;
 use crate::server::report::pulse::Pulse;
 use crate::server::report::{Awaited, Process};
 use crate::server::run::foreign::Foreign;
+use crate::server::run::hooks::{EndedJob, JobHooks, job_hook};
 use crate::server::run::iterating::Iterating;
 use crate::server::run::middleware::{AnyServerMiddleware, ServerMiddleware};
 #[cfg(feature = "contract")]
@@ -36,9 +36,8 @@ use crate::server::settings::config::{
 };
 use crate::server::settings::dialect::Dialect;
 use crate::server::settings::identity::identity;
-use crate::server::settle::Settler;
 use crate::server::settle::withheld::Withheld;
-use crate::server::settle::{DeathHandler, Settlement};
+use crate::server::settle::{Settlement, Settler};
 use crate::server::shared::Shared;
 use crate::server::stats::Stats;
 use crate::server::stats::liveness::Liveness;
@@ -62,7 +61,7 @@ pub struct ServerBuilder {
     client_chain: Chain,
     server_chain: Vec<Arc<dyn AnyServerMiddleware>>,
     hooks: LifecycleHooks,
-    death_handlers: Vec<DeathHandler>,
+    job_hooks: JobHooks,
     error_handlers: Vec<ErrorHandler>,
     ticks: Ticks,
 }
@@ -131,7 +130,7 @@ impl ServerBuilder {
         self
     }
 
-    /// Code around every push of this process; the first added is the outermost.
+    /// Code around every push of this process, and around every due job that this process moves to its queue; the first added is the outermost.
     pub fn client_middleware(mut self, middleware: impl ClientMiddleware) -> Self {
         self.client_chain.add(middleware);
         self
@@ -143,20 +142,94 @@ impl ServerBuilder {
         self
     }
 
-    /// Runs a function at a moment in the server's life; several for one moment run in order, in reverse order when going
-    /// down. How long it may take: see [`Event`].
-    pub fn on<Fut>(mut self, event: Event, hook: impl Fn() -> Fut + Send + Sync + 'static) -> Self
-    where
-        Fut: Future<Output = ()> + Send + 'static,
-    {
+    /// Runs an async function at a moment in the server's life; several for one moment run in order, in reverse order when going
+    /// down. It takes nothing, or a [`ServerContext`](crate::server::ServerContext) with a client. How long it may take: see [`Event`].
+    ///
+    /// ```
+    /// use ferrokiq::server::ServerContext;
+    /// use ferrokiq::{Event, Payload, Server};
+    ///
+    /// let server = Server::builder()
+    ///     .on(Event::Startup, async |server: ServerContext| {
+    ///         if let Err(error) = server.client().push(Payload::new("WarmUpJob", [])).await {
+    ///             tracing::error!(%error, process = server.identity(), "cannot enqueue the warm-up");
+    ///         }
+    ///     })
+    ///     .on(Event::Exit, async || tracing::info!("that was it"));
+    /// # drop(server);
+    /// ```
+    pub fn on<Takes>(mut self, event: Event, hook: impl LifecycleHook<Takes>) -> Self {
         self.hooks.add(event, hook);
         self
     }
 
-    /// Learns of every job that is given up: buried, or dropped because it says `retry: false` or `dead: false`. Sidekiq's
-    /// death handlers.
-    pub fn on_death(mut self, handler: impl Fn(&Payload, &JobError) + Send + Sync + 'static) -> Self {
-        self.death_handlers.push(Arc::new(handler));
+    /// Calls an async function for every job that succeeded, **before** the job is acknowledged.
+    ///
+    /// The job hooks, this one, [`on_retry`](Self::on_retry) and [`on_death`](Self::on_death), share these rules:
+    ///
+    /// - A hook is called at least once. If the process dies between the call and the settlement, the job runs again and the hook is called
+    ///   again: make it idempotent, as the job.
+    /// - Hooks of one kind run one after the other, in the order they were added, and the job keeps its slot meanwhile. Each has the
+    ///   [`hook_timeout`](Self::hook_timeout), 10 s by default. A hook that takes longer is logged and aborted at its next `await`, one that
+    ///   panics is logged, and the job is settled all the same.
+    /// - No hook is called for a job that snoozes or is requeued, that is no payload, or that a recovery moves to the dead set.
+    ///
+    /// ```
+    /// use ferrokiq::{Payload, Server, server::EndedJob};
+    ///
+    /// /// Pushes the job that a payload names as its successor.
+    /// async fn next_step(job: EndedJob) {
+    ///     let Some(class) = job.payload().decode::<String>("next") else { return };
+    ///     if let Err(error) = job.client().push(Payload::new(&class, [job.jid().into()])).await {
+    ///         tracing::error!(%error, jid = job.jid(), "the successor is not enqueued");
+    ///     }
+    /// }
+    ///
+    /// let server = Server::builder().on_success(next_step);
+    /// # drop(server);
+    /// ```
+    pub fn on_success<Fut>(mut self, hook: impl Fn(EndedJob) -> Fut + Send + Sync + 'static) -> Self
+    where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.job_hooks.success.push(job_hook(hook));
+        self
+    }
+
+    /// Calls an async function for every job that failed and is retried, before it is stored in the retry set. The rules are those of
+    /// [`on_success`](Self::on_success).
+    pub fn on_retry<Fut>(mut self, hook: impl Fn(EndedJob) -> Fut + Send + Sync + 'static) -> Self
+    where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.job_hooks.retry.push(job_hook(hook));
+        self
+    }
+
+    /// Calls an async function for every job that is given up, before it is buried in the dead set or, because of `retry: false`, `dead: false`
+    /// or [`JobError::discard`](crate::JobError::discard), dropped. Sidekiq's death handlers; the rules are those of
+    /// [`on_success`](Self::on_success).
+    ///
+    /// ```
+    /// use ferrokiq::{Server, server::EndedJob};
+    ///
+    /// let server = Server::builder().on_death(async |job: EndedJob| {
+    ///     tracing::error!(jid = job.jid(), class = job.class(), error = ?job.error(), "given up");
+    /// });
+    /// # drop(server);
+    /// ```
+    pub fn on_death<Fut>(mut self, hook: impl Fn(EndedJob) -> Fut + Send + Sync + 'static) -> Self
+    where
+        Fut: Future<Output = ()> + Send + 'static,
+    {
+        self.job_hooks.death.push(job_hook(hook));
+        self
+    }
+
+    /// How long one job hook may take, [`on_success`](Self::on_success), [`on_retry`](Self::on_retry) or [`on_death`](Self::on_death), and the
+    /// [client middleware](ClientMiddleware) for one due job; 10 s by default.
+    pub fn hook_timeout(mut self, timeout: Duration) -> Self {
+        self.config.hook_timeout = timeout;
         self
     }
 
@@ -507,12 +580,7 @@ impl ServerBuilder {
             progress: Progress::default(),
             memory_limit: MemoryLimit::of(shared.config.max_rss)?,
         });
-        let settle = Arc::new(Settlement {
-            shared: Arc::clone(&shared),
-            settler,
-            withheld: Withheld::default(),
-            death_handlers: self.death_handlers,
-        });
+        let settle = Arc::new(Settlement { shared: Arc::clone(&shared), settler, withheld: Withheld::default() });
         let runner = Arc::new(Runner {
             shared: Arc::clone(&shared),
             fetch,
@@ -520,6 +588,7 @@ impl ServerBuilder {
             registry,
             foreign: Foreign::new(&shared.config),
             middleware: self.server_chain.into(),
+            hooks: self.job_hooks,
             error_handlers: self.error_handlers,
             client: Client::over(store, self.client_chain, stamps, shared.config.max_payload),
             blocking: self.blocking,

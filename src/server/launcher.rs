@@ -74,7 +74,7 @@ impl Launcher {
             return Ok(None);
         }
         tokio::select! {
-            () = process.hooks.fire(Event::Startup, None) => {}
+            () = process.fire(Event::Startup, None) => {}
             () = too_late_to_start(&process) => tracing::warn!("a startup hook still runs; the server stops all the same"),
         }
         #[cfg(feature = "metrics")]
@@ -83,7 +83,7 @@ impl Launcher {
         let quieted = Arc::clone(&process);
         let quiet_teller = spawn(async move {
             quieted.shared.handle.quieted().await;
-            quieted.hooks.fire(Event::Quiet, Some(after(quieted.shared.config.timeout))).await;
+            quieted.fire(Event::Quiet, Some(after(quieted.shared.config.timeout))).await;
         });
         let supervisor = &process.shared.supervisor;
         let private = Private::of(&process.shared.identity);
@@ -188,7 +188,7 @@ impl Launcher {
             _ = &mut hooks => {}
             () = process.shared.handle.now() => hooks.abort(),
         }
-        process.hooks.fire(Event::Exit, Some(deadline)).await;
+        process.fire(Event::Exit, Some(deadline)).await;
         heartbeat.stop(patience_until(&process, patience)).await;
         acknowledger.abort();
         ticker.abort();
@@ -240,7 +240,7 @@ async fn shutdown_hooks(process: Arc<Process>, mut quiet_hooks: JoinHandle<()>, 
     if tokio::time::timeout_at(deadline, &mut quiet_hooks).await.is_err() {
         quiet_hooks.abort();
     }
-    process.hooks.fire(Event::Shutdown, Some(deadline)).await;
+    process.fire(Event::Shutdown, Some(deadline)).await;
 }
 
 async fn drain(managers: &mut [Manager], deadline: Instant) -> usize {

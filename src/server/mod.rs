@@ -24,11 +24,12 @@ mod unit;
 mod worker;
 
 pub use builder::ServerBuilder;
-pub use control::events::Event;
+pub use control::events::{Event, LifecycleHook, ServerContext};
 pub use control::handle::{Handle, Stopped};
 pub use run::ErrorReport;
 #[cfg(feature = "contract")]
 pub(crate) use run::foreign::{Foreign, Owner, error as foreign_error};
+pub use run::hooks::EndedJob;
 pub use run::middleware::{Next, ServerMiddleware};
 pub use run::registry::Wrapping;
 #[cfg(feature = "contract")]

@@ -118,13 +118,13 @@ mod tests {
 
     const RAW: &[u8] = b"{\"class\":\"A\",\"queue\":\"q\"}";
     const STORED: &str = "{\"class\":\"A\",\"queue\":\"other\",\"retry_count\":0}";
-    const ALL: [To<'_>; 4] = [To::Retry, DEAD, To::First("q"), To::Last("q")];
+    const ALL: [To<'_>; 5] = [To::Retry, To::Schedule, DEAD, To::First("q"), To::Last("q")];
 
     impl Process {
         async fn fill(&self) {
             let raw = std::str::from_utf8(RAW).unwrap();
             let as_long = raw.replace('A', "B");
-            self.call::<()>(&format!("DEL retry dead queue:q {LIST}")).await;
+            self.call::<()>(&format!("DEL retry schedule dead queue:q {LIST}")).await;
             self.call::<()>(&format!("RPUSH {LIST} {as_long} {{}} {raw} {raw} {as_long}")).await;
         }
 
@@ -138,6 +138,7 @@ mod tests {
         async fn stored(&self, to: To<'_>) -> Vec<String> {
             match to {
                 To::Retry => self.call("ZRANGE retry 0 -1").await,
+                To::Schedule => self.call("ZRANGE schedule 0 -1").await,
                 To::Dead(_) => self.call("ZRANGE dead 0 -1").await,
                 To::First(_) | To::Last(_) => self.call("LRANGE queue:q 0 -1").await,
             }

@@ -152,6 +152,10 @@ pub(crate) enum Promotion<'a> {
     Push { queue: &'a str, bytes: &'a str },
     /// Back to the schedule at this score, as these bytes.
     Later { score: String, bytes: &'a str },
+    /// To this score in the same set, as these bytes.
+    Delay { score: String, bytes: &'a str },
+    /// To nowhere.
+    Drop,
     /// To the dead set, unchanged, with the time of Redis as its score.
     Bury,
     /// The same, as these bytes.
@@ -162,8 +166,8 @@ impl Promotion<'_> {
     /// Its new payload; empty for the present one.
     fn bytes(&self) -> &[u8] {
         match self {
-            Self::Push { bytes, .. } | Self::Later { bytes, .. } => bytes.as_bytes(),
-            Self::Bury => b"",
+            Self::Push { bytes, .. } | Self::Later { bytes, .. } | Self::Delay { bytes, .. } => bytes.as_bytes(),
+            Self::Bury | Self::Drop => b"",
             Self::BuryAs(bytes) => bytes,
         }
     }
@@ -173,6 +177,8 @@ impl Promotion<'_> {
         match self {
             Self::Push { queue, .. } => ("push", queue),
             Self::Later { score, .. } => ("later", score),
+            Self::Delay { score, .. } => ("delay", score),
+            Self::Drop => ("drop", ""),
             Self::Bury | Self::BuryAs(_) => ("bury", ""),
         }
     }

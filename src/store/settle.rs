@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum To<'a> {
     Retry,
+    Schedule,
     Dead(DeadLimits),
     /// The end of a queue that is fetched next; the last job of a call is fetched first.
     First(&'a str),
@@ -53,6 +54,7 @@ impl To<'_> {
     ) -> (ScriptInvocation<'s>, Vec<u64>) {
         let (key, queue) = match self {
             To::Retry => (keys::RETRY.to_owned(), ""),
+            To::Schedule => (keys::SCHEDULE.to_owned(), ""),
             To::Dead(_) => (keys::DEAD.to_owned(), ""),
             To::First(queue) | To::Last(queue) => (keys::queue(queue), queue),
         };
@@ -69,7 +71,8 @@ impl To<'_> {
 
     pub(super) fn how(self) -> &'static str {
         match self {
-            Self::Retry => "retry",
+            // To the script one set is as the other.
+            Self::Retry | Self::Schedule => "retry",
             Self::Dead(_) => "dead",
             Self::First(_) => "first",
             Self::Last(_) => "last",

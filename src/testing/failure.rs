@@ -13,6 +13,10 @@ pub enum AfterFailure {
     Dead(Payload),
     /// It goes nowhere.
     Discarded(Payload),
+    /// It [snoozes](JobError::snooze): the bytes that wait in the schedule, and for how long; [`Duration::MAX`] at most.
+    Snoozed(Payload, Duration),
+    /// It goes back to its queue.
+    Requeued(Payload),
 }
 
 /// What a server with default settings would do with a failed job: for tests of [`Job::retry_in`] and
@@ -46,6 +50,10 @@ pub fn after_failure<J: Job>(job: &J, payload: Payload, error: &JobError) -> Aft
         Verdict::Bury { payload } => AfterFailure::Dead(payload),
         Verdict::Discard { payload } => AfterFailure::Discarded(payload),
         Verdict::BuryUnchanged { .. } => AfterFailure::Dead(payload),
+        Verdict::Snooze { payload, delay } => {
+            AfterFailure::Snoozed(payload, Duration::try_from_secs_f64(delay).unwrap_or(Duration::MAX))
+        }
+        Verdict::Requeue { payload, .. } => AfterFailure::Requeued(payload),
     }
 }
 

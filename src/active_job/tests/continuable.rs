@@ -1,7 +1,7 @@
 //! Jobs in steps against what real Rails 8.1 recorded in `ruby-fixtures/continuable.json`.
 
 use super::*;
-use crate::job::{Context, Job, JobError, JobResult, Run, StopSignal};
+use crate::job::{Context, Job, JobError, JobResult, Outcome, Run, StopSignal};
 use crate::testing::Fake;
 
 /// As `ContinuedActiveJob` in `ruby-fixtures/continuable.rb`.
@@ -213,5 +213,45 @@ async fn a_job_that_is_resumed_for_ever_does_not_grow_for_ever() {
         let data = JobData::of(&pushed[0]).unwrap();
         let grown = data.raw.get("exception_executions").unwrap() != counts(bytes);
         assert_eq!(grown, grows, "{bytes}");
+    }
+}
+
+/// Its rules are for every error.
+struct Decided;
+
+impl ActiveJob for Decided {
+    const CLASS: &'static str = "DecidedActiveJob";
+    type Args = (String,);
+
+    fn rules(&self) -> Rules {
+        Rules::new().retry_on(["StandardError"], RetryOn::new())
+    }
+
+    async fn perform(&self, _: ActiveJobContext, (how,): (String,)) -> JobResult {
+        Err(match how.as_str() {
+            "snooze" => JobError::snooze(Duration::from_secs(5)),
+            "requeue" => JobError::requeue(),
+            "kill" => JobError::kill("broken"),
+            "discard" => JobError::discard("broken"),
+            _ => "broken".into(),
+        })
+    }
+}
+
+#[tokio::test]
+async fn the_rules_of_a_class_do_not_see_what_a_job_decides_itself() {
+    for (how, expected, enqueued) in [
+        ("snooze", "Snooze(5s)", 0),
+        ("requeue", "Requeue", 0),
+        ("kill", "Kill", 0),
+        ("discard", "Discard", 0),
+        ("fail", "Done", 1),
+    ] {
+        let data = format!(r#"{{"job_class":"DecidedActiveJob","arguments":["{how}"],"executions":0}}"#);
+        let payload = Payload::parse(format!(r#"{{"class":"W","queue":"q","jid":"j","args":[{data}]}}"#)).unwrap();
+        let (result, pushed) = run(Decided, &payload, StopSignal::default()).await;
+        let outcome = format!("{:?}", Outcome::from(result));
+        assert!(outcome.starts_with(expected), "{how}: {outcome}");
+        assert_eq!(pushed.len(), enqueued, "{how}");
     }
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::boxed::BoxFuture;
+use crate::client::Client;
 use crate::contain::{Contained, contained};
 use crate::server::control::supervisor::spawn;
 
@@ -35,18 +36,72 @@ pub enum Event {
     Leader,
 }
 
-type Hook = Arc<dyn Fn() -> BoxFuture<'static, ()> + Send + Sync>;
+/// The server that calls a hook. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct ServerContext {
+    client: Client,
+    identity: Arc<str>,
+}
+
+impl ServerContext {
+    pub(crate) fn new(client: Client, identity: &str) -> Self {
+        Self { client, identity: identity.into() }
+    }
+
+    /// A client for the server's Redis, with its middleware.
+    pub fn client(&self) -> &Client {
+        &self.client
+    }
+
+    /// The name of this process in Redis: `HOST:PID:NONCE`.
+    pub fn identity(&self) -> &str {
+        &self.identity
+    }
+}
+
+/// A hook of [`ServerBuilder::on`](crate::ServerBuilder::on): an async function without arguments, or with a [`ServerContext`]. `Takes` is
+/// inferred.
+pub trait LifecycleHook<Takes>: Send + Sync + 'static {
+    /// What it returns.
+    type Running: Future<Output = ()> + Send + 'static;
+
+    /// Calls it.
+    fn call(&self, server: ServerContext) -> Self::Running;
+}
+
+impl<F, Fut> LifecycleHook<()> for F
+where
+    F: Fn() -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    type Running = Fut;
+
+    fn call(&self, _: ServerContext) -> Fut {
+        self()
+    }
+}
+
+impl<F, Fut> LifecycleHook<(ServerContext,)> for F
+where
+    F: Fn(ServerContext) -> Fut + Send + Sync + 'static,
+    Fut: Future<Output = ()> + Send + 'static,
+{
+    type Running = Fut;
+
+    fn call(&self, server: ServerContext) -> Fut {
+        self(server)
+    }
+}
+
+type Hook = Arc<dyn Fn(ServerContext) -> BoxFuture<'static, ()> + Send + Sync>;
 
 /// What users want done at those moments.
 #[derive(Clone, Default)]
 pub(crate) struct LifecycleHooks(HashMap<Event, Vec<Hook>>);
 
 impl LifecycleHooks {
-    pub(crate) fn add<Fut>(&mut self, event: Event, hook: impl Fn() -> Fut + Send + Sync + 'static)
-    where
-        Fut: Future<Output = ()> + Send + 'static,
-    {
-        self.0.entry(event).or_default().push(Arc::new(move || Box::pin(hook())));
+    pub(crate) fn add<Takes>(&mut self, event: Event, hook: impl LifecycleHook<Takes>) {
+        self.0.entry(event).or_default().push(Arc::new(move |server| Box::pin(hook.call(server))));
     }
 
     /// Whether nobody wants anything done then.
@@ -60,7 +115,7 @@ impl LifecycleHooks {
     /// # Cancel safety
     ///
     /// The hook that runs goes on, the others are not called.
-    pub(crate) async fn fire(&self, event: Event, deadline: Option<Instant>) {
+    pub(crate) async fn fire(&self, event: Event, server: &ServerContext, deadline: Option<Instant>) {
         let Some(hooks) = self.0.get(&event) else { return };
         let down = matches!(event, Event::Quiet | Event::Shutdown | Event::Exit);
         let mut order: Vec<&Hook> = hooks.iter().collect();
@@ -68,7 +123,7 @@ impl LifecycleHooks {
             order.reverse();
         }
         for hook in order {
-            match contained(|| hook()) {
+            match contained(|| hook(server.clone())) {
                 Ok(running) => run(event, running, deadline).await,
                 Err(panic) => tracing::error!(?event, panic, "a lifecycle hook panicked"),
             }

@@ -480,7 +480,7 @@ impl Beater {
             return tracing::warn!(?event, "a lifecycle hook still runs since the last beat; it is not called again");
         }
         let process = Arc::clone(&self.process);
-        self.fired.insert(event, self.app.spawn(async move { process.hooks.fire(event, None).await }));
+        self.fired.insert(event, self.app.spawn(async move { process.fire(event, None).await }));
     }
 
     async fn last(&mut self) {

@@ -4,7 +4,9 @@ use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use crate::server::control::events::LifecycleHooks;
+use tokio::time::Instant;
+
+use crate::server::control::events::{Event, LifecycleHooks};
 use crate::server::report::pulse::Pulse;
 use crate::server::run::Runner;
 use crate::server::shared::Shared;
@@ -23,6 +25,13 @@ pub(crate) struct Process {
 }
 
 impl Process {
+    /// Calls the [lifecycle hooks](LifecycleHooks::fire) of a moment.
+    pub(crate) async fn fire(&self, event: Event, deadline: Option<Instant>) {
+        if !self.hooks.is_empty(event) {
+            self.hooks.fire(event, &self.runner.server_context(), deadline).await;
+        }
+    }
+
     /// Warns if Redis may evict jobs, once for each change to such a policy. Does nothing where the policy cannot be read.
     pub(crate) async fn judge_eviction(&self, store: &Store) {
         let policy = store.eviction_policy().await;

@@ -63,6 +63,7 @@ pub(crate) fn sample(process: &Process, show: &mut dyn FnMut(&'static Metric, Op
 
     let mut count = |metric: &'static Metric, counter: &Counter| show(metric, None, Value::Count(counter.total()));
     count(&catalog::REQUEUED, &telemetry.requeued);
+    count(&catalog::SNOOZED, &telemetry.snoozed);
     count(&catalog::LEFT, &telemetry.left_for_others);
     for (gem, left) in process.runner.foreign.counts() {
         show(&catalog::FOREIGN, Some(gem), Value::Count(left));

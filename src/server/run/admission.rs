@@ -86,7 +86,7 @@ impl Runner {
             return;
         }
         self.settle
-            .settle_until_stored(unit, Destination::Queue { payload: None, queue: unit.queue().to_string() }, None)
+            .settle_until_stored(unit, Destination::Queue { payload: None, queue: unit.queue().to_string() })
             .await;
         self.rest().await;
     }

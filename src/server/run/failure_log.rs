@@ -45,6 +45,7 @@ impl Failure<'_> {
             Verdict::Retry { delay, .. } => ("retry", Some(EpochSecs(self.context.now.0 + delay).to_utc())),
             Verdict::Bury { .. } | Verdict::BuryUnchanged { .. } => ("dead", None),
             Verdict::Discard { .. } => ("discarded", None),
+            Verdict::Snooze { .. } | Verdict::Requeue { .. } => ("again", None),
         }
     }
 
@@ -72,10 +73,7 @@ impl Failure<'_> {
 
     /// The payload with the options of its class, where the decision completed it.
     fn judged(&self) -> &Payload {
-        match self.verdict {
-            Verdict::Retry { payload, .. } | Verdict::Bury { payload } | Verdict::Discard { payload } => payload,
-            Verdict::BuryUnchanged { .. } => self.payload,
-        }
+        self.verdict.payload().unwrap_or(self.payload)
     }
 }
 

@@ -2,10 +2,10 @@ use std::time::Instant;
 
 use tracing::Level;
 
-use crate::job::JobResult;
+use crate::job::{Disposition, JobResult};
 use crate::payload::Payload;
 
-/// The `start` and `done` or `fail` lines of one job, as Sidekiq writes them. Costs nothing while INFO is off.
+/// The `start` and `done` or `fail` lines of one job, as Sidekiq writes them; `snooze` for one that runs again later. Costs nothing while INFO is off.
 pub(crate) struct JobLog<'a>(Option<Line<'a>>);
 
 struct Line<'a> {
@@ -41,7 +41,10 @@ impl<'a> JobLog<'a> {
         let elapsed = (started.elapsed().as_secs_f64() * 1_000.0).round() / 1_000.0;
         match outcome {
             Ok(()) => tracing::info!(tid, jid, class, bid, tags, elapsed, "done"),
-            Err(_) => tracing::info!(tid, jid, class, bid, tags, elapsed, "fail"),
+            Err(error) => match error.disposition() {
+                Disposition::Snooze(delay) => tracing::info!(tid, jid, class, bid, tags, elapsed, ?delay, "snooze"),
+                _ => tracing::info!(tid, jid, class, bid, tags, elapsed, "fail"),
+            },
         }
     }
 }

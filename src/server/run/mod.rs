@@ -3,6 +3,7 @@
 mod admission;
 mod failure_log;
 pub(crate) mod foreign;
+pub(crate) mod hooks;
 pub(crate) mod iterating;
 mod job_log;
 pub(crate) mod manager;

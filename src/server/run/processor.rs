@@ -3,16 +3,16 @@
 //! 1. decode the bytes; what is no payload is buried as it is
 //! 2. resolve the class; a job of an unknown class or of a Ruby gem may be for others
 //! 3. run the middleware chain and the job, apart from everything else: a panic is a failure
-//! 4. judge a failure: retry, dead, or neither
-//! 5. settle: tell Redis, count, run the hooks
+//! 4. judge what did not succeed: retry, dead, neither, or run again as it is
+//! 5. call the hooks, then settle: a crash in between repeats the call
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::boxed::BoxFuture;
 use crate::contain::{Contained, contained, discard};
-use crate::job::{Context, JobError, JobResult, Run};
-use crate::payload::{Malformed, Payload, is_routable_queue, names};
+use crate::job::{Context, Disposition, JobError, JobResult, Outcome, Run};
+use crate::payload::{Malformed, Payload, names};
 use crate::server::control::supervisor::Part;
 use crate::server::fetch::intake::Intake;
 use crate::server::run::Runner;
@@ -20,6 +20,7 @@ use crate::server::run::admission::Admitted;
 use crate::server::run::failure_log::Failure;
 use crate::server::run::foreign;
 use crate::server::run::foreign::Owner;
+use crate::server::run::hooks::{self, EndedJob, JobHook};
 use crate::server::run::job_log::JobLog;
 use crate::server::run::middleware::{Next, Performs};
 use crate::server::run::registry::Registered;
@@ -127,17 +128,13 @@ impl Processor {
         log.finish(&outcome);
         match outcome {
             Ok(()) => {
+                if !self.runner.hooks.success.is_empty() {
+                    Box::pin(self.call_hooks(&self.runner.hooks.success, unit, None, Outcome::Done, None)).await;
+                }
                 self.runner.settle.settler.acknowledge(unit);
                 self.runner.shared.stats.counters.processed();
             }
-            Err(error) => {
-                if error.is_interruption() {
-                    discard("a job's error", error);
-                    Box::pin(self.run_again(unit)).await;
-                } else {
-                    Box::pin(self.fail(unit, error, registered)).await;
-                }
-            }
+            Err(error) => Box::pin(self.fail(unit, error, registered)).await,
         }
     }
 
@@ -187,21 +184,9 @@ impl Processor {
         outcome.unwrap_or_else(|panic| Err(JobError::panicked(&panic)))
     }
 
-    /// An iterable job stopped between two items: to the end of its queue. Counted as Ruby counts it.
-    async fn run_again(&self, unit: &UnitOfWork) {
-        self.runner.shared.stats.counters.failed();
-        self.runner.shared.stats.counters.processed();
-        self.runner.shared.stats.telemetry.requeued.add(1);
-        let Ok(mut payload) = unit.payload() else { return };
-        let form = payload.stamp_form().unwrap_or(self.runner.shared.dialect.stamps());
-        payload.insert_raw("enqueued_at", form.stamp(EpochSecs::now()));
-        let queue = if is_routable_queue(payload.queue()) { payload.queue() } else { unit.queue() }.to_owned();
-        self.runner.settle.settle_until_stored(unit, Destination::Queue { payload: Some(payload), queue }, None).await;
-    }
-
+    /// Judges a job that did not succeed, and settles it.
     async fn fail(&self, unit: &UnitOfWork, error: JobError, registered: Option<&Registered>) {
-        self.runner.shared.stats.counters.failed();
-        self.runner.shared.stats.counters.processed();
+        self.count_failure(&error);
         // Judged by the original bytes: what middleware did to its copy is not stored.
         let Ok(payload) = unit.payload() else { return };
         let context = RetryContext {
@@ -210,10 +195,6 @@ impl Processor {
             now: EpochSecs::now(),
             stamps: self.runner.shared.dialect.stamps(),
         };
-        let counters = registered.map(|registered| counters_of(&payload, registered, &self.runner));
-        if counters.is_none() {
-            self.runner.shared.stats.telemetry.unknown.failed();
-        }
         let hooks = registered.map(|registered| &*registered.job as &dyn RetryHooks);
         let jitter = || jitter_at(context.now);
         let judged = contained(|| judge(payload.clone(), &error, hooks, &context, &mut jitter()));
@@ -228,29 +209,74 @@ impl Processor {
             );
             judge(payload.clone(), &error, hooks.map(|_| &Hookless as &dyn RetryHooks), &context, &mut jitter())
         });
-        if tracing::enabled!(tracing::Level::WARN) {
-            let hint = if registered.is_none() { self.runner.registry.hint(&payload, &error) } else { None };
-            let (tid, payload, error, verdict, context) = (self.slot.tid(), &payload, &error, &verdict, &context);
-            Failure { tid, payload, error, verdict, context, hint }.log();
-        }
-        self.runner.report("Job raised exception", &error, Some(&payload));
-        let counters = counters.as_deref().unwrap_or(&self.runner.shared.stats.telemetry.unknown);
-        match &verdict {
-            Verdict::Retry { .. } => counters.retried.add(1),
-            Verdict::Bury { .. } | Verdict::BuryUnchanged { .. } => counters.dead.add(1),
-            Verdict::Discard { .. } => counters.discarded.add(1),
+        if error.is_failure() {
+            self.report_failure(&payload, &error, &verdict, &context, registered);
         }
         self.settle(unit, verdict, error).await;
     }
 
-    async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: JobError) {
-        let limits = self.runner.shared.dead_limits();
-        let (to, death) = match verdict {
-            Verdict::Retry { payload, delay } => {
-                // What it was made from is a value of the user's.
-                discard("a job's error", error);
-                (Destination::Retry { payload, delay }, None)
+    fn count_failure(&self, error: &JobError) {
+        let stats = &self.runner.shared.stats;
+        stats.counters.processed();
+        match error.disposition() {
+            Disposition::Snooze(_) => stats.telemetry.snoozed.add(1),
+            // Ruby counts an interrupted job as failed.
+            Disposition::Requeue => {
+                stats.counters.failed();
+                stats.telemetry.requeued.add(1);
             }
+            Disposition::Fail | Disposition::Kill | Disposition::Discard => stats.counters.failed(),
+        }
+    }
+
+    /// Logs a failure, counts it by class, and calls the error handlers.
+    fn report_failure(
+        &self,
+        payload: &Payload,
+        error: &JobError,
+        verdict: &Verdict,
+        context: &RetryContext<'_>,
+        registered: Option<&Registered>,
+    ) {
+        if tracing::enabled!(tracing::Level::WARN) {
+            let hint = if registered.is_none() { self.runner.registry.hint(payload, error) } else { None };
+            Failure { tid: self.slot.tid(), payload, error, verdict, context, hint }.log();
+        }
+        self.runner.report("Job raised exception", error, Some(payload));
+        let counters = registered.map(|registered| counters_of(payload, registered, &self.runner));
+        let unknown = &self.runner.shared.stats.telemetry.unknown;
+        if counters.is_none() {
+            unknown.failed();
+        }
+        let counters = counters.as_deref().unwrap_or(unknown);
+        match verdict {
+            Verdict::Retry { .. } => counters.retried.add(1),
+            Verdict::Bury { .. } | Verdict::BuryUnchanged { .. } => counters.dead.add(1),
+            Verdict::Discard { .. } => counters.discarded.add(1),
+            Verdict::Snooze { .. } | Verdict::Requeue { .. } => {}
+        }
+    }
+
+    async fn settle(&self, unit: &UnitOfWork, verdict: Verdict, error: JobError) {
+        let (hooks, retry_in): (&[JobHook], _) = match &verdict {
+            Verdict::Retry { delay, .. } => (&self.runner.hooks.retry, Duration::try_from_secs_f64(*delay).ok()),
+            Verdict::Bury { .. } | Verdict::BuryUnchanged { .. } | Verdict::Discard { .. } => {
+                (&self.runner.hooks.death, None)
+            }
+            Verdict::Snooze { .. } | Verdict::Requeue { .. } => (&[], None),
+        };
+        if hooks.is_empty() {
+            // What it was made from is a value of the user's.
+            discard("a job's error", error);
+        } else {
+            let outcome = Outcome::from(Err(error));
+            Box::pin(self.call_hooks(hooks, unit, verdict.payload(), outcome, retry_in)).await;
+        }
+        let limits = self.runner.shared.dead_limits();
+        let to = match verdict {
+            Verdict::Retry { payload, delay } => Destination::Retry { payload, delay },
+            Verdict::Snooze { payload, delay } => Destination::Schedule { payload, delay },
+            Verdict::Requeue { payload, queue } => Destination::Queue { payload: Some(payload), queue },
             Verdict::Bury { payload } => {
                 tracing::info!(
                     tid = self.slot.tid(),
@@ -258,13 +284,9 @@ impl Processor {
                     class = payload.display_class(),
                     "Adding dead job"
                 );
-                (Destination::Dead { payload: Some(payload), limits }, Some(error))
+                Destination::Dead { payload: Some(payload), limits }
             }
-            Verdict::Discard { payload } => {
-                self.runner.settle.settler.acknowledge(unit);
-                self.runner.settle.died(&payload, &error);
-                return discard("a job's error", error);
-            }
+            Verdict::Discard { .. } => return self.runner.settle.settler.acknowledge(unit),
             Verdict::BuryUnchanged { key } => {
                 let (jid, class) = names(unit.bytes());
                 tracing::error!(
@@ -274,10 +296,28 @@ impl Processor {
                     key,
                     "invalid value in a failed job; moved to the dead set unchanged"
                 );
-                (Destination::Dead { payload: None, limits }, Some(error))
+                Destination::Dead { payload: None, limits }
             }
         };
-        self.runner.settle.settle_until_stored(unit, to, death).await;
+        self.runner.settle.settle_until_stored(unit, to).await;
+    }
+
+    /// Calls hooks for a job that ended. `payload` is what will be stored; the bytes as fetched without it.
+    async fn call_hooks(
+        &self,
+        hooks: &[JobHook],
+        unit: &UnitOfWork,
+        payload: Option<&Payload>,
+        outcome: Outcome,
+        retry_in: Option<Duration>,
+    ) {
+        let payload = match payload.cloned().map_or_else(|| unit.payload(), Ok) {
+            Ok(payload) => payload,
+            Err(_) => return discard("a job's error", outcome),
+        };
+        let server = self.runner.server_context();
+        let ended = EndedJob::new(server, payload, Arc::clone(unit.queue()), outcome, retry_in);
+        hooks::call(hooks, ended, self.runner.shared.config.hook_timeout).await;
     }
 
     async fn bury_unreadable(&self, unit: &UnitOfWork, malformed: &Malformed) {
@@ -288,7 +328,7 @@ impl Processor {
         let (bytes, reason) = (unit.bytes().len(), &malformed.reason);
         tracing::error!(tid, jid, class, queue, bytes, reason, "job cannot be read; moved to the dead set");
         let to = Destination::Dead { payload: None, limits: self.runner.shared.dead_limits() };
-        self.runner.settle.settle_until_stored(unit, to, None).await;
+        self.runner.settle.settle_until_stored(unit, to).await;
         self.runner.report("Invalid JSON for job", &error, None);
     }
 
@@ -307,7 +347,7 @@ impl Processor {
     async fn divert(&self, unit: &UnitOfWork, payload: &Payload, queue: &str) {
         tracing::debug!(jid = payload.jid(), class = payload.display_class(), queue, "diverted");
         let to = Destination::Queue { payload: None, queue: queue.to_owned() };
-        self.runner.settle.settle_until_stored(unit, to, None).await;
+        self.runner.settle.settle_until_stored(unit, to).await;
     }
 
     /// Applies the setting `foreign_jobs` to a job of a Ruby gem. A job that was diverted to this process fails: it would be diverted again for
@@ -364,7 +404,7 @@ impl Metered {
 
     fn count(self, outcome: &JobResult) {
         match outcome {
-            Err(error) if !error.is_interruption() => self.counters.failed(),
+            Err(error) if error.is_failure() => self.counters.failed(),
             _ => self.counters.succeeded(self.started.elapsed()),
         }
     }

@@ -1,4 +1,4 @@
-//! What becomes of a job that failed: a pure decision over its original bytes.
+//! What becomes of a job that did not succeed: a pure decision over its original bytes.
 
 use std::sync::LazyLock;
 use std::time::Duration;
@@ -7,11 +7,11 @@ use rand::rngs::SmallRng;
 use rand::{RngExt, SeedableRng};
 
 use crate::client::{mend, unmovable};
-use crate::job::{JobError, OnExhausted, RetryIn};
+use crate::job::{Disposition, JobError, OnExhausted, RetryIn};
 use crate::payload::{Payload, Retry, RetryCount, error_message, is_routable_queue, pack_backtrace};
 use crate::time::{EpochSecs, StampForm};
 
-/// What is done with the bytes of a failed job.
+/// What is done with the bytes of a job that returned an error.
 #[derive(Clone, Debug, PartialEq)]
 pub(crate) enum Verdict {
     /// They go to the retry set, due after whole seconds.
@@ -22,6 +22,24 @@ pub(crate) enum Verdict {
     Discard { payload: Payload },
     /// They go to the dead set unchanged: with this key as it is, Ruby would lose the job, now or when its poller moves it.
     BuryUnchanged { key: &'static str },
+    /// They go to the schedule, due after so many seconds.
+    Snooze { payload: Payload, delay: f64 },
+    /// They go to the end of a queue.
+    Requeue { payload: Payload, queue: String },
+}
+
+impl Verdict {
+    /// The payload that is stored, or dropped; `None` for the bytes as they were fetched.
+    pub(crate) fn payload(&self) -> Option<&Payload> {
+        match self {
+            Self::Retry { payload, .. }
+            | Self::Bury { payload }
+            | Self::Discard { payload }
+            | Self::Snooze { payload, .. }
+            | Self::Requeue { payload, .. } => Some(payload),
+            Self::BuryUnchanged { .. } => None,
+        }
+    }
 }
 
 /// The hooks of the job's class that have a say.
@@ -63,10 +81,16 @@ pub(crate) fn judge(
     context: &RetryContext<'_>,
     rng: &mut impl RngExt,
 ) -> Verdict {
+    if error.disposition() == Disposition::Requeue {
+        return requeue(payload, context);
+    }
     mend(&mut payload);
     if hooks.is_some() && !payload.args().starts_with('[') {
         // Ruby runs such a job, with what it makes of the value.
         return Verdict::BuryUnchanged { key: "args" };
+    }
+    if let Disposition::Snooze(delay) = error.disposition() {
+        return snooze(payload, delay, context);
     }
     let mut retry = payload.retry();
     if matches!(retry, Retry::Absent | Retry::Null) {
@@ -78,7 +102,7 @@ pub(crate) fn judge(
         payload.insert("retry", retry);
     }
     let limit = match retry {
-        Retry::Never => return Verdict::Discard { payload },
+        Retry::Never if error.disposition() == Disposition::Fail => return Verdict::Discard { payload },
         Retry::Times(times) => times,
         _ => context.max_retries,
     };
@@ -118,6 +142,11 @@ pub(crate) fn judge(
         payload.insert("error_backtrace", pack_backtrace(frames));
     }
 
+    match error.disposition() {
+        Disposition::Kill => return exhaust(payload, error, hooks, context.now),
+        Disposition::Discard => return discard(payload, context.now),
+        Disposition::Fail | Disposition::Snooze(_) | Disposition::Requeue => {}
+    }
     let exhausted = if has_deadline {
         // Ruby reads the clock once more for this: a span of 0 is over.
         let Some(at) = deadline(&payload) else { return Verdict::BuryUnchanged { key: "failed_at" } };
@@ -141,6 +170,25 @@ pub(crate) fn judge(
     }
     let jitter = rng.random_range(0..jitter_below(count));
     Verdict::Retry { payload, delay: (delay + jitter as f64).min(MAX_DELAY) }
+}
+
+/// Every byte stays the same, unless the payload names no queue that a poller can push to.
+fn snooze(mut payload: Payload, delay: Duration, context: &RetryContext<'_>) -> Verdict {
+    if let Some(key) = unmovable(&payload) {
+        return Verdict::BuryUnchanged { key };
+    }
+    if !is_routable_queue(payload.queue()) {
+        payload.insert("queue", context.queue);
+    }
+    Verdict::Snooze { payload, delay: delay.as_secs_f64() }
+}
+
+/// The job as Ruby pushes it again after an interruption.
+fn requeue(mut payload: Payload, context: &RetryContext<'_>) -> Verdict {
+    let form = payload.stamp_form().unwrap_or(context.stamps);
+    payload.insert_raw("enqueued_at", form.stamp(context.now));
+    let queue = if is_routable_queue(payload.queue()) { payload.queue() } else { context.queue }.to_owned();
+    Verdict::Requeue { payload, queue }
 }
 
 /// `count ** 4 + 15` seconds: 25 retries take about 20 days.

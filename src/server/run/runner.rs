@@ -8,8 +8,10 @@ use crate::contain::guarded;
 use crate::job::{JobError, StopSignal};
 use crate::payload::Payload;
 use crate::server::control::blocking::BlockingPool;
+use crate::server::control::events::ServerContext;
 use crate::server::fetch::FetchState;
 use crate::server::run::foreign::Foreign;
+use crate::server::run::hooks::JobHooks;
 use crate::server::run::middleware::AnyServerMiddleware;
 use crate::server::run::registry::Registry;
 use crate::server::settle::Settlement;
@@ -37,6 +39,7 @@ pub(crate) struct Runner {
     pub(crate) registry: Registry,
     pub(crate) foreign: Foreign,
     pub(crate) middleware: Arc<[Arc<dyn AnyServerMiddleware>]>,
+    pub(crate) hooks: JobHooks,
     pub(crate) error_handlers: Vec<ErrorHandler>,
     pub(crate) client: Client,
     pub(crate) blocking: BlockingPool,
@@ -45,6 +48,11 @@ pub(crate) struct Runner {
 }
 
 impl Runner {
+    /// What hooks may use of this server.
+    pub(crate) fn server_context(&self) -> ServerContext {
+        ServerContext::new(self.client.clone(), &self.shared.identity)
+    }
+
     /// Calls the error handlers.
     pub(crate) fn report(&self, context: &str, error: &JobError, payload: Option<&Payload>) {
         let report = ErrorReport { context, error, payload };

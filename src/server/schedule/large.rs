@@ -36,11 +36,15 @@ async fn send(
         Plan::Later { score, bytes } => {
             (Promotion::Later { score: EpochSecs(*score).to_string(), bytes: "" }, Some(bytes))
         }
+        Plan::Delay { score, bytes } => {
+            (Promotion::Delay { score: EpochSecs(*score).to_string(), bytes: "" }, Some(bytes))
+        }
+        Plan::Drop => (Promotion::Drop, None),
         Plan::Bury | Plan::BuryAs(_) => (Promotion::Bury, None),
     };
     let edits = match payload {
         Some(payload) => member.edits(Some(payload)),
-        None if matches!(plan, Plan::Bury) => Some(Edits::default()),
+        None if matches!(plan, Plan::Bury | Plan::Drop) => Some(Edits::default()),
         None => None,
     };
     if let Some(edits) = edits {

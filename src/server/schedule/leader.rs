@@ -13,8 +13,9 @@ use tokio::time::Instant;
 
 use crate::error::RedisFault;
 use crate::job::StopSignal;
-use crate::server::control::events::{Event, LifecycleHooks};
+use crate::server::control::events::{Event, LifecycleHooks, ServerContext};
 use crate::server::control::supervisor::{Part, spawn};
+use crate::server::run::Runner;
 use crate::server::shared::Shared;
 use crate::server::stats::outage::Outage;
 use crate::store::is_refusal;
@@ -105,6 +106,8 @@ pub(crate) struct Election {
     candidate: Candidate,
     leadership: Arc<Leadership>,
     hooks: LifecycleHooks,
+    /// What the hooks take.
+    server: ServerContext,
     /// The leader hooks called last.
     fired: Option<JoinHandle<()>>,
     outage: Outage,
@@ -137,11 +140,12 @@ impl Part for Election {
 }
 
 impl Election {
-    pub(crate) fn new(shared: Arc<Shared>, group: String, leadership: Arc<Leadership>, hooks: LifecycleHooks) -> Self {
+    pub(crate) fn new(runner: &Runner, group: String, leadership: Arc<Leadership>, hooks: LifecycleHooks) -> Self {
+        let (shared, server) = (Arc::clone(&runner.shared), runner.server_context());
         let lasts = shared.stats.liveness.span() / 2;
         let candidate = Candidate { group, identity: shared.identity.clone(), lasts, turn: lasts / (3 * TURNS) };
         let outage = shared.stats.outages.part();
-        Self { shared, candidate, leadership, hooks, fired: None, outage, leads: 0, complained: false }
+        Self { shared, candidate, leadership, hooks, server, fired: None, outage, leads: 0, complained: false }
     }
 
     /// Campaigns once. Returns when to do so again.
@@ -193,8 +197,8 @@ impl Election {
         if self.fired.as_ref().is_some_and(|hooks| !hooks.is_finished()) {
             return tracing::warn!(event = ?Event::Leader, "hooks of an earlier lease still run; they are not called again");
         }
-        let hooks = self.hooks.clone();
-        self.fired = Some(spawn(async move { hooks.fire(Event::Leader, None).await }));
+        let (hooks, server) = (self.hooks.clone(), self.server.clone());
+        self.fired = Some(spawn(async move { hooks.fire(Event::Leader, &server, None).await }));
     }
 
     async fn resign(&mut self) {

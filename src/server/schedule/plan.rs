@@ -1,8 +1,9 @@
 //! What becomes of a due member: its destination and its new bytes.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use crate::client::{fill_in, unmovable};
+use crate::client::{Moment, Push, fill_in, unmovable};
 use crate::contain::Contained;
 use crate::payload::{Malformed, Payload, is_routable_queue, names, unreadable};
 use crate::server::run::Runner;
@@ -16,10 +17,18 @@ pub(super) enum Plan<B = String> {
         queue: String,
         bytes: B,
     },
+    /// To the schedule.
     Later {
         score: f64,
         bytes: B,
     },
+    /// To a later time in its own set.
+    Delay {
+        score: f64,
+        bytes: B,
+    },
+    /// Out of its set, and nowhere else.
+    Drop,
     Bury,
     /// What is no payload goes to the dead set as these bytes.
     BuryAs(Vec<u8>),
@@ -30,9 +39,18 @@ impl Plan {
         match self {
             Self::Push { queue, bytes } => Promotion::Push { queue, bytes },
             Self::Later { score, bytes } => Promotion::Later { score: EpochSecs(*score).to_string(), bytes },
+            Self::Delay { score, bytes } => Promotion::Delay { score: EpochSecs(*score).to_string(), bytes },
+            Self::Drop => Promotion::Drop,
             Self::Bury => Promotion::Bury,
             Self::BuryAs(bytes) => Promotion::BuryAs(bytes),
         }
+    }
+}
+
+impl<B> Plan<B> {
+    /// When a member that is delayed is due again, in epoch seconds; infinity for any other.
+    pub(super) fn due_again(&self) -> f64 {
+        if let Self::Delay { score, .. } = self { *score } else { f64::INFINITY }
     }
 }
 
@@ -42,6 +60,8 @@ impl Plan<Payload> {
         match self {
             Self::Push { queue, bytes } => Plan::Push { queue, bytes: bytes.into_string() },
             Self::Later { score, bytes } => Plan::Later { score, bytes: bytes.into_string() },
+            Self::Delay { score, bytes } => Plan::Delay { score, bytes: bytes.into_string() },
+            Self::Drop => Plan::Drop,
             Self::Bury => Plan::Bury,
             Self::BuryAs(bytes) => Plan::BuryAs(bytes),
         }
@@ -72,31 +92,42 @@ pub(super) async fn plan_payload(runner: &Runner, mut payload: Payload, now: Epo
     let stamps = runner.shared.dialect.stamps();
     let form = payload.stamp_form().unwrap_or(stamps);
     fill_in(&mut payload, || form.stamp(now));
+    let mut delay = None;
     if runner.client.has_middleware() {
-        // Code of the user's: the poller must survive it.
-        match Contained::new(Box::pin(runner.client.through_middleware(payload.clone()))).await {
-            Ok(Ok(Some(changed))) => payload = changed,
-            // Ruby would lose the job here: it has left the set already. A middleware may refuse a job before it was
-            // accepted, not afterwards.
-            Ok(Ok(None)) => {
-                tracing::warn!(jid = payload.jid(), "a middleware stopped a due job; it is enqueued all the same")
+        // Code of the user's: the poller must survive it. An error stops no job that was accepted before.
+        let jid = payload.jid().to_owned();
+        let passing = runner.client.through_middleware(payload.clone(), Moment::Promotion);
+        let limit = runner.shared.config.hook_timeout;
+        match tokio::time::timeout(limit, Contained::new(Box::pin(passing))).await {
+            Ok(Ok(Ok(Push::Keep(changed)))) => payload = changed,
+            Ok(Ok(Ok(Push::Delay(changed, span)))) => (payload, delay) = (changed, Some(span)),
+            Ok(Ok(Ok(Push::Drop))) => {
+                tracing::info!(jid, class = payload.display_class(), "a middleware dropped a due job; it is gone");
+                return Plan::Drop;
             }
-            Ok(Err(error)) => {
-                tracing::error!(jid = payload.jid(), %error, "a middleware failed on a due job; it is enqueued all the same");
+            Ok(Ok(Err(error))) => {
+                tracing::error!(jid, %error, "a middleware failed on a due job; it is enqueued all the same");
             }
-            Err(panic) => {
-                tracing::error!(
-                    jid = payload.jid(),
-                    panic,
-                    "a middleware panicked on a due job; it is enqueued all the same"
-                );
+            Ok(Err(panic)) => {
+                tracing::error!(jid, panic, "a middleware panicked on a due job; it is enqueued all the same");
+            }
+            Err(_) => {
+                tracing::error!(jid, ?limit, "a middleware took too long with a due job; it is enqueued all the same");
             }
         }
     }
-    plan_for(payload, now, stamps)
+    plan_for(payload, delay, now, stamps)
 }
 
-pub(super) fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time::StampForm) -> Plan<Payload> {
+/// The shortest delay of a due job. A sweep ends before it reads a job again that it delayed.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+pub(super) fn plan_for(
+    mut payload: Payload,
+    delay: Option<Duration>,
+    now: EpochSecs,
+    stamps: crate::time::StampForm,
+) -> Plan<Payload> {
     // Ruby's push refuses these after it has taken the entry off the set: the job is gone. Here it stays readable.
     if !payload.get("class").is_some_and(|class| class.starts_with('"')) || !payload.args().starts_with('[') {
         tracing::warn!(
@@ -106,7 +137,7 @@ pub(super) fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time
         return Plan::Bury;
     }
     let at = payload.remove("at");
-    if at.is_some()
+    if (at.is_some() || delay.is_some())
         && let Some(key) = unmovable(&payload)
     {
         tracing::warn!(
@@ -116,7 +147,12 @@ pub(super) fn plan_for(mut payload: Payload, now: EpochSecs, stamps: crate::time
         );
         return Plan::Bury;
     }
-    if let Some(score) = at.and_then(|at| at.parse().ok()) {
+    let at: Option<f64> = at.and_then(|at| at.parse().ok());
+    if let Some(delay) = delay {
+        let score = Push::later(now, delay.max(SHORTEST)).max(at.unwrap_or(0.0));
+        return Plan::Delay { score, bytes: payload };
+    }
+    if let Some(score) = at {
         return Plan::Later { score, bytes: payload };
     }
     if !is_routable_queue(payload.queue()) {
@@ -138,7 +174,7 @@ mod tests {
     fn planned(raw: &str) -> Plan {
         let mut payload = Payload::parse(raw).unwrap();
         fill_in(&mut payload, || StampForm::Millis.stamp(NOW));
-        plan_for(payload, NOW, StampForm::Millis).written()
+        plan_for(payload, None, NOW, StampForm::Millis).written()
     }
 
     #[test]
@@ -175,6 +211,27 @@ mod tests {
         let raw = r#"{"class":"A","args":[],"at":2000000000.5,"queue":"q","retry":true,"jid":"a","created_at":5}"#;
         let bytes = raw.replace(r#""at":2000000000.5,"#, "");
         assert_eq!(planned(raw), Plan::Later { score: 2_000_000_000.5, bytes });
+    }
+
+    #[test]
+    fn a_delay_is_a_second_at_least_and_a_century_at_most() {
+        let payload = |rest: &str| Payload::parse(format!(r#"{{"class":"A","args":[],"queue":"q"{rest}}}"#)).unwrap();
+        let planned = |rest: &str, delay| plan_for(payload(rest), Some(delay), NOW, StampForm::Millis);
+        for (delay, expected) in [
+            (Duration::ZERO, 1.0),
+            (Duration::from_millis(1_500), 1.5),
+            (Duration::from_secs(60), 60.0),
+            (Duration::MAX, 100.0 * 365.0 * 86_400.0),
+        ] {
+            let Plan::Delay { score, bytes } = planned("", delay) else { panic!("it is delayed") };
+            assert!((score - NOW.0 - expected).abs() < 1e-3, "{delay:?}: {score}");
+            assert_eq!(bytes.as_str(), payload("").as_str(), "the time is the score");
+        }
+        let Plan::Delay { score, bytes } = planned(r#","at":2000000000.5"#, Duration::from_secs(60)) else {
+            panic!("it is delayed")
+        };
+        assert_eq!((score, bytes.contains_key("at")), (2_000_000_000.5, false), "a later time of its own counts");
+        assert_eq!(planned(r#","tags":"x""#, Duration::ZERO), Plan::Bury, "Ruby's poller would lose it");
     }
 
     #[test]

@@ -147,14 +147,18 @@ async fn sweep(runner: &Runner, set: WaitingSet, look: &mut Look) -> Result<Swep
     let mut due = read(runner, set, look).await?;
     let mut swept = Swept { first: due.first.map_or(0.0, |first| (due.now - first).max(0.0)), ..Swept::default() };
     let limits = runner.shared.dead_limits();
-    while !runner.shared.handle.is_quiet() {
+    // When the first of those is due that a middleware delayed. It is left to the next sweep: this one would never end.
+    let mut due_again = f64::INFINITY;
+    while !runner.shared.handle.is_quiet() && due.now < due_again {
         swept.passed += due.passed;
         look.from += due.passed;
         let moment = EpochSecs(due.now);
         let mut plans = Vec::with_capacity(due.members.len());
         for member in &due.members {
             let payload = Payload::from_bytes(member.clone());
-            plans.push(plan(runner, member, payload, moment).await.written());
+            let plan = plan(runner, member, payload, moment).await.written();
+            due_again = plan.due_again().min(due_again);
+            plans.push(plan);
         }
         let promotions: Vec<(&[u8], Promotion<'_>)> =
             due.members.iter().zip(&plans).map(|(member, plan)| (member.as_slice(), Plan::promotion(plan))).collect();
@@ -182,13 +186,17 @@ async fn sweep(runner: &Runner, set: WaitingSet, look: &mut Look) -> Result<Swep
 
 /// The same for large members, one by one, so that a single one is held at a time.
 async fn sweep_large(runner: &Runner, set: WaitingSet, look: &mut Look) -> Result<Swept> {
-    let mut swept = Swept::default();
+    let (mut swept, mut due_again) = (Swept::default(), f64::INFINITY);
     while !runner.shared.handle.is_quiet() {
         let due = read(runner, set, look).await?;
+        if due.now >= due_again {
+            break;
+        }
         look.from += due.passed;
         for member in due.members {
             let member = Fetched::new(member);
             let plan = plan(runner, member.bytes(), member.payload(), EpochSecs(due.now)).await;
+            due_again = plan.due_again().min(due_again);
             let (moved, stuck) = large::promote(runner, set, &due.score, &member, plan).await?;
             swept.stuck += stuck;
             // One that another poller moved counts as one that stays: the next sweep reads what is at its rank.

@@ -64,8 +64,7 @@ impl Ticks {
         let (supervisor, leadership) = (&runner.shared.supervisor, Arc::new(Leadership::default()));
         let needs_leader = self.ticks.iter().any(|(tick, _)| tick.leader_only) || !hooks.is_empty(Event::Leader);
         let election = needs_leader.then(|| {
-            let (shared, leadership) = (Arc::clone(&runner.shared), Arc::clone(&leadership));
-            supervisor.spawn(Election::new(shared, self.group.clone(), leadership, hooks.clone()))
+            supervisor.spawn(Election::new(runner, self.group.clone(), Arc::clone(&leadership), hooks.clone()))
         });
         let (mut ticks, group) = (JoinSet::new(), Arc::from(self.group));
         for tick in self.ticks {

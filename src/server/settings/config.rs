@@ -158,6 +158,8 @@ pub struct Config {
     pub(crate) max_payload: usize,
     pub(crate) liveness: Duration,
     pub(crate) max_iteration_runtime: Option<Duration>,
+    /// How long one hook may take that sees what a job ended with.
+    pub(crate) hook_timeout: Duration,
     pub(crate) health: Option<SocketAddr>,
     pub(crate) max_rss: Option<MaxRss>,
     /// How long it waits for Redis when it starts; `None` where the program does not set it: not at all, but the command line has its own.
@@ -200,6 +202,7 @@ impl Default for Config {
             max_payload: MAX_PAYLOAD,
             liveness: Duration::from_secs(30),
             max_iteration_runtime: None,
+            hook_timeout: Duration::from_secs(10),
             health: None,
             max_rss: None,
             boot_timeout: None,

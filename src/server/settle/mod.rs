@@ -11,6 +11,6 @@ mod storing;
 pub(crate) mod withheld;
 
 pub(crate) use acknowledger::Acknowledger;
-pub(crate) use settlement::{DeathHandler, Settlement};
+pub(crate) use settlement::Settlement;
 pub(crate) use settler::{Destination, Settled, Settler};
 pub(crate) use storing::Storing;

@@ -3,9 +3,6 @@
 use std::fmt;
 use std::sync::Arc;
 
-use crate::contain::{discard, guarded};
-use crate::job::JobError;
-use crate::payload::Payload;
 use crate::server::settle::withheld::Withheld;
 use crate::server::settle::{Destination, Settled, Settler};
 use crate::server::shared::Shared;
@@ -15,66 +12,33 @@ use crate::store::is_wrong_type;
 /// How often jobs are put back while the server stops; then they are left to be recovered.
 const LAST_TRIES: u32 = 20;
 
-/// A hook of the user that sees each job that goes to the dead set or is discarded.
-pub(crate) type DeathHandler = Arc<dyn Fn(&Payload, &JobError) + Send + Sync>;
-
 /// What the tasks that settle jobs share.
 pub(crate) struct Settlement {
     pub(crate) shared: Arc<Shared>,
     pub(crate) settler: Settler,
     pub(crate) withheld: Withheld,
-    pub(crate) death_handlers: Vec<DeathHandler>,
 }
 
 impl Settlement {
     /// Moves a job to where it goes, until Redis takes it. If the key it belongs in holds something else, it is
-    /// [withheld](crate::server::settle::withheld). `death` is what a job that goes to the dead set died of: death handlers learn of it once it is there.
-    pub(crate) async fn settle_until_stored(&self, unit: &UnitOfWork, to: Destination, death: Option<JobError>) {
+    /// [withheld](crate::server::settle::withheld).
+    pub(crate) async fn settle_until_stored(&self, unit: &UnitOfWork, to: Destination) {
         let mut outage = self.shared.stats.outages.part();
         loop {
             match self.settler.settle(unit, &to).await {
                 Ok(settled) => {
                     outage.over();
-                    self.stored(unit, &to, death.as_ref(), settled);
-                    // What it was made from is a value of the user's.
-                    return discard("a job's error", death);
+                    return note_settled(unit, settled);
                 }
                 Err(error) if is_wrong_type(&error) => {
                     let exposed = self.settler.unacknowledged();
-                    return self.withheld.keep(unit, to, death, exposed).await;
+                    return self.withheld.keep(unit, to, exposed).await;
                 }
                 Err(error) => {
                     outage.note("settling a job failed", &error);
                     outage.wait().await;
                 }
             }
-        }
-    }
-
-    /// Redis took a job, or another process had recovered it.
-    pub(crate) fn stored(&self, unit: &UnitOfWork, to: &Destination, death: Option<&JobError>, settled: Settled) {
-        if settled == Settled::NotOurs {
-            tracing::warn!(
-                queue = &**unit.queue(),
-                "a job was no longer in its private list when it was settled: another process put it back, or Redis lost data"
-            );
-            return;
-        }
-        match (to, death) {
-            (Destination::Dead { payload: Some(payload), .. }, Some(error)) => self.died(payload, error),
-            (Destination::Dead { payload: None, .. }, Some(error)) => {
-                if let Ok(payload) = unit.payload() {
-                    self.died(&payload, error);
-                }
-            }
-            _ => {}
-        }
-    }
-
-    /// Runs the death handlers.
-    pub(crate) fn died(&self, payload: &Payload, error: &JobError) {
-        for handler in &self.death_handlers {
-            guarded("death handler", || handler(payload, error));
         }
     }
 
@@ -104,6 +68,16 @@ impl Settlement {
             outage.wait().await;
         }
         back
+    }
+}
+
+/// Logs a job that was no longer this process's.
+pub(super) fn note_settled(unit: &UnitOfWork, settled: Settled) {
+    if settled == Settled::NotOurs {
+        tracing::warn!(
+            queue = &**unit.queue(),
+            "a job was no longer in its private list when it was settled: another process put it back, or Redis lost data"
+        );
     }
 }
 

@@ -51,6 +51,12 @@ pub(crate) enum Destination {
         /// Seconds until it is due, by the clock of Redis.
         delay: f64,
     },
+    /// The schedule, as a job that snoozes.
+    Schedule {
+        payload: Payload,
+        /// Seconds until it is due, by the clock of Redis.
+        delay: f64,
+    },
     Dead {
         payload: Option<Payload>,
         limits: DeadLimits,
@@ -69,6 +75,7 @@ impl Destination {
     pub(crate) fn key(&self, unit: &UnitOfWork) -> String {
         match self {
             Self::Retry { .. } => WaitingSet::Retry.key().to_owned(),
+            Self::Schedule { .. } => WaitingSet::Schedule.key().to_owned(),
             Self::Dead { .. } => WaitingSet::Dead.key().to_owned(),
             Self::Queue { queue, .. } => queue_key(queue),
             Self::Origin => queue_key(unit.queue()),
@@ -147,6 +154,7 @@ impl Settler {
     async fn send(&self, unit: &UnitOfWork, to: &Destination) -> Result<Moved> {
         let (to, payload, delay) = match to {
             Destination::Retry { payload, delay } => (To::Retry, Some(payload), *delay),
+            Destination::Schedule { payload, delay } => (To::Schedule, Some(payload), *delay),
             Destination::Dead { payload, limits } => (To::Dead(*limits), payload.as_ref(), 0.0),
             Destination::Queue { payload, queue } => (To::Last(queue), payload.as_ref(), 0.0),
             Destination::Origin => (To::First(unit.queue()), None, 0.0),

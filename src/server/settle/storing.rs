@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use crate::contain::discard;
 use crate::server::control::supervisor::Part;
-use crate::server::settle::settlement::Settlement;
+use crate::server::settle::settlement::{Settlement, note_settled};
 use crate::store::{backoff, is_wrong_type};
 
 /// Tries to store what is withheld: one job of each key at a time, and all of them once one was stored.
@@ -21,8 +20,7 @@ impl Storing {
             match settle.settler.settle(&job.unit, &job.to).await {
                 Ok(settled) => {
                     settle.withheld.left(key);
-                    settle.stored(&job.unit, &job.to, job.death.as_ref(), settled);
-                    discard("a job's error", job);
+                    note_settled(&job.unit, settled);
                 }
                 Err(error) => {
                     if is_wrong_type(&error) {

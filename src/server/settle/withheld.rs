@@ -9,7 +9,6 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
-use crate::job::JobError;
 use crate::server::settle::Destination;
 use crate::server::stats::counter::Counted;
 use crate::server::unit::{MARGIN, Unacknowledged, UnitOfWork};
@@ -44,8 +43,6 @@ pub(super) struct Waiting {
 pub(super) struct Job {
     pub(super) unit: UnitOfWork,
     pub(super) to: Destination,
-    /// What a job died of that goes to the dead set: for the death handlers.
-    pub(super) death: Option<JobError>,
     _room: Option<Room>,
 }
 
@@ -86,13 +83,7 @@ impl Withheld {
     /// # Cancel safety
     ///
     /// The job is kept, or it stays the caller's.
-    pub(crate) async fn keep(
-        &self,
-        unit: &UnitOfWork,
-        to: Destination,
-        death: Option<JobError>,
-        exposed: &Unacknowledged,
-    ) {
+    pub(crate) async fn keep(&self, unit: &UnitOfWork, to: Destination, exposed: &Unacknowledged) {
         let permit = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(permit) => Some(permit),
             Err(_) => {
@@ -104,12 +95,12 @@ impl Withheld {
         if let Some(exposed) = &exposed {
             exposed.add();
         }
-        self.add(Job { unit: unit.clone(), to, death, _room: Some(Room { _permit: permit, exposed }) });
+        self.add(Job { unit: unit.clone(), to, _room: Some(Room { _permit: permit, exposed }) });
     }
 
     /// Keeps a job that has not begun. Nothing more is fetched from a queue that is none, so there are few.
     pub(crate) fn keep_unbegun(&self, unit: &UnitOfWork) {
-        self.add(Job { unit: unit.clone(), to: Destination::Origin, death: None, _room: None });
+        self.add(Job { unit: unit.clone(), to: Destination::Origin, _room: None });
     }
 
     fn add(&self, job: Job) {

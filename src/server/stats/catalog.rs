@@ -53,7 +53,8 @@ catalog! {
     DEAD = "ferrokiq_jobs_dead_total" Counter ["class"] "Failed jobs that went to the dead set";
     DISCARDED = "ferrokiq_jobs_discarded_total" Counter ["class"] "Failed jobs that were dropped, as they or their class wanted";
     DURATION = "ferrokiq_job_duration_seconds" Histogram ["class"] "How long successful jobs took";
-    REQUEUED = "ferrokiq_jobs_requeued_total" Counter "Jobs put back to their queue: cut off by a stop, fetched for nobody, or interrupted between two items";
+    REQUEUED = "ferrokiq_jobs_requeued_total" Counter "Jobs put back to their queue: cut off by a stop, fetched for nobody, interrupted between two items, or requeued by themselves";
+    SNOOZED = "ferrokiq_jobs_snoozed_total" Counter "Runs that ended with a snooze: the job waits in the schedule";
     LEFT = "ferrokiq_jobs_left_for_others_total" Counter "Jobs of classes that are unknown here, put back or diverted to another queue";
     FOREIGN = "ferrokiq_jobs_foreign_total" Counter ["gem"] "Jobs that belong to a Ruby gem and did not run here: requeued, diverted or failed, by the setting foreign_jobs; one that is requeued counts each time";
     UNREADABLE = "ferrokiq_jobs_unreadable_total" Counter "Payloads that are no job; they went to the dead set as they are";

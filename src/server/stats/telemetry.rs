@@ -38,6 +38,7 @@ pub(crate) struct Telemetry {
     /// Jobs of classes that are not registered.
     pub(crate) unknown: ClassCounters,
     pub(crate) requeued: Counter,
+    pub(crate) snoozed: Counter,
     pub(crate) left_for_others: Counter,
     pub(crate) unreadable: Counter,
     pub(crate) recovered: Counter,

@@ -4,6 +4,8 @@
 --       then four for each member: bytes, what to do, where, new bytes
 --         push  queue name       to a queue
 --         later score            back to the schedule
+--         delay score            to a later time in the same set
+--         drop                   to nowhere
 --         bury                   to the dead set, as the new bytes if there are any
 -- Returns { members moved, members left because the key they belong in holds something else or may not be written }
 local set, call, pcall = KEYS[1], redis.call, redis.pcall
@@ -45,8 +47,11 @@ for at = 3, #ARGV, 4 do
   local done
   if what == 'push' then
     done = enqueue(member, where, bytes)
-  elseif what == 'later' then
-    done = move(member, KEYS[3], bytes, function() return add(KEYS[3], where, bytes) end)
+  elseif what == 'later' or what == 'delay' then
+    local to = what == 'later' and KEYS[3] or set
+    done = move(member, to, bytes, function() return add(to, where, bytes) end)
+  elseif what == 'drop' then
+    done = call('ZREM', set, member) == 1 or nil
   else
     local dead = bytes ~= '' and bytes or member
     done = move(member, KEYS[4], dead, function() return bury(KEYS[4], dead) end)

@@ -58,7 +58,8 @@ async fn a_settled_job_names_its_queue_and_goes_to_the_end_that_is_meant() {
         assert_eq!(base.list("list").await, ["{}"], "a key of another type takes no jobs");
         base.run(&["DEL queue:q list"]).await;
     }
-    for (number, to, key) in [(31, To::Retry, "retry"), (32, To::Dead(LIMITS), "dead")] {
+    for (number, to, key) in [(31, To::Retry, "retry"), (32, To::Dead(LIMITS), "dead"), (33, To::Schedule, "schedule")]
+    {
         base.run(&["LPUSH list {}", &format!("SET {key} text")]).await;
         let refused = base.store.settle(&of, to, 0, &[Leaving { number, ..JOB }]).await;
         assert!(refusal(refused).contains(&format!("{key} is no sorted set")));
@@ -66,7 +67,9 @@ async fn a_settled_job_names_its_queue_and_goes_to_the_end_that_is_meant() {
         base.run(&["DEL list"]).await;
     }
     // In before out, and out again where it was not taken.
-    for (number, to) in [(41, To::Retry), (42, To::First("q")), (43, To::Last("q")), (44, To::Dead(LIMITS))] {
+    for (number, to) in
+        [(41, To::Retry), (42, To::First("q")), (43, To::Last("q")), (44, To::Dead(LIMITS)), (45, To::Schedule)]
+    {
         base.run(&["FLUSHALL", "LPUSH list {}"]).await;
         base.store.register(&of, Duration::from_secs(30), false).await.unwrap();
         base.forbid(&["zadd", "rpush", "lpush"]).await;
@@ -78,7 +81,29 @@ async fn a_settled_job_names_its_queue_and_goes_to_the_end_that_is_meant() {
         base.allow_all().await;
         assert_eq!(base.list("list").await, ["{}"], "{to:?}");
         assert!(!base.has("retry").await && !base.has("dead").await && !base.has("queue:q").await, "{to:?}");
+        assert!(!base.has("schedule").await, "{to:?}");
     }
+}
+
+#[tokio::test]
+async fn jobs_that_snooze_share_no_score_and_wait_for_a_century_at_most() {
+    let base = Base::start().await;
+    let of = base.registered().await;
+    base.run(&["LPUSH list a b c"]).await;
+    let job = |number, raw, delay| Leaving { number, list: Some("list"), raw, bytes: raw, delay };
+    let jobs = [job(1, b"a", 0.0), job(2, b"b", 0.0), job(3, b"c", std::time::Duration::MAX.as_secs_f64())];
+    let before = base.now().await as f64 / 1_000.0;
+    for _ in 0..2 {
+        // Sent again after a lost answer, it changes nothing.
+        assert_eq!(base.store.settle(&of, To::Schedule, 0, &jobs).await.unwrap(), [Moved::Yes; 3]);
+        let waiting = base.scores("schedule").await;
+        let names: Vec<&str> = waiting.iter().map(|(job, _)| job.as_str()).collect();
+        assert_eq!(names, ["a", "b", "c"]);
+        assert!(waiting[0].1 < waiting[1].1 && (before - 0.001..before + 20.0).contains(&waiting[0].1), "{waiting:?}");
+        let years = (waiting[2].1 - before) / (365.25 * 86_400.0);
+        assert!((99.9..100.1).contains(&years), "{years} years");
+    }
+    assert!(!base.has("list").await);
 }
 
 #[tokio::test]
@@ -266,7 +291,9 @@ async fn a_crowd_of_entries_shares_no_score_with_those_that_come() {
 async fn a_job_that_is_settled_in_place_is_settled_once() {
     let base = Base::start().await;
     let of = base.registered().await;
-    for (number, to) in [(1, To::Retry), (2, To::Dead(LIMITS)), (3, To::First("q")), (4, To::Last("q"))] {
+    for (number, to) in
+        [(1, To::Retry), (2, To::Dead(LIMITS)), (3, To::First("q")), (4, To::Last("q")), (5, To::Schedule)]
+    {
         base.run(&["DEL retry dead queue:q", "LPUSH list {}"]).await;
         let job =
             InPlace { number, epoch: 0, list: "list", raw: b"{}", pieces: &[(0..1, "x}".to_owned())], delay: 1.0 };
@@ -278,6 +305,7 @@ async fn a_job_that_is_settled_in_place_is_settled_once() {
         assert!(!base.has("list").await, "{to:?}");
         match to {
             To::Retry => assert_eq!(base.members("retry").await, ["{x}"]),
+            To::Schedule => assert_eq!(base.members("schedule").await, ["{x}"]),
             To::Dead(_) => assert_eq!(base.members("dead").await, ["{x}"]),
             To::First(_) | To::Last(_) => assert_eq!(base.list("queue:q").await, ["{x}"]),
         }

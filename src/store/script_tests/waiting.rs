@@ -138,11 +138,43 @@ async fn a_member_whose_queue_takes_no_jobs_stays() {
 }
 
 #[tokio::test]
+async fn a_delayed_member_gets_a_later_score_in_its_set_and_a_dropped_one_leaves_it() {
+    let base = Base::start().await;
+    let delay = |score: &str, bytes: &'static str| Promotion::Delay { score: score.to_owned(), bytes };
+    base.run(&["ZADD retry 1 a 2 b 3 c 90.5 there", "ZADD schedule 1 x"]).await;
+    let promotions: [(&[u8], Promotion<'_>); 5] = [
+        (b"a", delay("80", "a")),
+        (b"b", delay("90.5", "B")),
+        (b"c", Promotion::Drop),
+        (b"gone", delay("80", "gone")),
+        (b"gone", Promotion::Drop),
+    ];
+    assert_eq!(base.promote(&promotions).await, (3, 0));
+    let scores = base.scores("retry").await;
+    assert_eq!(scores.iter().map(|(job, _)| job.as_str()).collect::<Vec<_>>(), ["a", "there", "B"]);
+    assert!((scores[0].1 - 80.0).abs() < 1e-9 && scores[2].1 > 90.5 && scores[2].1 < 91.0, "{scores:?}");
+    assert_eq!(base.scores("schedule").await, [("x".to_owned(), 1.0)], "the other set has nothing to do with it");
+    assert!(!base.has("dead").await && !base.has("queues").await);
+    // Another poller read them at the same time: one is dropped once, and a delay is as the last one wants it.
+    assert_eq!(
+        base.promote(&[(b"a", delay("85", "a")), (b"b", delay("95", "B")), (b"c", Promotion::Drop)]).await,
+        (1, 0)
+    );
+    assert_eq!(base.get::<f64>("ZSCORE retry a").await, 85.0);
+    assert_eq!(base.get::<usize>("ZCARD retry").await, 3);
+    // In before out.
+    base.forbid(&["zadd"]).await;
+    assert_eq!(base.promote(&[(b"a", delay("99", "A"))]).await, (0, 1));
+    base.allow_all().await;
+    assert_eq!(base.members("retry").await, ["a", "there", "B"]);
+}
+
+#[tokio::test]
 async fn redis_makes_the_bytes_of_a_promoted_job_from_those_it_holds() {
     let base = Base::start().await;
     let promote = async |member: &str, to| {
         let pieces = [(0..1, "X".to_owned()), (2..3, "Y".to_owned())];
-        let pieces = if matches!(to, Promotion::Bury) { &[][..] } else { &pieces };
+        let pieces = if matches!(to, Promotion::Bury | Promotion::Drop) { &[][..] } else { &pieces };
         let due = DueInPlace { score: "1.5", member: member.as_bytes(), to, pieces };
         base.store.promote_in_place(WaitingSet::Retry, &due, Some(LIMITS)).await
     };
@@ -154,6 +186,12 @@ async fn redis_makes_the_bytes_of_a_promoted_job_from_those_it_holds() {
     assert_eq!(promote("abc", push("")).await.unwrap(), Some((0, 0)), "another poller was faster");
     assert_eq!(promote("later", later()).await.unwrap(), Some((1, 0)));
     assert_eq!(promote("dead", Promotion::Bury).await.unwrap(), Some((1, 0)));
+    base.run(&["ZADD retry 1.5 drop 1.5 delay"]).await;
+    let delay = Promotion::Delay { score: "1".to_owned(), bytes: "" };
+    assert_eq!(promote("drop", Promotion::Drop).await.unwrap(), Some((1, 0)));
+    assert_eq!(promote("delay", delay).await.unwrap(), Some((1, 0)));
+    assert_eq!(base.members("retry").await, ["dXlY", "abd"]);
+    base.run(&["ZREM retry dXlY"]).await;
     assert_eq!((base.list("queue:q").await, base.members("retry").await), (owned(&["aXcY"]), owned(&["abd"])));
     assert_eq!((base.members("schedule").await, base.members("dead").await), (owned(&["lXtY"]), owned(&["dead"])));
     base.run(&["ZADD retry 1.5 abc", "SET queue:q text"]).await;

@@ -27,10 +27,13 @@ impl RetryHooks for Class {
 const NOW: EpochSecs = EpochSecs(1_795_408_404.25);
 
 fn judge_with(raw: &str, class: Option<&Class>) -> Verdict {
+    judge_error(raw, class, &JobError::new("ArgumentError", "boom é"))
+}
+
+fn judge_error(raw: &str, class: Option<&Class>, error: &JobError) -> Verdict {
     let context = RetryContext { queue: "fetched", max_retries: 25, now: NOW, stamps: StampForm::Millis };
-    let error = JobError::new("ArgumentError", "boom é");
     let mut rng = StdRng::seed_from_u64(1);
-    judge(Payload::parse(raw).unwrap(), &error, class.map(|class| class as &dyn RetryHooks), &context, &mut rng)
+    judge(Payload::parse(raw).unwrap(), error, class.map(|class| class as &dyn RetryHooks), &context, &mut rng)
 }
 
 fn retried(raw: &str) -> (String, f64) {
@@ -75,6 +78,7 @@ fn knows_what_retry_means() {
             Verdict::Bury { .. } => "bury",
             Verdict::Discard { .. } => "discard",
             Verdict::BuryUnchanged { .. } => "choke",
+            Verdict::Snooze { .. } | Verdict::Requeue { .. } => "again",
         }
         .to_owned()
     };
@@ -264,4 +268,81 @@ fn jobs_that_fail_together_share_their_jitter_and_others_do_not() {
         seen[draw(now + 0.000_2)] += 1;
     }
     assert!(seen.iter().all(|times| (50..150).contains(times)), "{seen:?}");
+}
+
+/// What becomes of a job, by what it returned, its options, and what the hooks of its class say.
+#[test]
+fn the_ending_of_a_run_decides_before_the_options_of_the_job() {
+    let fail = || JobError::new("E", "boom");
+    let (kill, discard) = (|| JobError::kill(JobError::new("E", "boom")), || JobError::discard("boom"));
+    let (snooze, requeue) = (|| JobError::snooze(Duration::from_millis(1_500)), JobError::requeue);
+    let never_dead = Class { exhausted: OnExhausted::Discard, ..PLAIN };
+    for (options, class, expected) in [
+        //                                           fail       kill       discard    snooze    requeue
+        ("", &PLAIN, ["retry", "dead", "discard", "snooze", "requeue"]),
+        (r#","retry":true"#, &PLAIN, ["retry", "dead", "discard", "snooze", "requeue"]),
+        (r#","retry":false"#, &PLAIN, ["discard", "dead", "discard", "snooze", "requeue"]),
+        (r#","retry":0"#, &PLAIN, ["dead", "dead", "discard", "snooze", "requeue"]),
+        (r#","dead":false"#, &PLAIN, ["retry", "discard", "discard", "snooze", "requeue"]),
+        ("", &never_dead, ["retry", "discard", "discard", "snooze", "requeue"]),
+        (r#","retry_for":60"#, &PLAIN, ["retry", "dead", "discard", "snooze", "requeue"]),
+        (r#","retry":3,"retry_count":2"#, &PLAIN, ["dead", "dead", "discard", "snooze", "requeue"]),
+        (r#","retry_count":"x""#, &PLAIN, ["unchanged", "unchanged", "unchanged", "snooze", "requeue"]),
+        (r#","tags":"no array""#, &PLAIN, ["unchanged", "dead", "discard", "unchanged", "requeue"]),
+    ] {
+        let raw = format!(r#"{{"class":"A","args":[],"jid":"j","queue":"q"{options}}}"#);
+        let became = [fail(), kill(), discard(), snooze(), requeue()].map(|error| {
+            let (verdict, word) = match judge_error(&raw, Some(class), &error) {
+                Verdict::Retry { payload, .. } => (payload, "retry"),
+                Verdict::Bury { payload } => (payload, "dead"),
+                Verdict::Discard { payload } => (payload, "discard"),
+                Verdict::BuryUnchanged { .. } => return "unchanged",
+                Verdict::Snooze { payload, delay } => {
+                    assert!((delay - 1.5).abs() < 1e-9, "{delay}");
+                    assert_eq!(payload.as_str(), raw, "not a byte changes");
+                    return "snooze";
+                }
+                Verdict::Requeue { payload, queue } => {
+                    assert!(payload.as_str().starts_with(raw.trim_end_matches('}')), "{}", payload.as_str());
+                    assert!(payload.as_str().ends_with(r#","enqueued_at":1795408404250}"#), "{}", payload.as_str());
+                    assert_eq!(queue, "q");
+                    return "requeue";
+                }
+            };
+            let has_error = verdict.decode::<String>("error_message").as_deref() == Some("boom");
+            assert!(has_error || options.contains("false"), "{}", verdict.as_str());
+            word
+        });
+        assert_eq!(became, expected, "{options}");
+    }
+}
+
+#[test]
+fn a_killed_job_has_the_fields_of_a_dead_one_and_counts_its_failure() {
+    let raw = r#"{"class":"A","args":[],"jid":"j","queue":"q","retry":25,"retry_count":3,"failed_at":1795408385534}"#;
+    let killed = judge_error(raw, Some(&PLAIN), &JobError::kill(JobError::new("Gone", "no account")));
+    let by_hook =
+        judge_error(raw, Some(&Class { retry_in: RetryIn::Kill, ..PLAIN }), &JobError::new("Gone", "no account"));
+    assert_eq!(killed, by_hook, "as `sidekiq_retry_in` that returns :kill");
+    let Verdict::Bury { payload } = killed else { panic!("it is dead") };
+    for (key, value) in [("error_class", "\"Gone\""), ("retry_count", "4"), ("retried_at", "1795408404250")] {
+        assert_eq!(payload.get(key), Some(value));
+    }
+    let discarded = judge_error(raw, Some(&PLAIN), &JobError::discard(JobError::new("Gone", "no account")));
+    let Verdict::Discard { payload } = discarded else { panic!("it is dropped") };
+    assert!(payload.contains_key("discarded_at") && payload.get("error_class") == Some("\"Gone\""));
+}
+
+#[test]
+fn a_job_that_snoozes_keeps_a_queue_that_a_poller_can_push_to() {
+    for (queue, expected) in [(r#""other""#, "other"), (r#""a\nb""#, "fetched")] {
+        let raw = format!(r#"{{"class":"A","args":[],"jid":"j","queue":{queue}}}"#);
+        for delay in [Duration::ZERO, Duration::MAX] {
+            let Verdict::Snooze { payload, delay } = judge_error(&raw, Some(&PLAIN), &JobError::snooze(delay)) else {
+                panic!("it snoozes")
+            };
+            assert_eq!(payload.queue(), expected);
+            assert!(delay >= 0.0 && delay.is_finite());
+        }
+    }
 }
