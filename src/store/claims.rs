@@ -183,9 +183,12 @@ impl Store {
         let prefix = private.claim_prefix(number);
         let mut claim = scripts::CLAIM.key(keys::REGISTRY);
         claim.key(&private.index);
-        claim.arg(&private.identity).arg(n).arg(&prefix).arg(u8::from(again)).arg(self.window.bytes());
-        for (name, key) in queues {
-            claim.key(*key).arg(*name);
+        claim.arg(&private.identity).arg(n).arg(u8::from(again)).arg(self.window.bytes());
+        for (_, key) in queues {
+            claim.key(*key);
+        }
+        for (name, _) in queues {
+            claim.key(format!("{prefix}{name}"));
         }
         // The first queue usually has enough: what it gave is read in the same round trip, on the same connection.
         let guess = queues.first().filter(|_| !again).map(|(name, _)| format!("{prefix}{name}"));
@@ -220,8 +223,11 @@ impl Store {
         let wrong_type = parts.next().map(strings).unwrap_or_default();
         let is_full = parts.next() == Some(Value::Int(1));
         let mut lists = Vec::with_capacity(parts.len() / 2);
-        while let (Some(queue), Some(Value::Int(count))) = (parts.next(), parts.next()) {
-            let queue = string(queue);
+        while let (Some(Value::Int(place)), Some(Value::Int(count))) = (parts.next(), parts.next()) {
+            // Counted from 1.
+            let place = usize::try_from(place - 1).ok().and_then(|place| queues.get(place));
+            let Some((queue, _)) = place else { break };
+            let queue = (*queue).to_owned();
             let key = format!("{prefix}{queue}");
             let is_guess = guess.as_ref() == Some(&key);
             let guessed = guessed.take_if(|jobs| is_guess && i64::try_from(jobs.len()) == Ok(count));

@@ -9,7 +9,7 @@ use redis::ScriptInvocation;
 
 use super::claims::Moved;
 use super::registration::{FOREIGN, Registration};
-use super::sets::{DeadLimits, Promotion, WaitingSet, begin_promotion};
+use super::sets::{DeadLimits, Places, Promotion, WaitingSet, begin_promotion};
 use super::settle::{LATEST, MISSING, To};
 use super::suspects::fingerprint;
 use super::{Store, scripts};
@@ -62,9 +62,11 @@ impl Store {
         limits: Option<DeadLimits>,
     ) -> Result<Option<(usize, usize)>> {
         let DueInPlace { score, member, to, pieces } = due;
-        let (what, place) = to.destination();
+        let mut places = Places::default();
+        let (what, place) = to.destination(&mut places);
         let mut promote = begin_promotion(&scripts::PROMOTE_IN_PLACE, set, limits);
-        promote.arg(*score).arg(fingerprint(member)).arg(member.len()).arg(what).arg(place);
+        places.declare(&mut promote);
+        promote.arg(*score).arg(fingerprint(member)).arg(member.len()).arg(what).arg(&*place);
         add_pieces(&mut promote, pieces);
         let (moved, stuck): (isize, usize) = self.eval("promote", &promote).await?;
         Ok(usize::try_from(moved).ok().map(|moved| (moved, stuck)))

@@ -1,5 +1,6 @@
 //! The sorted sets `schedule`, `retry` and `dead`.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use redis::{Script, ScriptInvocation};
@@ -168,12 +169,38 @@ impl Promotion<'_> {
         }
     }
 
-    /// What the script does with the member, and where.
-    pub(super) fn destination(&self) -> (&'static str, &str) {
+    /// What the script does with the member, and where. `places` declares a queue once for all members that go there.
+    pub(super) fn destination<'a>(&'a self, places: &mut Places<'a>) -> (&'static str, Cow<'a, str>) {
         match self {
-            Self::Push { queue, .. } => ("push", queue),
-            Self::Later { score, .. } => ("later", score),
-            Self::Bury | Self::BuryAs(_) => ("bury", ""),
+            Self::Push { queue, .. } => ("push", places.of(queue).to_string().into()),
+            Self::Later { score, .. } => ("later", score.into()),
+            Self::Bury | Self::BuryAs(_) => ("bury", "".into()),
+        }
+    }
+}
+
+/// The queues of one call of `promote`, each among the keys of the script once.
+#[derive(Debug, Default)]
+pub(super) struct Places<'a>(Vec<&'a str>);
+
+impl<'a> Places<'a> {
+    /// Keys of `promote` before its queues.
+    const OTHERS: usize = 4;
+
+    /// The place of a queue among the keys, counted from 1.
+    fn of(&mut self, queue: &'a str) -> usize {
+        // Jobs of one queue mostly follow each other, and there are few queues.
+        let at = self.0.iter().rposition(|known| *known == queue).unwrap_or_else(|| {
+            self.0.push(queue);
+            self.0.len() - 1
+        });
+        Self::OTHERS + 1 + at
+    }
+
+    /// Declares them.
+    pub(super) fn declare(&self, promote: &mut ScriptInvocation<'_>) {
+        for queue in &self.0 {
+            promote.key(keys::queue(queue));
         }
     }
 }
@@ -247,10 +274,12 @@ impl Store {
         let (mut moved, mut stuck) = (0, 0);
         for batch in batches(promotions, |(member, promotion)| member.len() + promotion.bytes().len()) {
             let mut promote = begin_promotion(&scripts::PROMOTE, set, limits);
+            let mut places = Places::default();
             for (member, promotion) in batch {
-                let (what, place) = promotion.destination();
-                promote.arg(*member).arg(what).arg(place).arg(promotion.bytes());
+                let (what, place) = promotion.destination(&mut places);
+                promote.arg(*member).arg(what).arg(&*place).arg(promotion.bytes());
             }
+            places.declare(&mut promote);
             let (more_moved, more_stuck): (usize, usize) = self.eval("promote", &promote).await?;
             moved += more_moved;
             stuck += more_stuck;
