@@ -10,7 +10,7 @@ use redis::ScriptInvocation;
 use super::claims::Moved;
 use super::registration::{FOREIGN, Registration};
 use super::sets::{DeadLimits, Places, Promotion, WaitingSet, begin_promotion};
-use super::settle::{LATEST, MISSING, To};
+use super::settle::{Answer, LATEST, MISSING, To};
 use super::suspects::fingerprint;
 use super::{Store, scripts};
 use crate::error::Result;
@@ -92,8 +92,10 @@ impl Store {
             settle.key(list).arg(fingerprint(raw)).arg(raw.len()).arg(delay.clamp(0.0, LATEST).to_string());
             add_pieces(settle, pieces);
         });
-        let moved = moved.await?.first().copied().unwrap_or(MISSING);
-        Ok((moved != MISSING).then(|| Moved::of_answer(moved)))
+        match moved.await?.first() {
+            Some(Answer::Code(code)) if *code != MISSING => Ok(Some(Moved::of_answer(*code))),
+            _ => Ok(None),
+        }
     }
 
     /// As [`bury`](Self::bury) for a large job, which goes to the dead set as these pieces of its bytes.
@@ -142,6 +144,7 @@ mod tests {
                 To::Retry => self.call("ZRANGE retry 0 -1").await,
                 To::Dead(_) => self.call("ZRANGE dead 0 -1").await,
                 To::First(_) | To::Last(_) => self.call("LRANGE queue:q 0 -1").await,
+                To::Done => Vec::new(),
             }
         }
     }

@@ -6,11 +6,13 @@ use std::sync::Arc;
 use crate::contain::{discard, guarded};
 use crate::job::JobError;
 use crate::payload::Payload;
+use crate::server::settle::riding::{Ending, Riding, is_rider};
 use crate::server::settle::withheld::Withheld;
 use crate::server::settle::{Destination, Settled, Settler};
 use crate::server::shared::Shared;
 use crate::server::unit::UnitOfWork;
-use crate::store::is_wrong_type;
+use crate::store::rider::Riders;
+use crate::store::{Rider, is_wrong_type};
 
 /// How often jobs are put back while the server stops; then they are left to be recovered.
 const LAST_TRIES: u32 = 20;
@@ -24,24 +26,27 @@ pub(crate) struct Settlement {
     pub(crate) settler: Settler,
     pub(crate) withheld: Withheld,
     pub(crate) death_handlers: Vec<DeathHandler>,
+    pub(crate) riding: Riding,
 }
 
 impl Settlement {
-    /// Moves a job to where it goes, until Redis takes it. If the key it belongs in holds something else, it is
-    /// [withheld](crate::server::settle::withheld). `death` is what a job that goes to the dead set died of: death handlers learn of it once it is there.
+    /// Moves a job to where it goes, with its riders, until Redis takes it. If the key it belongs in holds something else, or a rider is refused,
+    /// it is [withheld](crate::server::settle::withheld). `death` is what a job that goes to the dead set died of: death handlers learn of it once it is there.
     pub(crate) async fn settle_until_stored(&self, unit: &UnitOfWork, to: Destination, death: Option<JobError>) {
         let mut outage = self.shared.stats.outages.part();
+        let riders = self.riding.of(unit, &to);
         loop {
-            match self.settler.settle(unit, &to).await {
+            match self.settler.settle(unit, &to, &riders).await {
                 Ok(settled) => {
                     outage.over();
                     self.stored(unit, &to, death.as_ref(), settled);
                     // What it was made from is a value of the user's.
                     return discard("a job's error", death);
                 }
-                Err(error) if is_wrong_type(&error) => {
+                Err(error) if is_wrong_type(&error) || is_rider(&error, &riders) => {
+                    let key = if is_rider(&error, &riders) { riders.first_key().to_owned() } else { to.key(unit) };
                     let exposed = self.settler.unacknowledged();
-                    return self.withheld.keep(unit, to, death, exposed).await;
+                    return self.withheld.keep(unit, (to, riders, death), key, exposed).await;
                 }
                 Err(error) => {
                     outage.note("settling a job failed", &error);
@@ -49,6 +54,25 @@ impl Settlement {
                 }
             }
         }
+    }
+
+    /// The job succeeded, or is discarded. It waits only if it has riders: those of the server, and those that were `attached` to it.
+    pub(crate) async fn finish(&self, unit: &UnitOfWork, ending: Ending, mut attached: Vec<Rider>) {
+        if !self.riding.is_empty()
+            && let Ok(payload) = unit.payload()
+        {
+            attached.extend(self.riding.riders(&payload, ending));
+        }
+        let riders = Riders::of(attached);
+        if riders.is_empty() {
+            return self.settler.acknowledge(unit);
+        }
+        self.settle_until_stored(unit, Destination::Done { riders }, None).await;
+    }
+
+    /// Whether [`finish`](Self::finish) only acknowledges a job to which no rider was attached.
+    pub(crate) fn has_no_riders(&self) -> bool {
+        self.riding.is_empty()
     }
 
     /// Redis took a job, or another process had recovered it.

@@ -280,6 +280,7 @@ async fn a_job_that_is_settled_in_place_is_settled_once() {
             To::Retry => assert_eq!(base.members("retry").await, ["{x}"]),
             To::Dead(_) => assert_eq!(base.members("dead").await, ["{x}"]),
             To::First(_) | To::Last(_) => assert_eq!(base.list("queue:q").await, ["{x}"]),
+            To::Done => {}
         }
     }
 }
