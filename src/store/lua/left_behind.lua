@@ -4,6 +4,8 @@
 -- ARGV  identity of each process
 -- Returns the identities of those that have some
 local found = {}
+-- Hardly ever has one of them private lists.
+if redis.call('EXISTS', unpack(KEYS, 2)) == 0 then return found end
 for at, identity in ipairs(ARGV) do
   if redis.call('EXISTS', KEYS[at + 1]) == 1 then
     found[#found + 1] = identity
