@@ -85,7 +85,7 @@ pub use payload::{Jid, Payload, Retry};
 pub use schemars;
 #[cfg(feature = "server")]
 pub use server::{Ending, Event, Server, ServerBuilder, ServerMiddleware};
-pub use store::{Credentials, RedisOptions, Tls};
+pub use store::{Credentials, RedisOptions, Script, Tls};
 #[cfg(feature = "server")]
 pub use store::{KeyType, Rider};
 

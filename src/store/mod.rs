@@ -25,6 +25,7 @@ mod progress;
 mod push;
 mod refusal;
 mod resolve;
+mod script;
 #[cfg(test)]
 #[cfg(all(unix, feature = "server", feature = "testing"))]
 mod script_tests;
@@ -79,6 +80,7 @@ pub use credentials::Credentials;
 pub use options::RedisOptions;
 #[cfg(feature = "server")]
 pub use rider::{KeyType, Rider};
+pub use script::{Reply, Script, ScriptCall};
 pub use tls::Tls;
 
 pub(crate) use backoff::backoff;
