@@ -474,8 +474,8 @@ const EXCHANGES: &[Exchange] = &[
         }, |(moved, _)| if moved == 1 { "one" } else { "none" }),
         state: &["ZCARD schedule", "LLEN queue:q", "SCARD queues"],
         table: "
-            one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost
-            EVALSHA   | one 1 1 1 +all      | refused 2 0 0 | refused 2 0 0 | refused 2 0 0 | none 1 1 1 +all
+            one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM         | WRONGTYPE     | answer lost
+            EVALSHA   | one 1 1 1 +all      | refused 2 0 0 | one 1 1 1 +all | refused 2 0 0 | none 1 1 1 +all
         ",
     },
     Exchange {
@@ -488,8 +488,8 @@ const EXCHANGES: &[Exchange] = &[
         }, |promoted: Option<(usize, usize)>| if promoted == Some((1, 0)) { "one" } else { "none" }),
         state: &["ZCARD schedule", "LLEN queue:q", "SCARD queues"],
         table: "
-            one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost
-            EVALSHA   | one 1 1 1 +all      | refused 2 0 0 | refused 2 0 0 | refused 2 0 0 | none 1 1 1 +all
+            one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM          | WRONGTYPE     | answer lost
+            EVALSHA   | one 1 1 1 +all      | refused 2 0 0 | none 2 0 0 +all | refused 2 0 0 | none 1 1 1 +all
         ",
     },
     Exchange {

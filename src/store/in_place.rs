@@ -12,7 +12,7 @@ use super::registration::{FOREIGN, Registration};
 use super::sets::{DeadLimits, Places, Promotion, WaitingSet, begin_promotion};
 use super::settle::{Answer, LATEST, MISSING, To};
 use super::suspects::fingerprint;
-use super::{Store, scripts};
+use super::{Store, is_denied, scripts};
 use crate::error::Result;
 
 /// One large job that leaves its private list.
@@ -68,7 +68,12 @@ impl Store {
         places.declare(&mut promote);
         promote.arg(*score).arg(fingerprint(member)).arg(member.len()).arg(what).arg(&*place);
         add_pieces(&mut promote, pieces);
-        let (moved, stuck): (isize, usize) = self.eval("promote", &promote).await?;
+        let promoted: Result<(isize, usize)> = self.eval("promote", &promote).await;
+        if promoted.as_ref().is_err_and(is_denied) && to.queue().is_some() {
+            self.check_promotion(set, limits).await?;
+            return Ok(Some((0, 1)));
+        }
+        let (moved, stuck) = promoted?;
         Ok(usize::try_from(moved).ok().map(|moved| (moved, stuck)))
     }
 

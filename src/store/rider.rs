@@ -173,7 +173,8 @@ pub(super) fn refused(why: String) -> Error {
     let is = |code: &str| why.contains(code);
     let fault = match () {
         () if is("WRONGTYPE") => RedisFault::WrongType,
-        () if is("NOPERM") => RedisFault::Denied,
+        // A refusal within a script has no code of its own.
+        () if is("NOPERM") || is("can't run this command") || is("can't access") => RedisFault::Denied,
         () => RedisFault::Other,
     };
     Error::new(ErrorKind::Redis, "a rider of the job was refused").with_fault(fault).because(Refused(why))

@@ -234,7 +234,8 @@ async fn the_types_of_all_keys_are_checked_before_the_first_rider() {
     assert!(refused.contains("WRONGTYPE app is no set"), "{refused}");
     assert_eq!(process.counted("app").await, 7);
     process.base.forbid(&["type"]).await;
-    assert!(process.one(To::Done, 2, &[count("app")]).await.is_err());
+    let refused = process.one(To::Done, 2, &[count("app")]).await.unwrap_err();
+    assert!(refused.contains("can't run this command") && !refused.contains("WRONGTYPE"), "{refused}");
     process.base.allow_all().await;
     assert_eq!(process.counted("app").await, 7);
 }
@@ -245,7 +246,12 @@ async fn a_rider_that_was_applied_before_another_was_refused_is_not_applied_agai
     for ((to, _), number) in ALL.into_iter().zip(1..) {
         process.clear().await;
         process.base.run(&["LPUSH list {}", "HSET bad jobs text"]).await;
-        let riders = [count("one"), count("two"), count("bad"), count("three")];
+        let (first, riders) =
+            ([count("one"), count("bad")], [count("one"), count("two"), count("bad"), count("three")]);
+        for (riders, recorded) in [(&first[1..], "0"), (&first[..], "r1"), (&first[..], "r1")] {
+            assert!(process.one(to, number, riders).await.is_err(), "{to:?}");
+            assert_eq!(process.base.get::<String>(&format!("HGET ferrokiq:settlements:me {number}")).await, recorded);
+        }
         for _ in 0..3 {
             assert!(process.one(to, number, &riders).await.is_err(), "{to:?}");
             assert_eq!((process.counted("one").await, process.counted("two").await), (1, 1), "{to:?}");
