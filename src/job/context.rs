@@ -77,7 +77,7 @@ impl Context {
     /// fails, and for what takes place then, see [`ServerBuilder::rider`](crate::ServerBuilder::rider). Riders are applied in the order in
     /// which they were attached.
     ///
-    /// A job that has ended, or that is run by [`testing`](crate::testing), applies no more riders.
+    /// A job that has ended, or that is run by the feature `testing`, applies no more riders.
     ///
     /// # Errors
     ///
@@ -132,8 +132,8 @@ impl Context {
     /// What flows through a chain of jobs goes with them, as Sidekiq's middleware sees to it: the `CurrentAttributes` of this job, its locale and
     /// its trace, each unless the pushed payload has its own.
     pub fn client(&self) -> &Client {
-        let Inner { payload, run, client, .. } = &*self.0;
-        client.get_or_init(|| run.client.inheriting(Inherited::of(payload)))
+        let inner = &*self.0;
+        inner.client.get_or_init(|| inner.run.client.inheriting(Inherited::of(&inner.payload)))
     }
 
     /// How often it has run before and failed; 0 for the first run.

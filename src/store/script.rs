@@ -113,7 +113,7 @@ impl<'a> ScriptCall<'a> {
     /// [`ErrorKind::Redis`] if Redis could not be reached, or refused the script or one of its commands. Redis does not roll back: what the
     /// script wrote before a refused command stays written. [`ErrorKind::Ambiguous`] if the answer was lost: the script may have run, and for a
     /// [repeatable](Script::repeatable) one so may the second call. [`ErrorKind::Config`] if the client is one of
-    /// [`testing`](crate::testing): there is no Redis.
+    /// the feature `testing`: there is no Redis.
     ///
     /// # Cancel safety
     ///
