@@ -84,8 +84,10 @@ pub use payload::{Jid, Payload, Retry};
 #[cfg(feature = "contract")]
 pub use schemars;
 #[cfg(feature = "server")]
-pub use server::{Event, Server, ServerBuilder, ServerMiddleware};
-pub use store::{Credentials, RedisOptions, Tls};
+pub use server::{Ending, Event, Server, ServerBuilder, ServerMiddleware};
+pub use store::{Credentials, RedisOptions, Script, Tls};
+#[cfg(feature = "server")]
+pub use store::{KeyType, Rider};
 
 /// The code in the README compiles.
 #[cfg(all(doctest, feature = "cli"))]

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use ferrokiq::client::Bulk;
-use ferrokiq::{Client, Context, JobError, JobResult, Payload, ServerBuilder};
+use ferrokiq::{Client, Context, Ending, JobError, JobResult, KeyType, Payload, Rider, ServerBuilder};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
@@ -69,11 +69,21 @@ async fn run(
 }
 
 pub(crate) async fn no_op(setting: &Setting) -> Outcome {
+    drain(setting, setting.server()?).await
+}
+
+pub(crate) async fn riding(setting: &Setting) -> Outcome {
+    let count =
+        |_: &Payload, _: Ending| Some(Rider::new("redis.call('INCR', KEYS[1])").key(KeyType::String, "bench:rides"));
+    drain(setting, setting.server()?.rider(count)).await
+}
+
+async fn drain(setting: &Setting, builder: ServerBuilder) -> Outcome {
     fill(setting, "LoadJob").await?;
     let jobs = setting.jobs / setting.queues * setting.queues;
     let (countdown, left) = (Countdown::from(jobs), Countdown::from(jobs));
     let left = Countdown { over: countdown.over.clone(), ..left };
-    let builder = setting.server()?.register_fn("LoadJob", move |_cx: Context, _args: (String, u64, Value)| {
+    let builder = builder.register_fn("LoadJob", move |_cx: Context, _args: (String, u64, Value)| {
         left.one();
         async { Ok(()) }
     });

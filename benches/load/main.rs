@@ -61,6 +61,8 @@ pub(crate) struct Setting {
 enum Workload {
     /// No-op jobs that wait in their queues
     Drain,
+    /// The same, each with a rider: a counter that goes with its acknowledgement
+    Ride,
     /// Jobs that fail and are retried
     Fail,
     /// Jobs that read a JSON document of 100 KB
@@ -145,6 +147,7 @@ fn main() -> Outcome {
     runtime.enable_all().build()?.block_on(async {
         match workload {
             Workload::Drain => drain::no_op(&setting).await,
+            Workload::Ride => drain::riding(&setting).await,
             Workload::Fail => drain::failing(&setting).await,
             Workload::Cpu => drain::reading(&setting).await,
             Workload::Large => drain::large(&setting).await,

@@ -9,7 +9,9 @@ use std::time::Duration;
 use ferrokiq::client::Push;
 use ferrokiq::job::{RawArgs, RetryIn};
 use ferrokiq::server::{EndedJob, FencedScript, FetchMode, Next, TickContext, TickOptions};
-use ferrokiq::{BlockingJob, Context, ErrorKind, Job, JobError, JobResult, Outcome, Server, ServerBuilder};
+use ferrokiq::{
+    BlockingJob, Context, ErrorKind, Job, JobError, JobResult, KeyType, Outcome, Rider, Server, ServerBuilder,
+};
 use rand::RngExt;
 
 use crate::ledger::{Pen, Phase};
@@ -31,6 +33,12 @@ pub(crate) const LEADER: &str = "CHAOS_LEADER";
 
 /// A list that the shipped users may write: `TOKEN LIFE` for each write of a leader.
 pub(crate) const LEADER_LOG: &str = "it-leaders";
+
+/// Has each job leave with a rider that counts it in [`RIDES`].
+pub(crate) const RIDERS: &str = "CHAOS_RIDERS";
+
+/// A hash: how often each ending of each job was counted. The shipped worker may write it.
+pub(crate) const RIDES: &str = "stat:rides";
 
 /// Waits, as jobs do. Arguments: milliseconds, and how often it fails before it succeeds.
 struct Work(Arc<Pen>);
@@ -210,6 +218,12 @@ pub(crate) async fn main(life: &str) -> ExitCode {
     if std::env::var_os(ENDINGS).is_some() {
         let hooks = Arc::new(Pen::open(&dir.join("hooks"), life).expect("the ledger of the hooks can be opened"));
         server = with_endings(server, &hooks);
+    }
+    if std::env::var_os(RIDERS).is_some() {
+        server = server.rider(|payload, ending| {
+            let count = Rider::new("redis.call('HINCRBY', KEYS[1], ARGV[1], 1)").key(KeyType::Hash, RIDES);
+            Some(count.arg(format!("{} {ending:?}", payload.jid())))
+        });
     }
     let blocks = Blocks(Arc::clone(&pen));
     let server = server

@@ -163,7 +163,15 @@ async fn fence(redis: &Redis, grace_ms: &str) -> bool {
 
 async fn look(redis: &Redis) -> (Vec<String>, Vec<String>) {
     let text = include_str!("../../src/store/lua/look.lua");
-    script(redis, text, &[REGISTRY, ALIVE, FENCED, "ferrokiq:checked"], &["100", "86400", "2", "3", "1"]).await
+    let keys = [REGISTRY, ALIVE, FENCED, "ferrokiq:checked"];
+    let (missing, fenced): (_, Vec<String>) = script(redis, text, &keys, &["100", "86400", "2", "3", "1"]).await;
+    if fenced.is_empty() {
+        return (missing, fenced);
+    }
+    let indexes: Vec<String> = fenced.iter().map(|identity| format!("ferrokiq:batches:{identity}")).collect();
+    let keys: Vec<&str> = std::iter::once(FENCED).chain(indexes.iter().map(String::as_str)).collect();
+    let arguments: Vec<&str> = fenced.iter().map(String::as_str).collect();
+    (missing, script(redis, include_str!("../../src/store/lua/left_behind.lua"), &keys, &arguments).await)
 }
 
 #[tokio::test]

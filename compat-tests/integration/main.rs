@@ -32,6 +32,7 @@ mod promotion;
 mod promotion_beside_ruby;
 mod reliable;
 mod retries;
+mod riders;
 mod rights;
 mod runtimes;
 mod sentinel;

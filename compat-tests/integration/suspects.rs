@@ -140,10 +140,16 @@ async fn convicted_jobs_of_the_same_bytes_stay_two() {
 
 /// One step of a recovery, as the script does it.
 async fn step(redis: &Redis, list: &str, begun_at_most: &str) -> (usize, usize, usize) {
+    let look = include_str!("../../src/store/lua/fingerprints.lua");
+    let seen: Vec<String> = redis.call("EVAL", &[look, "1", list, "100", "1048576"]).await;
     let script = include_str!("../../src/store/lua/recover.lua");
+    let deaths: Vec<String> = seen.iter().map(|sha| format!("ferrokiq:poison:{sha}")).collect();
     let keys = ["queue:low", "queues", "convicts", "index", "ferrokiq:processes", "ferrokiq:suspects", "begun"];
-    let arguments = ["low", "100", "1048576", "3", "259200", "host:1:dead", begun_at_most];
-    let call: Vec<&str> = [script, "8", list].into_iter().chain(keys).chain(arguments).collect();
+    let keys = keys.into_iter().chain(deaths.iter().map(String::as_str));
+    let arguments = ["low", "3", "259200", "host:1:dead", begun_at_most];
+    let arguments = arguments.into_iter().chain(seen.iter().map(String::as_str));
+    let count = (8 + seen.len()).to_string();
+    let call: Vec<&str> = [script, &count, list].into_iter().chain(keys).chain(arguments).collect();
     redis.call("EVAL", &call).await
 }
 

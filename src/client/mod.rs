@@ -35,7 +35,8 @@ pub(crate) use movable::{mend, unmovable};
 
 use crate::error::{Error, Result};
 use crate::payload::{Jid, MAX_PAYLOAD, Payload};
-use crate::store::{RedisOptions, Store};
+use crate::store::{RedisOptions, Script, Store};
+pub use crate::store::{Reply, ScriptCall};
 use crate::time::{EpochSecs, StampForm, Stamps};
 pub(crate) use middleware::Chain;
 
@@ -261,6 +262,26 @@ impl Client {
         let jid = normalize::jid(&payload);
         self.write(vec![payload]).await.map_err(|error| error.with_jid(jid.clone()))?;
         Ok(jid)
+    }
+
+    /// Begins a call of a Lua [`Script`] on the Redis of this client: add its keys and arguments, then [`run`](ScriptCall::run) it. Client
+    /// middleware does not see it.
+    ///
+    /// ```no_run
+    /// # async fn example(client: &ferrokiq::Client) -> ferrokiq::Result<()> {
+    /// use ferrokiq::Script;
+    ///
+    /// let add = Script::new("return redis.call('INCRBY', KEYS[1], ARGV[1])");
+    /// let total = client.script(&add).key("app:total").arg("5").run().await?.int();
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn script<'a>(&'a self, script: &'a Script) -> ScriptCall<'a> {
+        match &self.0.sink {
+            Sink::Redis(store) => ScriptCall::new(Some(store), script),
+            #[cfg(feature = "testing")]
+            Sink::Test(_) => ScriptCall::new(None, script),
+        }
     }
 
     /// Checks a payload as [`push`](Self::push) does, and pushes nothing. Middleware does not run.

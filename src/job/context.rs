@@ -1,12 +1,18 @@
 use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+#[cfg(feature = "server")]
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
 use crate::client::{Client, Inherited};
+#[cfg(feature = "server")]
+use crate::error::{Error, Result};
 use crate::payload::Payload;
+#[cfg(feature = "server")]
+use crate::store::Rider;
 
 /// What a job knows about its run besides its arguments. Cheap to clone.
 #[derive(Clone)]
@@ -17,7 +23,14 @@ struct Inner {
     run: Run,
     /// Made when first asked for.
     client: OnceLock<Client>,
+    /// Made for the first of them. Shared by all contexts of one run.
+    #[cfg(feature = "server")]
+    riders: OnceLock<Arc<Mutex<Vec<Rider>>>>,
 }
+
+/// Riders that may be attached to one job.
+#[cfg(feature = "server")]
+const MOST_RIDERS: usize = 16;
 
 /// What surrounds one run of a job.
 #[derive(Clone)]
@@ -31,7 +44,13 @@ pub(crate) struct Run {
 
 impl Context {
     pub(crate) fn new(payload: Payload, run: Run) -> Self {
-        Self(Arc::new(Inner { payload, run, client: OnceLock::new() }))
+        Self(Arc::new(Inner {
+            payload,
+            run,
+            client: OnceLock::new(),
+            #[cfg(feature = "server")]
+            riders: OnceLock::new(),
+        }))
     }
 
     /// The job as it came: jid, tags, unknown keys and all.
@@ -43,7 +62,59 @@ impl Context {
     /// job fails are the bytes as fetched, whatever middleware did.
     #[must_use]
     pub fn with_payload(&self, payload: Payload) -> Self {
-        Self::new(payload, self.0.run.clone())
+        let cx = Self::new(payload, self.0.run.clone());
+        #[cfg(feature = "server")]
+        let _ = cx.0.riders.set(Arc::clone(self.riders()));
+        cx
+    }
+
+    #[cfg(feature = "server")]
+    fn riders(&self) -> &Arc<Mutex<Vec<Rider>>> {
+        self.0.riders.get_or_init(Arc::default)
+    }
+
+    /// Attaches an effect in Redis that takes place together with the acknowledgement of this job, once, if the job succeeds. For a job that
+    /// fails, and for what takes place then, see [`ServerBuilder::rider`](crate::ServerBuilder::rider). Riders are applied in the order in
+    /// which they were attached.
+    ///
+    /// A job that has ended, or that is run by the feature `testing`, applies no more riders.
+    ///
+    /// # Errors
+    ///
+    /// If the rider has more than 128 keys, 128 arguments or 64 KiB, or the job has 16 riders already.
+    ///
+    /// ```
+    /// use ferrokiq::{Context, JobResult, KeyType, Rider, server::Next};
+    ///
+    /// /// Middleware: keeps how long each job took.
+    /// async fn keep_time(cx: Context, next: Next) -> JobResult {
+    ///     let started = std::time::Instant::now();
+    ///     next.run(cx.clone()).await?;
+    ///     let took = started.elapsed().as_millis().to_string();
+    ///     let rider = Rider::new("redis.call('HSET', KEYS[1], ARGV[1], ARGV[2])").key(KeyType::Hash, "app:took");
+    ///     cx.ride(rider.arg(cx.jid()).arg(took))?;
+    ///     Ok(())
+    /// }
+    /// # drop(ferrokiq::Server::builder().server_middleware(keep_time));
+    /// ```
+    #[cfg(feature = "server")]
+    pub fn ride(&self, rider: Rider) -> Result<()> {
+        rider.check()?;
+        let mut riders = self.riders().lock().unwrap_or_else(PoisonError::into_inner);
+        if riders.len() == MOST_RIDERS {
+            return Err(Error::config(format!("a job has at most {MOST_RIDERS} riders")));
+        }
+        riders.push(rider);
+        Ok(())
+    }
+
+    /// Takes the riders that were attached.
+    #[cfg(feature = "server")]
+    pub(crate) fn take_riders(&self) -> Vec<Rider> {
+        let riders = self.0.riders.get();
+        riders
+            .map(|riders| std::mem::take(&mut *riders.lock().unwrap_or_else(PoisonError::into_inner)))
+            .unwrap_or_default()
     }
 
     /// The job's id.
@@ -61,8 +132,8 @@ impl Context {
     /// What flows through a chain of jobs goes with them, as Sidekiq's middleware sees to it: the `CurrentAttributes` of this job, its locale and
     /// its trace, each unless the pushed payload has its own.
     pub fn client(&self) -> &Client {
-        let Inner { payload, run, client } = &*self.0;
-        client.get_or_init(|| run.client.inheriting(Inherited::of(payload)))
+        let inner = &*self.0;
+        inner.client.get_or_init(|| inner.run.client.inheriting(Inherited::of(&inner.payload)))
     }
 
     /// How often it has run before and failed; 0 for the first run.

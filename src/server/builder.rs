@@ -8,6 +8,7 @@ use tokio::sync::mpsc;
 use crate::client::{Chain, Client, ClientMiddleware};
 use crate::error::Result;
 use crate::job::{Args, BlockingJob, Context, IterableJob, Job, JobOptions, JobResult, StopSignal};
+use crate::payload::Payload;
 use crate::server::control::blocking::BlockingPool;
 use crate::server::control::events::{Event, LifecycleHook, LifecycleHooks};
 use crate::server::control::handle::Handle;
@@ -36,6 +37,7 @@ use crate::server::settings::config::{
 };
 use crate::server::settings::dialect::Dialect;
 use crate::server::settings::identity::identity;
+use crate::server::settle::riding::{Ending, Riding};
 use crate::server::settle::withheld::Withheld;
 use crate::server::settle::{Settlement, Settler};
 use crate::server::shared::Shared;
@@ -48,7 +50,7 @@ use crate::server::stats::work::{Counters, WorkState};
 use crate::server::unit::{Holdings, MemoryLimit};
 use crate::server::worker::Server;
 use crate::store::registration::Registration;
-use crate::store::{RedisOptions, Store};
+use crate::store::{RedisOptions, Rider, Store};
 use crate::time::Stamps;
 
 /// Describes a [`Server`]: its jobs, capsules, hooks and settings. [`build`](Self::build) checks everything.
@@ -62,6 +64,7 @@ pub struct ServerBuilder {
     server_chain: Vec<Arc<dyn AnyServerMiddleware>>,
     hooks: LifecycleHooks,
     job_hooks: JobHooks,
+    riding: Riding,
     error_handlers: Vec<ErrorHandler>,
     ticks: Ticks,
 }
@@ -230,6 +233,36 @@ impl ServerBuilder {
     /// [client middleware](ClientMiddleware) for one due job; 10 s by default.
     pub fn hook_timeout(mut self, timeout: Duration) -> Self {
         self.config.hook_timeout = timeout;
+        self
+    }
+
+    /// Adds a function that returns the [`Rider`] of a job, if it has one: an effect in Redis that takes place together with the settlement of the
+    /// job, once. It is called for each attempt that ends, with the payload as it was fetched, or, of a job that failed, as it is stored, and
+    /// with what becomes of it. Several functions give a job several riders, applied in the order in which the functions were added.
+    ///
+    /// A job without a rider costs nothing more. One that is done waits in its slot for the answer of Redis; the riders of jobs that are done at
+    /// the same time leave with one script. A job that is put back to its queue is not settled and has no rider, nor has one that cannot be read
+    /// or that the recovery moves to the dead set since processes died with it. A function must not block; if it panics, the log has the panic
+    /// and the job no rider of it.
+    ///
+    /// ```
+    /// use ferrokiq::{Ending, KeyType, Rider, Server};
+    ///
+    /// // Counts the jobs of each class that succeeded or died, exactly once each.
+    /// let server = Server::builder().rider(|payload, ending| {
+    ///     let key = match ending {
+    ///         Ending::Done => "app:done",
+    ///         Ending::Died => "app:died",
+    ///         _ => return None,
+    ///     };
+    ///     Some(Rider::new("redis.call('HINCRBY', KEYS[1], ARGV[1], 1)").key(KeyType::Hash, key).arg(payload.class()))
+    /// });
+    /// # drop(server);
+    /// ```
+    ///
+    /// The user of the worker needs the rights to the keys and commands of its riders.
+    pub fn rider(mut self, rider: impl Fn(&Payload, Ending) -> Option<Rider> + Send + Sync + 'static) -> Self {
+        self.riding.add(rider);
         self
     }
 
@@ -580,7 +613,12 @@ impl ServerBuilder {
             progress: Progress::default(),
             memory_limit: MemoryLimit::of(shared.config.max_rss)?,
         });
-        let settle = Arc::new(Settlement { shared: Arc::clone(&shared), settler, withheld: Withheld::default() });
+        let settle = Arc::new(Settlement {
+            shared: Arc::clone(&shared),
+            settler,
+            withheld: Withheld::default(),
+            riding: self.riding,
+        });
         let runner = Arc::new(Runner {
             shared: Arc::clone(&shared),
             fetch,

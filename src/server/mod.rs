@@ -43,6 +43,7 @@ pub(crate) use settings::config::MaxRss;
 pub use settings::config::{
     Config, DEFAULT_HEALTH, FetchMode, ForeignJobs, Promote, RemoteSignals, UnknownClasses, WireVersion,
 };
+pub use settle::riding::Ending;
 pub use worker::Server;
 
 pub use crate::store::lease::FencedScript;

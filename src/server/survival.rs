@@ -43,7 +43,7 @@ const PARTS: [&str; 18] = [
     "pulse of the jobs",
     "reconciliation",
     "recovery",
-    "retrier",
+    "rounds of settlements",
     "storing of withheld jobs",
     "tick",
     "waiter",

@@ -59,8 +59,22 @@ impl Store {
 
     /// Takes a process without a hash off `processes`; whether it was one.
     pub(crate) async fn forget_ghost(&self, identity: &str) -> Result<bool> {
-        let mut forget = scripts::FORGET_GHOST.key(keys::PROCESSES);
-        self.eval("forget a process", forget.arg(identity)).await
+        let is_gone = async || -> Result<bool> {
+            let kind: String = self.link.query("look at a process", cmd("TYPE").arg(identity)).await?;
+            Ok(kind == "none")
+        };
+        if !is_gone().await? {
+            return Ok(false);
+        }
+        let mut srem = cmd("SREM");
+        let was_listed = self.link.query("forget a process", srem.arg(keys::PROCESSES).arg(identity)).await?;
+        if was_listed && !is_gone().await? {
+            // It beat meanwhile.
+            let mut sadd = cmd("SADD");
+            self.link.query::<()>("list a process again", sadd.arg(keys::PROCESSES).arg(identity)).await?;
+            return Ok(false);
+        }
+        Ok(was_listed)
     }
 
     /// What keys are.

@@ -183,9 +183,12 @@ impl Store {
         let prefix = private.claim_prefix(number);
         let mut claim = scripts::CLAIM.key(keys::REGISTRY);
         claim.key(&private.index);
-        claim.arg(&private.identity).arg(n).arg(&prefix).arg(u8::from(again)).arg(self.window.bytes());
-        for (name, key) in queues {
-            claim.key(*key).arg(*name);
+        claim.arg(&private.identity).arg(n).arg(u8::from(again)).arg(self.window.bytes());
+        for (_, key) in queues {
+            claim.key(*key);
+        }
+        for (name, _) in queues {
+            claim.key(format!("{prefix}{name}"));
         }
         // The first queue usually has enough: what it gave is read in the same round trip, on the same connection.
         let guess = queues.first().filter(|_| !again).map(|(name, _)| format!("{prefix}{name}"));
@@ -201,7 +204,13 @@ impl Store {
             guessed,
             self.link.query::<bool>("look for suspects", &suspects),
         );
-        let Value::Array(parts) = answer? else { return Ok(None) };
+        let Value::Array(mut parts) = answer? else { return Ok(None) };
+        // Behind the keys of another type and the word whether it is full: queues, counted from 1, each with the number of its jobs.
+        for part in parts.iter_mut().skip(2).step_by(2) {
+            let Value::Int(place) = part else { continue };
+            let queue = usize::try_from(*place - 1).ok().and_then(|place| queues.get(place));
+            *part = Value::BulkString(queue.map_or("", |(name, _)| name).into());
+        }
         let suspects = suspects?;
         self.read_claimed(parts, &prefix, (n, again), guess.zip(guessed?), suspects).await.map(Some)
     }

@@ -15,7 +15,7 @@ use super::pages::Returning;
 use super::registration::Registration;
 use super::sets::{DeadLimits, Promotion, WaitingSet};
 use super::settle::{Leaving, To};
-use super::{RedisOptions, Replicas, Store};
+use super::{KeyType, RedisOptions, Replicas, Reply, Rider, Script, ScriptCall, Store};
 use crate::error::{ErrorKind, Result};
 use crate::testing::Redis;
 use crate::testing::refusing::{Fault, Refusing, Which};
@@ -92,6 +92,18 @@ fn leaving(number: u64) -> Leaving<'static> {
 
 fn moved(moved: Vec<Moved>) -> &'static str {
     if moved == [Moved::Yes] { "moved" } else { "other" }
+}
+
+async fn script(store: &Store, script: &Script) -> Result<Reply> {
+    ScriptCall::new(Some(store), script).key("app").run().await
+}
+
+fn number(answer: Reply) -> &'static str {
+    match answer.int() {
+        Some(1) => "1",
+        Some(2) => "2",
+        _ => "other",
+    }
 }
 
 fn truth(answer: bool) -> &'static str {
@@ -419,6 +431,41 @@ const EXCHANGES: &[Exchange] = &[
         ",
     },
     Exchange {
+        name: "settlement with a rider",
+        before: &["LPUSH ferrokiq:batch:me|1|q {} {}", "HSET ferrokiq:settlements:me epoch 0"],
+        run: run!(store => {
+            let riders = [Rider::new("redis.call('INCR', KEYS[1])").key(KeyType::String, "app")];
+            let (of, jobs) = (Registration::of("me"), [(leaving(1), &riders[..])]);
+            store.settle_riding(&of, To::Done, 0, &jobs).await?.into_iter().collect::<Result<Vec<Moved>>>()?
+        }, moved),
+        state: &["LLEN ferrokiq:batch:me|1|q", "GET app"],
+        table: "
+            moved 1 1 | READONLY MASTERDOWN | OOM LOADING | NOPERM      | WRONGTYPE            | answer lost
+            SCRIPT    | moved 1 1 +EVALSHA  | refused 2 _ | refused 2 _ | refused 2 _          | ambiguous 2 _
+            EVALSHA   | moved 1 1 +EVALSHA  | refused 2 _ | refused 2 _ | refused 2 _ +EVALSHA | ambiguous 1 1
+        ",
+    },
+    Exchange {
+        name: "script",
+        before: &[],
+        run: run!(store => script(store, &Script::new("return redis.call('INCR', KEYS[1])")).await?, number),
+        state: &["GET app"],
+        table: "
+            1 1     | READONLY MASTERDOWN | OOM LOADING | NOPERM    | WRONGTYPE | answer lost
+            EVALSHA | 1 1 +all            | refused _   | refused _ | refused _ | ambiguous 1
+        ",
+    },
+    Exchange {
+        name: "script that may be repeated",
+        before: &[],
+        run: run!(store => script(store, &Script::new("return redis.call('INCR', KEYS[1])").repeatable()).await?, number),
+        state: &["GET app"],
+        table: "
+            1 1     | READONLY MASTERDOWN | OOM LOADING | NOPERM    | WRONGTYPE | answer lost
+            EVALSHA | 1 1 +all            | refused _   | refused _ | refused _ | 2 2 +all
+        ",
+    },
+    Exchange {
         name: "promotion",
         before: &["ZADD schedule 1 a 2 b"],
         run: run!(store => {
@@ -427,8 +474,8 @@ const EXCHANGES: &[Exchange] = &[
         }, |(moved, _)| if moved == 1 { "one" } else { "none" }),
         state: &["ZCARD schedule", "LLEN queue:q", "SCARD queues"],
         table: "
-            one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost
-            EVALSHA   | one 1 1 1 +all      | refused 2 0 0 | refused 2 0 0 | refused 2 0 0 | none 1 1 1 +all
+            one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM         | WRONGTYPE     | answer lost
+            EVALSHA   | one 1 1 1 +all      | refused 2 0 0 | one 1 1 1 +all | refused 2 0 0 | none 1 1 1 +all
         ",
     },
     Exchange {
@@ -441,8 +488,8 @@ const EXCHANGES: &[Exchange] = &[
         }, |promoted: Option<(usize, usize)>| if promoted == Some((1, 0)) { "one" } else { "none" }),
         state: &["ZCARD schedule", "LLEN queue:q", "SCARD queues"],
         table: "
-            one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM        | WRONGTYPE     | answer lost
-            EVALSHA   | one 1 1 1 +all      | refused 2 0 0 | refused 2 0 0 | refused 2 0 0 | none 1 1 1 +all
+            one 1 1 1 | READONLY MASTERDOWN | OOM LOADING   | NOPERM          | WRONGTYPE     | answer lost
+            EVALSHA   | one 1 1 1 +all      | refused 2 0 0 | none 2 0 0 +all | refused 2 0 0 | none 1 1 1 +all
         ",
     },
     Exchange {

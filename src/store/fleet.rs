@@ -8,7 +8,7 @@ use redis::{Pipeline, RedisResult, Value, cmd};
 #[cfg(feature = "server")]
 use super::registration::Registration;
 use super::{Store, is_refusal, is_wrong_type, keys, scripts};
-use crate::error::Result;
+use crate::error::{Error, ErrorKind, Result};
 
 /// Commands without which a worker cannot register, fetch, settle or recover jobs.
 const NEEDED: [&str; 39] = [
@@ -81,6 +81,8 @@ pub(crate) struct Sign {
 
 /// Missing processes, and fenced ones with private lists, that one look returns at most.
 const LOOK_LIMIT: usize = 10_000;
+/// How often a process that leaves looks which private lists it has, while these change.
+const LOOKS: usize = 5;
 /// The last fenced processes that every look checks for private lists.
 const CHECKED_ALWAYS: usize = 64;
 /// Fenced processes that a look checks by turns: 5,000 of them in 20 looks.
@@ -142,9 +144,17 @@ impl Store {
 
     /// Leaves the registry unless private lists still hold jobs; returns how many they hold.
     pub(crate) async fn bye(&self, identity: &str) -> Result<usize> {
-        let mut bye = scripts::BYE.key(keys::batches(identity));
-        bye.key(keys::REGISTRY).key(keys::ALIVE).key(keys::settlements(identity)).arg(identity);
-        self.eval("leave", &bye).await
+        for _ in 0..LOOKS {
+            let lists: Vec<String> =
+                self.link.query("list private lists", cmd("SMEMBERS").arg(keys::batches(identity))).await?;
+            let mut bye = scripts::BYE.key(keys::batches(identity));
+            bye.key(keys::REGISTRY).key(keys::ALIVE).key(keys::settlements(identity)).key(&lists).arg(identity);
+            let held: i64 = self.eval("leave", &bye).await?;
+            if let Ok(held) = usize::try_from(held) {
+                return Ok(held);
+            }
+        }
+        Err(Error::new(ErrorKind::Redis, "cannot leave: the private lists of this process change all the time"))
     }
 
     /// Takes the turn to look for dead processes; `false` if another process has it. Nobody else gets it within `span`.
@@ -164,7 +174,8 @@ impl Store {
         look.key(keys::ALIVE).key(keys::FENCED).key(keys::CHECKED);
         look.arg(LOOK_LIMIT).arg(FENCED_FOR.as_secs()).arg(CHECKED_ALWAYS).arg(CHECKED_BY_TURNS);
         look.arg(u8::from(rand::random_ratio(1, COMPARED_ONCE_IN)));
-        let (missing, mut dead): (Vec<String>, Vec<String>) = self.link.eval("look for processes", &look).await?;
+        let (missing, fenced): (Vec<String>, Vec<String>) = self.link.eval("look for processes", &look).await?;
+        let mut dead = self.left_behind(&fenced).await?;
         let mut refused = None;
         for identity in missing.into_iter().filter(|identity| identity != own) {
             match self.fence(&identity, grace).await {
@@ -182,6 +193,18 @@ impl Store {
         dead.sort_unstable();
         dead.dedup();
         Ok(dead)
+    }
+
+    /// Those of some fenced processes that have private lists.
+    async fn left_behind(&self, fenced: &[String]) -> Result<Vec<String>> {
+        if fenced.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut check = scripts::LEFT_BEHIND.key(keys::FENCED);
+        for identity in fenced {
+            check.key(keys::batches(identity)).arg(identity);
+        }
+        self.link.eval("look for private lists of fenced processes", &check).await
     }
 
     /// Marks a process that is missing; takes it off the registry if it was marked `grace` ago. Whether it was taken off.

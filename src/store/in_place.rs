@@ -9,10 +9,10 @@ use redis::ScriptInvocation;
 
 use super::claims::Moved;
 use super::registration::{FOREIGN, Registration};
-use super::sets::{DeadLimits, Promotion, WaitingSet, begin_promotion};
-use super::settle::{LATEST, MISSING, To};
+use super::sets::{DeadLimits, Places, Promotion, WaitingSet, begin_promotion};
+use super::settle::{Answer, LATEST, MISSING, To};
 use super::suspects::fingerprint;
-use super::{Store, scripts};
+use super::{Store, is_denied, scripts};
 use crate::error::Result;
 
 /// One large job that leaves its private list.
@@ -62,11 +62,18 @@ impl Store {
         limits: Option<DeadLimits>,
     ) -> Result<Option<(usize, usize)>> {
         let DueInPlace { score, member, to, pieces } = due;
-        let (what, place) = to.destination();
+        let mut places = Places::default();
+        let (what, place) = to.destination(&mut places);
         let mut promote = begin_promotion(&scripts::PROMOTE_IN_PLACE, set, limits);
-        promote.arg(*score).arg(fingerprint(member)).arg(member.len()).arg(what).arg(place);
+        places.declare(&mut promote);
+        promote.arg(*score).arg(fingerprint(member)).arg(member.len()).arg(what).arg(&*place);
         add_pieces(&mut promote, pieces);
-        let (moved, stuck): (isize, usize) = self.eval("promote", &promote).await?;
+        let promoted: Result<(isize, usize)> = self.eval("promote", &promote).await;
+        if promoted.as_ref().is_err_and(is_denied) && to.queue().is_some() {
+            self.check_promotion(set, limits).await?;
+            return Ok(Some((0, 1)));
+        }
+        let (moved, stuck) = promoted?;
         Ok(usize::try_from(moved).ok().map(|moved| (moved, stuck)))
     }
 
@@ -90,8 +97,10 @@ impl Store {
             settle.key(list).arg(fingerprint(raw)).arg(raw.len()).arg(delay.clamp(0.0, LATEST).to_string());
             add_pieces(settle, pieces);
         });
-        let moved = moved.await?.first().copied().unwrap_or(MISSING);
-        Ok((moved != MISSING).then(|| Moved::of_answer(moved)))
+        match moved.await?.first() {
+            Some(Answer::Code(code)) if *code != MISSING => Ok(Some(Moved::of_answer(*code))),
+            _ => Ok(None),
+        }
     }
 
     /// As [`bury`](Self::bury) for a large job, which goes to the dead set as these pieces of its bytes.
@@ -141,6 +150,7 @@ mod tests {
                 To::Schedule => self.call("ZRANGE schedule 0 -1").await,
                 To::Dead(_) => self.call("ZRANGE dead 0 -1").await,
                 To::First(_) | To::Last(_) => self.call("LRANGE queue:q 0 -1").await,
+                To::Done => Vec::new(),
             }
         }
     }

@@ -25,6 +25,7 @@ mod progress;
 mod push;
 mod refusal;
 mod resolve;
+mod script;
 #[cfg(test)]
 #[cfg(all(unix, feature = "server", feature = "testing"))]
 mod script_tests;
@@ -62,6 +63,8 @@ pub(crate) mod metrics;
 pub(crate) mod pages;
 #[cfg(feature = "server")]
 pub(crate) mod registration;
+#[cfg(feature = "server")]
+pub(crate) mod rider;
 #[cfg(any(feature = "api", feature = "server"))]
 pub(crate) mod sets;
 #[cfg(feature = "server")]
@@ -75,6 +78,9 @@ pub(crate) mod iteration;
 
 pub use credentials::Credentials;
 pub use options::RedisOptions;
+#[cfg(feature = "server")]
+pub use rider::{KeyType, Rider};
+pub use script::{Reply, Script, ScriptCall};
 pub use tls::Tls;
 
 pub(crate) use backoff::backoff;
@@ -115,6 +121,8 @@ pub(crate) struct Store {
     confirmed: Arc<Confirmed>,
     #[cfg(feature = "server")]
     window: windows::Window,
+    #[cfg(feature = "server")]
+    fragments: Arc<rider::Fragments>,
 }
 
 impl Store {
@@ -124,13 +132,20 @@ impl Store {
             confirmed: Arc::default(),
             #[cfg(feature = "server")]
             window: windows::Window::default(),
+            #[cfg(feature = "server")]
+            fragments: Arc::default(),
         }
     }
 
     /// The same Redis through a connection of its own.
     #[cfg(feature = "server")]
     pub(crate) fn fresh(&self) -> Self {
-        Self { link: self.link.fresh(), confirmed: Arc::default(), window: self.window.clone() }
+        Self {
+            link: self.link.fresh(),
+            confirmed: Arc::default(),
+            window: self.window.clone(),
+            fragments: Arc::clone(&self.fragments),
+        }
     }
 
     pub(crate) fn options(&self) -> &RedisOptions {

@@ -1,10 +1,11 @@
 //! The sorted sets `schedule`, `retry` and `dead`.
 
+use std::borrow::Cow;
 use std::ops::RangeInclusive;
 
 use redis::{Script, ScriptInvocation};
 
-use super::{Store, keys, scripts};
+use super::{Store, is_denied, keys, scripts};
 use crate::error::Result;
 
 /// A sorted set that holds jobs until a time.
@@ -172,14 +173,45 @@ impl Promotion<'_> {
         }
     }
 
-    /// What the script does with the member, and where.
-    pub(super) fn destination(&self) -> (&'static str, &str) {
+    /// The queue it goes to.
+    pub(super) fn queue(&self) -> Option<&str> {
+        if let Self::Push { queue, .. } = self { Some(queue) } else { None }
+    }
+
+    /// What the script does with the member, and where. `places` declares a queue once for all members that go there.
+    pub(super) fn destination<'a>(&'a self, places: &mut Places<'a>) -> (&'static str, Cow<'a, str>) {
         match self {
-            Self::Push { queue, .. } => ("push", queue),
-            Self::Later { score, .. } => ("later", score),
-            Self::Delay { score, .. } => ("delay", score),
-            Self::Drop => ("drop", ""),
-            Self::Bury | Self::BuryAs(_) => ("bury", ""),
+            Self::Push { queue, .. } => ("push", places.of(queue).to_string().into()),
+            Self::Later { score, .. } => ("later", score.into()),
+            Self::Delay { score, .. } => ("delay", score.into()),
+            Self::Drop => ("drop", "".into()),
+            Self::Bury | Self::BuryAs(_) => ("bury", "".into()),
+        }
+    }
+}
+
+/// The queues of one call of `promote`, each among the keys of the script once.
+#[derive(Debug, Default)]
+pub(super) struct Places<'a>(Vec<&'a str>);
+
+impl<'a> Places<'a> {
+    /// Keys of `promote` before its queues.
+    const OTHERS: usize = 4;
+
+    /// The place of a queue among the keys, counted from 1.
+    fn of(&mut self, queue: &'a str) -> usize {
+        // Jobs of one queue mostly follow each other, and there are few queues.
+        let at = self.0.iter().rposition(|known| *known == queue).unwrap_or_else(|| {
+            self.0.push(queue);
+            self.0.len() - 1
+        });
+        Self::OTHERS + 1 + at
+    }
+
+    /// Declares them.
+    pub(super) fn declare(&self, promote: &mut ScriptInvocation<'_>) {
+        for queue in &self.0 {
+            promote.key(keys::queue(queue));
         }
     }
 }
@@ -252,16 +284,63 @@ impl Store {
     ) -> Result<(usize, usize)> {
         let (mut moved, mut stuck) = (0, 0);
         for batch in batches(promotions, |(member, promotion)| member.len() + promotion.bytes().len()) {
-            let mut promote = begin_promotion(&scripts::PROMOTE, set, limits);
-            for (member, promotion) in batch {
-                let (what, place) = promotion.destination();
-                promote.arg(*member).arg(what).arg(place).arg(promotion.bytes());
-            }
-            let (more_moved, more_stuck): (usize, usize) = self.eval("promote", &promote).await?;
+            let batch: Vec<_> = batch.iter().collect();
+            let (more_moved, more_stuck) = match self.promote_together(set, &batch, limits).await {
+                Err(error) if is_denied(&error) => self.promote_by_queue(set, batch, limits).await?,
+                promoted => promoted?,
+            };
             moved += more_moved;
             stuck += more_stuck;
         }
         Ok((moved, stuck))
+    }
+
+    async fn promote_together(
+        &self,
+        set: WaitingSet,
+        batch: &[&(&[u8], Promotion<'_>)],
+        limits: Option<DeadLimits>,
+    ) -> Result<(usize, usize)> {
+        let mut promote = begin_promotion(&scripts::PROMOTE, set, limits);
+        let mut places = Places::default();
+        for (member, promotion) in batch {
+            let (what, place) = promotion.destination(&mut places);
+            promote.arg(*member).arg(what).arg(&*place).arg(promotion.bytes());
+        }
+        places.declare(&mut promote);
+        self.eval("promote", &promote).await
+    }
+
+    /// The same after Redis refused the call, perhaps for one of the queues that it declares: a script for each queue. Members of a queue that
+    /// may not be written stay.
+    async fn promote_by_queue(
+        &self,
+        set: WaitingSet,
+        mut batch: Vec<&(&[u8], Promotion<'_>)>,
+        limits: Option<DeadLimits>,
+    ) -> Result<(usize, usize)> {
+        let (mut moved, mut stuck) = (0, 0);
+        // Stable: of one queue they keep their order.
+        batch.sort_by_key(|(_, promotion)| promotion.queue());
+        for of_queue in batch.chunk_by(|(_, one), (_, other)| one.queue() == other.queue()) {
+            match self.promote_together(set, of_queue, limits).await {
+                Err(error) if is_denied(&error) && of_queue[0].1.queue().is_some() => {
+                    self.check_promotion(set, limits).await?;
+                    stuck += of_queue.len();
+                }
+                promoted => {
+                    let (more_moved, more_stuck) = promoted?;
+                    moved += more_moved;
+                    stuck += more_stuck;
+                }
+            }
+        }
+        Ok((moved, stuck))
+    }
+
+    /// Returns an error if it is not for want of a right to a queue that members of a set cannot be promoted.
+    pub(super) async fn check_promotion(&self, set: WaitingSet, limits: Option<DeadLimits>) -> Result<()> {
+        self.promote_together(set, &[], limits).await.map(drop)
     }
 }
 

@@ -1,9 +1,10 @@
 //! Jobs that leave the private lists of a process: to `retry`, to `dead`, or to a queue.
 
-use redis::{Script, ScriptInvocation};
+use redis::{FromRedisValue, ParsingError, Script, ScriptInvocation, Value};
 
 use super::claims::Moved;
 use super::registration::{FOREIGN, Registration};
+use super::rider::{Rider, refused};
 use super::sets::DeadLimits;
 use super::{Store, is_wrong_type, keys, scripts};
 use crate::error::{Error, Result};
@@ -18,6 +19,8 @@ pub(crate) enum To<'a> {
     First(&'a str),
     /// The other end.
     Last(&'a str),
+    /// Nowhere: they are done, or discarded.
+    Done,
 }
 
 /// One job that leaves.
@@ -41,8 +44,46 @@ pub(crate) const TOGETHER: usize = 1_000;
 /// What a script returns for a job that is not in its list though it may be this process's, where it does not have the bytes.
 pub(super) const MISSING: i8 = -2;
 
+/// The same for a job whose process is not registered.
+const UNKNOWN: i8 = -1;
+
+/// What a script returns for a job.
+#[derive(Debug, PartialEq)]
+pub(super) enum Answer {
+    Code(i8),
+    /// Its riders were refused, for this reason.
+    Refused(String),
+}
+
+impl Answer {
+    fn moved(self) -> Result<Moved> {
+        match self {
+            Self::Code(code) => Ok(Moved::of_answer(code)),
+            Self::Refused(why) => Err(refused(why)),
+        }
+    }
+}
+
+impl FromRedisValue for Answer {
+    fn from_redis_value(value: Value) -> std::result::Result<Self, ParsingError> {
+        match value {
+            Value::Int(_) => i8::from_redis_value(value).map(Self::Code),
+            why => String::from_redis_value(why).map(Self::Refused),
+        }
+    }
+}
+
 /// A century in seconds. Redis keeps microseconds of scores to the year 2255.
 pub(super) const LATEST: f64 = 100.0 * 365.25 * 86_400.0;
+
+impl Leaving<'_> {
+    fn add(&self, settle: &mut ScriptInvocation<'_>, of: &Registration) {
+        let Self { list, raw, bytes, delay, .. } = *self;
+        settle.key(list.unwrap_or(of.settlements()));
+        let changed: &[u8] = if raw == bytes { b"" } else { bytes };
+        settle.arg(raw).arg(changed).arg(delay.clamp(0.0, LATEST).to_string());
+    }
+}
 
 impl To<'_> {
     /// The beginning of a call that moves jobs of a process, and the numbers of answered settlements that it takes along.
@@ -57,6 +98,7 @@ impl To<'_> {
             To::Schedule => (keys::SCHEDULE.to_owned(), ""),
             To::Dead(_) => (keys::DEAD.to_owned(), ""),
             To::First(queue) | To::Last(queue) => (keys::queue(queue), queue),
+            To::Done => (of.settlements().to_owned(), ""),
         };
         let (age, rank) = match self {
             To::Dead(limits) => (limits.age, limits.rank()),
@@ -76,6 +118,7 @@ impl To<'_> {
             Self::Dead(_) => "dead",
             Self::First(_) => "first",
             Self::Last(_) => "last",
+            Self::Done => "done",
         }
     }
 }
@@ -96,13 +139,42 @@ impl Store {
     ) -> Result<Vec<Moved>> {
         let numbers: Vec<u64> = jobs.iter().map(|job| job.number).collect();
         let moved = self.run_settlement(&scripts::SETTLE, of, (to, epoch), &numbers, |settle| {
-            for Leaving { list, raw, bytes, delay, .. } in jobs {
-                settle.key(list.unwrap_or(of.settlements()));
-                let changed: &[u8] = if raw == bytes { b"" } else { bytes };
-                settle.arg(*raw).arg(changed).arg(delay.clamp(0.0, LATEST).to_string());
+            for job in jobs {
+                job.add(settle, of);
             }
         });
-        Ok(moved.await?.into_iter().map(Moved::of_answer).collect())
+        moved.await?.into_iter().map(Answer::moved).collect()
+    }
+
+    /// As [`settle`](Self::settle), with the riders of each job. A job whose riders were refused has the [refusal](is_refused_rider) as its
+    /// outcome; it is not settled.
+    pub(crate) async fn settle_riding(
+        &self,
+        of: &Registration,
+        to: To<'_>,
+        epoch: u64,
+        jobs: &[(Leaving<'_>, &[Rider])],
+    ) -> Result<Vec<Result<Moved>>> {
+        let riding = self.riding(jobs.iter().flat_map(|(_, riders)| *riders)).await?;
+        let fit: Vec<Result<()>> = jobs.iter().map(|(_, riders)| self.check_riders(riders)).collect();
+        let able: Vec<&(Leaving<'_>, &[Rider])> =
+            jobs.iter().zip(&fit).filter(|(_, fit)| fit.is_ok()).map(|(job, _)| job).collect();
+        let mut answers = Vec::new().into_iter();
+        if !able.is_empty() {
+            let numbers: Vec<u64> = able.iter().map(|(job, _)| job.number).collect();
+            let moved = self.run_settlement(&riding.script, of, (to, epoch), &numbers, |settle| {
+                for (job, _) in &able {
+                    job.add(settle, of);
+                }
+                riding.add(settle, able.iter().map(|(_, riders)| *riders));
+            });
+            answers = moved.await?.into_iter();
+        }
+        let answer = |fit: Result<()>| {
+            fit?;
+            answers.next().unwrap_or(Answer::Code(UNKNOWN)).moved()
+        };
+        Ok(fit.into_iter().map(answer).collect())
     }
 
     /// Runs a script that settles jobs with these numbers; `add_jobs` adds their keys and arguments. Runs it once more if the settlements of the
@@ -114,14 +186,18 @@ impl Store {
         (to, epoch): (To<'_>, u64),
         numbers: &[u64],
         add_jobs: impl Fn(&mut ScriptInvocation<'_>),
-    ) -> Result<Vec<i8>> {
+    ) -> Result<Vec<Answer>> {
         let once = async || {
             let (mut settle, answered) = to.begin(script, of, epoch);
             settle.arg(numbers);
             add_jobs(&mut settle);
-            let moved: Result<Vec<i8>> = self.link.eval(to.how(), &settle).await;
+            let moved: Result<Vec<Answer>> = self.link.eval(to.how(), &settle).await;
             match &moved {
-                Ok(moved) if !moved.contains(&MISSING) => of.answered(numbers.iter().copied()),
+                Ok(moved) if !moved.contains(&Answer::Code(MISSING)) => {
+                    // What is recorded of a job whose riders were refused is needed the next time.
+                    let is_over = |(_, answer): &(u64, &Answer)| matches!(answer, Answer::Code(_));
+                    of.answered(numbers.iter().copied().zip(moved).filter(is_over).map(|(number, _)| number));
+                }
                 // The script may have ended before it removed these.
                 _ => of.answered(answered.into_iter()),
             }

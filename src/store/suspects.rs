@@ -10,6 +10,8 @@ use crate::error::Result;
 const POISON_TTL: u64 = 72 * 60 * 60;
 /// Jobs, and bytes of payloads, that one step of a recovery moves at most; a larger job is moved by itself.
 const STEP: (usize, usize) = (100, 1_024 * 1_024);
+/// How often one step looks which jobs are next, while somebody else moves them.
+const LOOKS: usize = 3;
 /// SHA-1s of one lookup.
 const LOOKUP: usize = 500;
 
@@ -48,6 +50,27 @@ impl Store {
         (list, queue): (&str, &str),
         convicting: u64,
     ) -> Result<Recovered> {
+        let mut recovered = Recovered::default();
+        // Nobody but this process moves jobs of the list, unless another one has the turn by now.
+        for _ in 0..LOOKS {
+            let mut look = scripts::FINGERPRINTS.key(list);
+            let seen: Vec<String> = self.eval("recover", look.arg(STEP.0).arg(STEP.1)).await?;
+            recovered = self.recover_seen(identity, (list, queue), convicting, &seen).await?;
+            if recovered.back + recovered.convicted > 0 || recovered.left == 0 {
+                break;
+            }
+        }
+        Ok(recovered)
+    }
+
+    /// Moves those jobs of a list that were seen there a moment ago, the newest first, by their [fingerprints](fingerprint).
+    pub(super) async fn recover_seen(
+        &self,
+        identity: &str,
+        (list, queue): (&str, &str),
+        convicting: u64,
+        seen: &[String],
+    ) -> Result<Recovered> {
         let mut recover = scripts::RECOVER.key(list);
         recover
             .key(keys::queue(queue))
@@ -57,8 +80,11 @@ impl Store {
             .key(keys::REGISTRY)
             .key(keys::SUSPECTS)
             .key(keys::begun(identity));
-        recover.arg(queue).arg(STEP.0).arg(STEP.1).arg(convicting).arg(POISON_TTL).arg(identity);
+        recover.arg(queue).arg(convicting).arg(POISON_TTL).arg(identity);
         recover.arg(keys::begun_of_batch(list).map(|jobs| jobs.to_string()).unwrap_or_default());
+        for fingerprint in seen {
+            recover.key(keys::poison(fingerprint)).arg(fingerprint);
+        }
         let (back, convicted, left) = self.eval("recover", &recover).await?;
         Ok(Recovered { back, convicted, left })
     }
@@ -68,7 +94,10 @@ impl Store {
         let mut suspects = Suspects::default();
         for some in fingerprints.chunks(LOOKUP) {
             let mut lookup: ScriptInvocation<'_> = scripts::SUSPECTS.key(keys::SUSPECTS);
-            lookup.arg(count).arg(some);
+            lookup.arg(count);
+            for fingerprint in some {
+                lookup.key(keys::poison(fingerprint)).arg(fingerprint);
+            }
             let answer: Vec<redis::Value> = self.eval("look for suspects", &lookup).await?;
             let mut answer = answer.into_iter();
             suspects.count =

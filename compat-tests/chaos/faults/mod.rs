@@ -14,6 +14,7 @@ mod primary;
 mod processes;
 mod producer;
 mod refusals;
+mod riders;
 mod ruby;
 mod server;
 mod soak;
@@ -107,6 +108,7 @@ pub(crate) const FAULTS: &[Fault] = &[
     fault!(processes::quick_jobs_sigkill, "the same while jobs take no time at all"),
     fault!(processes::sigkill_while_redis_lags, "the same while Redis has not read what the worker sent last"),
     fault!(endings::endings_sigkill, "the same while jobs snooze, middleware delays them, and hooks see how they end"),
+    fault!(riders::riders_sigkill, "SIGKILL while jobs leave with riders: the effect of each takes place once"),
     fault!(points::abort_points, "SIGKILL before a command reaches Redis, before its answer arrives, and after"),
     fault!(poison::aborts, "a job aborts the process: dead after three recoveries, its neighbours are done"),
     fault!(poison::overflows, "a job overflows the stack"),

@@ -51,6 +51,7 @@ fn points() -> Vec<Point> {
             "settle",
             concat!(
                 include_str!("../../../src/store/lua/lib/allow_oom.lua"),
+                include_str!("../../../src/store/lua/lib/no_riders.lua"),
                 include_str!("../../../src/store/lua/settle.lua")
             ),
             Way::Fail,

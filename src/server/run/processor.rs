@@ -27,9 +27,11 @@ use crate::server::run::registry::Registered;
 use crate::server::run::retry::{RetryContext, RetryHooks, Verdict, jitter_at, judge};
 use crate::server::settings::config::{ForeignJobs, UnknownClasses};
 use crate::server::settle::Destination;
+use crate::server::settle::riding::Ending;
 use crate::server::stats::metrics::ClassCounters;
 use crate::server::stats::work::WorkSlot;
 use crate::server::unit::UnitOfWork;
+use crate::store::Rider;
 use crate::time::EpochSecs;
 
 /// Runs the jobs of one slot of a capsule, one after the other.
@@ -121,8 +123,9 @@ impl Processor {
         }
         self.runner.fetch.paused.ease_off(unit.queue());
         let log = JobLog::start(&payload, self.slot.tid());
+        let mut riders = Vec::new();
         let outcome = match registered {
-            Some(registered) => self.perform(unit, payload, registered).await,
+            Some(registered) => self.perform(unit, payload, registered, &mut riders).await,
             None => Err(self.runner.registry.unknown(&payload)),
         };
         log.finish(&outcome);
@@ -131,7 +134,11 @@ impl Processor {
                 if !self.runner.hooks.success.is_empty() {
                     Box::pin(self.call_hooks(&self.runner.hooks.success, unit, None, Outcome::Done, None)).await;
                 }
-                self.runner.settle.settler.acknowledge(unit);
+                if riders.is_empty() && self.runner.settle.has_no_riders() {
+                    self.runner.settle.settler.acknowledge(unit);
+                } else {
+                    Box::pin(self.runner.settle.finish(unit, Ending::Done, riders)).await;
+                }
                 self.runner.shared.stats.counters.processed();
             }
             Err(error) => Box::pin(self.fail(unit, error, registered)).await,
@@ -146,14 +153,27 @@ impl Processor {
         unit.payload()
     }
 
-    async fn perform(&self, unit: &UnitOfWork, payload: Payload, registered: &Registered) -> JobResult {
+    /// Runs the job; `riders` gets those that were attached to it.
+    async fn perform(
+        &self,
+        unit: &UnitOfWork,
+        payload: Payload,
+        registered: &Registered,
+        riders: &mut Vec<Rider>,
+    ) -> JobResult {
         let class = Metered::class(&payload, registered, &self.runner);
-        let outcome = self.run_job(unit, payload, registered).await;
+        let outcome = self.run_job(unit, payload, registered, riders).await;
         class.count(&outcome);
         outcome
     }
 
-    async fn run_job(&self, unit: &UnitOfWork, payload: Payload, registered: &Registered) -> JobResult {
+    async fn run_job(
+        &self,
+        unit: &UnitOfWork,
+        payload: Payload,
+        registered: &Registered,
+        riders: &mut Vec<Rider>,
+    ) -> JobResult {
         let timeout = contained(|| registered.job.timeout()).map_err(|panic| JobError::panicked(&panic))?;
         let _thread =
             if registered.job.blocks() { Some(Box::pin(self.runner.blocking.reserve()).await?) } else { None };
@@ -167,6 +187,7 @@ impl Processor {
             max_iteration_runtime: self.runner.shared.config.max_iteration_runtime,
         };
         let cx = Context::new(payload, run);
+        let attached = cx.clone();
         let job = Arc::clone(&registered.job) as Arc<dyn Performs>;
         let run: BoxFuture<'static, JobResult> = if self.runner.middleware.is_empty() {
             job.perform(cx)
@@ -181,6 +202,7 @@ impl Processor {
                 Err(_) => Ok(Err(timed_out(timeout))),
             },
         };
+        *riders = attached.take_riders();
         outcome.unwrap_or_else(|panic| Err(JobError::panicked(&panic)))
     }
 
@@ -286,7 +308,7 @@ impl Processor {
                 );
                 Destination::Dead { payload: Some(payload), limits }
             }
-            Verdict::Discard { .. } => return self.runner.settle.settler.acknowledge(unit),
+            Verdict::Discard { .. } => return self.runner.settle.finish(unit, Ending::Discarded, Vec::new()).await,
             Verdict::BuryUnchanged { key } => {
                 let (jid, class) = names(unit.bytes());
                 tracing::error!(

@@ -4,7 +4,8 @@
 //! neither the processor nor the manager does.
 
 mod acknowledger;
-mod retrier;
+pub(crate) mod riding;
+mod rounds;
 mod settlement;
 mod settler;
 mod storing;

@@ -3,11 +3,13 @@
 use std::fmt;
 use std::sync::Arc;
 
+use crate::server::settle::riding::{Ending, Riding, is_rider};
 use crate::server::settle::withheld::Withheld;
 use crate::server::settle::{Destination, Settled, Settler};
 use crate::server::shared::Shared;
 use crate::server::unit::UnitOfWork;
-use crate::store::is_wrong_type;
+use crate::store::rider::Riders;
+use crate::store::{Rider, is_wrong_type};
 
 /// How often jobs are put back while the server stops; then they are left to be recovered.
 const LAST_TRIES: u32 = 20;
@@ -17,22 +19,25 @@ pub(crate) struct Settlement {
     pub(crate) shared: Arc<Shared>,
     pub(crate) settler: Settler,
     pub(crate) withheld: Withheld,
+    pub(crate) riding: Riding,
 }
 
 impl Settlement {
-    /// Moves a job to where it goes, until Redis takes it. If the key it belongs in holds something else, it is
-    /// [withheld](crate::server::settle::withheld).
+    /// Moves a job to where it goes, with its riders, until Redis takes it. If the key it belongs in holds something else, or a rider is refused,
+    /// it is [withheld](crate::server::settle::withheld).
     pub(crate) async fn settle_until_stored(&self, unit: &UnitOfWork, to: Destination) {
         let mut outage = self.shared.stats.outages.part();
+        let riders = self.riding.of(unit, &to);
         loop {
-            match self.settler.settle(unit, &to).await {
+            match self.settler.settle(unit, &to, &riders).await {
                 Ok(settled) => {
                     outage.over();
                     return note_settled(unit, settled);
                 }
-                Err(error) if is_wrong_type(&error) => {
+                Err(error) if is_wrong_type(&error) || is_rider(&error, &riders) => {
+                    let key = if is_rider(&error, &riders) { riders.first_key().to_owned() } else { to.key(unit) };
                     let exposed = self.settler.unacknowledged();
-                    return self.withheld.keep(unit, to, exposed).await;
+                    return self.withheld.keep(unit, (to, riders), key, exposed).await;
                 }
                 Err(error) => {
                     outage.note("settling a job failed", &error);
@@ -40,6 +45,25 @@ impl Settlement {
                 }
             }
         }
+    }
+
+    /// The job succeeded, or is discarded. It waits only if it has riders: those of the server, and those that were `attached` to it.
+    pub(crate) async fn finish(&self, unit: &UnitOfWork, ending: Ending, mut attached: Vec<Rider>) {
+        if !self.riding.is_empty()
+            && let Ok(payload) = unit.payload()
+        {
+            attached.extend(self.riding.riders(&payload, ending));
+        }
+        let riders = Riders::of(attached);
+        if riders.is_empty() {
+            return self.settler.acknowledge(unit);
+        }
+        self.settle_until_stored(unit, Destination::Done { riders }).await;
+    }
+
+    /// Whether [`finish`](Self::finish) only acknowledges a job to which no rider was attached.
+    pub(crate) fn has_no_riders(&self) -> bool {
+        self.riding.is_empty()
     }
 
     /// Puts jobs back to where they were fetched from, the first to run first, until Redis takes them; while the server stops, for a while.

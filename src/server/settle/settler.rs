@@ -7,10 +7,11 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::payload::{Payload, unreadable};
 use crate::server::control::supervisor::Supervisor;
 use crate::server::fetch::limits::Limits;
-use crate::server::settle::retrier::Retrier;
+use crate::server::settle::rounds::Rounds;
 use crate::server::unit::{Batch, Unacknowledged, UnitOfWork};
 use crate::store::claims::Moved;
 use crate::store::registration::Registration;
+use crate::store::rider::Riders;
 use crate::store::sets::{DeadLimits, WaitingSet};
 use crate::store::settle::{TOGETHER, To};
 use crate::store::{Store, queue_key};
@@ -27,9 +28,12 @@ pub(crate) struct Settler {
     registration: Arc<Registration>,
     acknowledger: mpsc::UnboundedSender<Arc<Batch>>,
     unacknowledged: Unacknowledged,
-    retrier: Retrier,
     /// Where each job of a limited queue that is over is reported.
     limits: Limits,
+    /// Of jobs that go to the retry set.
+    retries: Rounds,
+    /// Of jobs with riders that are done.
+    rides: Rounds,
     /// Held while a large job is settled: what that takes, here and in Redis, is taken once.
     large: Arc<tokio::sync::Mutex<()>>,
 }
@@ -68,6 +72,10 @@ pub(crate) enum Destination {
     },
     /// Back to where it was fetched from.
     Origin,
+    /// Nowhere: it is done, or discarded. Without riders it is [acknowledged](Settler::acknowledge) instead.
+    Done {
+        riders: Riders,
+    },
 }
 
 impl Destination {
@@ -79,6 +87,7 @@ impl Destination {
             Self::Dead { .. } => WaitingSet::Dead.key().to_owned(),
             Self::Queue { queue, .. } => queue_key(queue),
             Self::Origin => queue_key(unit.queue()),
+            Self::Done { .. } => unit.batch().list().to_owned(),
         }
     }
 }
@@ -91,14 +100,16 @@ impl Settler {
         supervisor: Supervisor,
         limits: Limits,
     ) -> Self {
-        let retrier = Retrier::new(store.clone(), Arc::clone(&registration), supervisor);
+        let rounds = |to| Rounds::new(store.clone(), Arc::clone(&registration), supervisor.clone(), to);
+        let (retries, rides) = (rounds(To::Retry), rounds(To::Done));
         Self {
             store,
             registration,
             acknowledger,
             unacknowledged: Unacknowledged::default(),
-            retrier,
             limits,
+            retries,
+            rides,
             large: Arc::default(),
         }
     }
@@ -106,9 +117,9 @@ impl Settler {
     /// The same through other connections.
     #[cfg(feature = "cli")]
     pub(crate) fn over(&self, store: Store) -> Self {
-        let retrier = self.retrier.over(store.clone());
+        let (retries, rides) = (self.retries.over(store.clone()), self.rides.over(store.clone()));
         // What blocks the other runtime may hold the turn.
-        Self { store, retrier, large: Arc::default(), ..self.clone() }
+        Self { store, retries, rides, large: Arc::default(), ..self.clone() }
     }
 
     /// The jobs that were [acknowledged](Self::acknowledge) here and that Redis does not know of yet.
@@ -127,12 +138,13 @@ impl Settler {
         }
     }
 
-    /// Moves a job that is not done to another place. The first caller decides where; after a failure the call may be repeated.
-    pub(crate) async fn settle(&self, unit: &UnitOfWork, to: &Destination) -> Result<Settled> {
+    /// Moves a job to another place, or to nowhere, and applies its riders. The first caller decides where; after a failure the call may be
+    /// repeated with the same riders.
+    pub(crate) async fn settle(&self, unit: &UnitOfWork, to: &Destination, riders: &Riders) -> Result<Settled> {
         if !unit.start_moving() {
             return Ok(Settled::NotOurs);
         }
-        match self.send(unit, to).await {
+        match self.send(unit, to, riders).await {
             Ok(Moved::Unknown) => {
                 unit.stay();
                 Err(unregistered())
@@ -151,24 +163,35 @@ impl Settler {
         }
     }
 
-    async fn send(&self, unit: &UnitOfWork, to: &Destination) -> Result<Moved> {
+    async fn send(&self, unit: &UnitOfWork, to: &Destination, riders: &Riders) -> Result<Moved> {
         let (to, payload, delay) = match to {
             Destination::Retry { payload, delay } => (To::Retry, Some(payload), *delay),
             Destination::Schedule { payload, delay } => (To::Schedule, Some(payload), *delay),
             Destination::Dead { payload, limits } => (To::Dead(*limits), payload.as_ref(), 0.0),
             Destination::Queue { payload, queue } => (To::Last(queue), payload.as_ref(), 0.0),
             Destination::Origin => (To::First(unit.queue()), None, 0.0),
+            Destination::Done { .. } => (To::Done, None, 0.0),
         };
         if unit.is_large() {
-            return self.send_large(unit, to, payload, delay).await;
+            return self.send_large(unit, to, payload, delay, riders).await;
         }
         match (to, payload) {
-            (To::Retry, Some(payload)) => self.retrier.retry(unit, payload.as_str().into_owned().into(), delay).await,
-            _ => self.send_whole(unit, to, payload, delay).await,
+            (To::Retry, Some(payload)) => {
+                self.retries.settle(unit, payload.as_str().into_owned().into(), delay, riders.clone()).await
+            }
+            (To::Done, _) => self.rides.settle(unit, Vec::new(), 0.0, riders.clone()).await,
+            _ => self.send_whole(unit, to, payload, delay, riders).await,
         }
     }
 
-    async fn send_whole(&self, unit: &UnitOfWork, to: To<'_>, payload: Option<&Payload>, delay: f64) -> Result<Moved> {
+    async fn send_whole(
+        &self,
+        unit: &UnitOfWork,
+        to: To<'_>,
+        payload: Option<&Payload>,
+        delay: f64,
+        riders: &Riders,
+    ) -> Result<Moved> {
         let text = payload.map(Payload::as_str);
         let bytes = match (&text, to) {
             (Some(text), _) => Cow::Borrowed(text.as_bytes()),
@@ -176,20 +199,34 @@ impl Settler {
             (None, _) => Cow::Borrowed(unit.bytes()),
         };
         let (epoch, job) = (unit.batch().epoch(), unit.leaving(&bytes, delay));
+        if !riders.is_empty() {
+            let job = (job, riders.as_slice());
+            let moved = self.store.settle_riding(&self.registration, to, epoch, &[job]).await?;
+            return moved.into_iter().next().unwrap_or(Ok(Moved::Unknown));
+        }
         let moved = self.store.settle(&self.registration, to, epoch, &[job]).await?;
         Ok(moved.first().copied().unwrap_or(Moved::Unknown))
     }
 
-    /// One large job at a time. Its bytes are sent only if Redis does not have them.
-    async fn send_large(&self, unit: &UnitOfWork, to: To<'_>, payload: Option<&Payload>, delay: f64) -> Result<Moved> {
+    /// One large job at a time. Its bytes are sent only if Redis does not have them, or if it has riders.
+    async fn send_large(
+        &self,
+        unit: &UnitOfWork,
+        to: To<'_>,
+        payload: Option<&Payload>,
+        delay: f64,
+        riders: &Riders,
+    ) -> Result<Moved> {
         let _turn = self.large.lock().await;
-        if let Some(edits) = unit.edits(payload) {
+        if riders.is_empty()
+            && let Some(edits) = unit.edits(payload)
+        {
             let job = unit.leaving_in_place(&edits, delay);
             if let Some(moved) = self.store.settle_in_place(&self.registration, to, &job).await? {
                 return Ok(moved);
             }
         }
-        let moved = self.send_whole(unit, to, payload, delay).await;
+        let moved = self.send_whole(unit, to, payload, delay, riders).await;
         self.store.release_buffers();
         moved
     }
@@ -233,7 +270,7 @@ impl Settler {
         if let [unit] = units
             && unit.is_large()
         {
-            return self.send_large(unit, to, None, 0.0).await.map(|moved| vec![moved]);
+            return self.send_large(unit, to, None, 0.0, &Riders::default()).await.map(|moved| vec![moved]);
         }
         let jobs: Vec<_> = units.iter().rev().map(|unit| unit.leaving(unit.bytes(), 0.0)).collect();
         self.store.settle(&self.registration, to, units[0].batch().epoch(), &jobs).await

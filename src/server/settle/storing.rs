@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::server::control::supervisor::Part;
+use crate::server::settle::riding::is_rider;
 use crate::server::settle::settlement::{Settlement, note_settled};
 use crate::store::{backoff, is_wrong_type};
 
@@ -17,14 +18,14 @@ impl Storing {
             if settle.withheld.is_closed() {
                 return false;
             }
-            match settle.settler.settle(&job.unit, &job.to).await {
+            match settle.settler.settle(&job.unit, &job.to, &job.riders).await {
                 Ok(settled) => {
                     settle.withheld.left(key);
                     note_settled(&job.unit, settled);
                 }
                 Err(error) => {
-                    if is_wrong_type(&error) {
-                        settle.withheld.log(key, &job.unit, &error);
+                    if is_wrong_type(&error) || is_rider(&error, &job.riders) {
+                        settle.withheld.log(key, &job, &error);
                     }
                     return false;
                 }

@@ -1,4 +1,5 @@
-//! Jobs that ended, or are to go back, and that Redis cannot store since the key they belong in holds something else.
+//! Jobs that ended, or are to go back, and that Redis cannot store since the key they belong in holds something else, or since it refuses a
+//! rider of theirs.
 //!
 //! They stay in their private lists, free their slots, and are stored once somebody mends the key.
 
@@ -10,8 +11,10 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore};
 
 use crate::error::Error;
 use crate::server::settle::Destination;
+use crate::server::settle::riding::is_rider;
 use crate::server::stats::counter::Counted;
 use crate::server::unit::{MARGIN, Unacknowledged, UnitOfWork};
+use crate::store::rider::Riders;
 
 /// Jobs that ran and wait here at most. The next one keeps its slot until there is room. They count among the jobs that would run twice if the
 /// process died, and leave a quarter of that margin to acknowledgements.
@@ -43,6 +46,7 @@ pub(super) struct Waiting {
 pub(super) struct Job {
     pub(super) unit: UnitOfWork,
     pub(super) to: Destination,
+    pub(super) riders: Riders,
     _room: Option<Room>,
 }
 
@@ -78,12 +82,18 @@ impl Withheld {
         self.keys.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Keeps a job that ran until its key is mended, and counts it as exposed. Waits while too many are kept.
+    /// Keeps a job that ran until this key is mended, and counts it as exposed. Waits while too many are kept.
     ///
     /// # Cancel safety
     ///
     /// The job is kept, or it stays the caller's.
-    pub(crate) async fn keep(&self, unit: &UnitOfWork, to: Destination, exposed: &Unacknowledged) {
+    pub(crate) async fn keep(
+        &self,
+        unit: &UnitOfWork,
+        (to, riders): (Destination, Riders),
+        key: String,
+        exposed: &Unacknowledged,
+    ) {
         let permit = match Arc::clone(&self.room).try_acquire_owned() {
             Ok(permit) => Some(permit),
             Err(_) => {
@@ -95,17 +105,19 @@ impl Withheld {
         if let Some(exposed) = &exposed {
             exposed.add();
         }
-        self.add(Job { unit: unit.clone(), to, _room: Some(Room { _permit: permit, exposed }) });
+        self.add(key, Job { unit: unit.clone(), to, riders, _room: Some(Room { _permit: permit, exposed }) });
     }
 
     /// Keeps a job that has not begun. Nothing more is fetched from a queue that is none, so there are few.
     pub(crate) fn keep_unbegun(&self, unit: &UnitOfWork) {
-        self.add(Job { unit: unit.clone(), to: Destination::Origin, _room: None });
+        let to = Destination::Origin;
+        let key = to.key(unit);
+        self.add(key, Job { unit: unit.clone(), to, riders: Riders::default(), _room: None });
     }
 
-    fn add(&self, job: Job) {
+    fn add(&self, key: String, job: Job) {
         let mut keys = self.keys();
-        let waiting = keys.entry(job.to.key(&job.unit)).or_default();
+        let waiting = keys.entry(key).or_default();
         waiting.jobs.push_back(Arc::new(job));
         waiting.total += 1;
         drop(keys);
@@ -147,23 +159,34 @@ impl Withheld {
                 tracing::info!(
                     key,
                     jobs = waiting.total,
-                    "this key has its type again; the jobs that waited are stored"
+                    "Redis takes this key again; the jobs that waited are stored"
                 );
             }
             keys.remove(key);
         }
     }
 
-    /// Logs, once, that a key has another type.
-    pub(super) fn log(&self, key: &str, first: &UnitOfWork, error: &Error) {
+    /// Logs, once, that a key has another type, or why a rider with this key is refused.
+    pub(super) fn log(&self, key: &str, first: &Job, error: &Error) {
         let mut keys = self.keys();
         let Some(waiting) = keys.get_mut(key).filter(|waiting| !waiting.logged) else { return };
         waiting.logged = true;
         let jobs = waiting.jobs.len();
         drop(keys);
-        let payload = first.payload();
+        let payload = first.unit.payload();
         let jid = payload.as_ref().map_or("", |payload| payload.jid());
         let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
+        if is_rider(error, &first.riders) {
+            tracing::error!(
+                key,
+                %error,
+                why,
+                jobs,
+                jid,
+                "Redis refuses riders with this key: their jobs are not settled and wait in private lists until it takes them"
+            );
+            return;
+        }
         tracing::error!(
             key,
             %error,

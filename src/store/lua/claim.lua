@@ -2,18 +2,19 @@
 -- Moves up to n jobs into private lists of this process, oldest first, from the queues in the given order. They have no more than the given
 -- bytes together, or they are one job. The jobs themselves do not pass through here: Redis copies a range of a list, and measures it, far
 -- faster than Lua holds it. They are read from the private lists.
--- KEYS  1 registry of processes, 2 index of this process's private lists, 3.. queues
--- ARGV  1 identity, 2 n, 3 what the names of this claim's private lists begin with, 4 '1' if this claim was made before and its
---       answer was lost: what it moved is told again, and nothing more is moved; 5 bytes; 6.. names of the queues
+-- KEYS  1 registry of processes, 2 index of this process's private lists, then the queues, then a private list for each queue
+-- ARGV  1 identity, 2 n, 3 '1' if this claim was made before and its answer was lost: what it moved is told again, and nothing more is
+--       moved; 4 bytes
 -- Returns -1 if this process is not registered (any more), else { wrong-typed queue keys, 1 if the bytes ended the claim or 0,
---         name of a queue, how many of its jobs, ... }
+--         which queue, counted from 1, how many of its jobs, ... }
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   return -1
 end
-local n, bytes, wrong, out = tonumber(ARGV[2]), tonumber(ARGV[5]), {}, {}
+local n, bytes, wrong, out = tonumber(ARGV[2]), tonumber(ARGV[4]), {}, {}
+local queues = (#KEYS - 2) / 2
 local is_first, full = true, 0
-local function moved(name, count)
-  out[#out + 1] = name
+local function moved(queue, count)
+  out[#out + 1] = queue
   out[#out + 1] = count
 end
 
@@ -72,22 +73,20 @@ local function move(queue, private, size)
   return count
 end
 
-if ARGV[4] == '1' then
-  for at = 3, #KEYS do
-    local name = ARGV[at + 3]
-    local size = redis.call('LLEN', ARGV[3] .. name)
-    if size > 0 then moved(name, size) end
+if ARGV[3] == '1' then
+  for at = 1, queues do
+    local size = redis.call('LLEN', KEYS[at + queues + 2])
+    if size > 0 then moved(at, size) end
   end
 else
-  for at = 3, #KEYS do
-    local size = redis.pcall('LLEN', KEYS[at])
+  for at = 1, queues do
+    local queue = KEYS[at + 2]
+    local size = redis.pcall('LLEN', queue)
     if type(size) ~= 'number' then
-      wrong[#wrong + 1] = KEYS[at]
+      wrong[#wrong + 1] = queue
     elseif size > 0 then
-      local name = ARGV[at + 3]
-      local private = ARGV[3] .. name
-      local count = move(KEYS[at], private, size)
-      if count > 0 then moved(name, count) end
+      local count = move(queue, KEYS[at + queues + 2], size)
+      if count > 0 then moved(at, count) end
       n = n - count
       if n == 0 then break end
       if count < size then

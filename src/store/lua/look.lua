@@ -1,11 +1,11 @@
 #!lua flags=allow-oom
 -- Finds the processes whose jobs may have to be put back. One process looks for all of them, so it may look at everything that is
--- missing; of those that were fenced it checks a bounded number, each call others.
+-- missing; of those that were fenced it returns a bounded number, each call others.
 -- KEYS  1 registry, 2 alive processes, 3 fenced processes, 4 how many fenced processes were checked so far
 -- ARGV  1 processes to return of each kind at most, 2 seconds a fenced process is kept,
 --       3 how many of the last fenced to check each time, 4 how many of all the fenced to check by turns,
 --       5 '1' to look for processes without a sign of life, too: somebody deleted it
--- Returns { registered processes that are missing }, { fenced processes that have private lists }
+-- Returns { registered processes that are missing }, { fenced processes to check for private lists }
 local time = redis.call('TIME')
 local now = time[1] * 1000 + math.floor(time[2] / 1000)
 local most = tonumber(ARGV[1])
@@ -18,29 +18,14 @@ if ARGV[5] == '1' and redis.call('SCARD', KEYS[1]) ~= redis.call('ZCARD', KEYS[2
 end
 local fenced = redis.call('ZCARD', KEYS[3])
 if fenced == 0 then return { missing, {} } end
-local index = 'ferrokiq:batches:'
-local found = {}
-local function check(identities)
-  local keys = {}
-  for at, identity in ipairs(identities) do keys[at] = index .. identity end
-  -- Hardly ever has one of them private lists.
-  if #keys == 0 or redis.call('EXISTS', unpack(keys)) == 0 then return end
-  for at, identity in ipairs(identities) do
-    if redis.call('EXISTS', keys[at]) == 1 then
-      found[#found + 1] = identity
-      -- Among the last fenced again: checked each time until nothing is left of it.
-      redis.call('ZADD', KEYS[3], time[1], identity)
-    end
-  end
-end
 redis.call('ZREMRANGEBYSCORE', KEYS[3], '-inf', time[1] - ARGV[2])
 -- For the time after the last worker, when nobody trims it.
 redis.call('EXPIRE', KEYS[3], ARGV[2])
 local last, by_turns = tonumber(ARGV[3]), tonumber(ARGV[4])
-check(redis.call('ZRANGE', KEYS[3], 0, last - 1, 'REV'))
+local found = redis.call('ZRANGE', KEYS[3], 0, last - 1, 'REV')
 if fenced > last then
   local from = (redis.call('INCRBY', KEYS[4], by_turns) - by_turns) % fenced
   redis.call('EXPIRE', KEYS[4], ARGV[2])
-  check(redis.call('ZRANGE', KEYS[3], from, from + by_turns - 1))
+  for _, identity in ipairs(redis.call('ZRANGE', KEYS[3], from, from + by_turns - 1)) do found[#found + 1] = identity end
 end
 return { missing, found }

@@ -1,8 +1,8 @@
 -- Moves members out of a sorted set. A member that is gone was moved by another poller, Ruby's or ours.
--- KEYS  1 sorted set, 2 set of queue names, 3 schedule, 4 dead
+-- KEYS  1 sorted set, 2 set of queue names, 3 schedule, 4 dead, 5.. queues
 -- ARGV  1 age in seconds and 2 rank to trim `dead` by, or nothing for neither,
 --       then four for each member: bytes, what to do, where, new bytes
---         push  queue name       to a queue
+--         push  place in KEYS    to a queue
 --         later score            back to the schedule
 --         delay score            to a later time in the same set
 --         drop                   to nowhere
@@ -13,12 +13,12 @@ local set, call, pcall = KEYS[1], redis.call, redis.pcall
 call('ZREM', set, 'ferrokiq: no member')
 local moved, stuck, buried = 0, 0, false
 local function failed(answer) return type(answer) == 'table' and answer.err end
--- By queue: its jobs but the first; false if it takes none.
+-- By place of the queue: its jobs but the first; false if it takes none.
 local queues = {}
 -- Puts a member into a queue. Returns whether it moved; nil if it was not there. The first job, which goes in before it is taken out, shows
 -- whether the queue takes jobs; the others go in together.
-local function enqueue(member, name, bytes)
-  local jobs = queues[name]
+local function enqueue(member, place, bytes)
+  local jobs = queues[place]
   if jobs then
     if call('ZREM', set, member) == 0 then return nil end
     jobs[#jobs + 1] = bytes
@@ -26,11 +26,11 @@ local function enqueue(member, name, bytes)
   end
   if jobs == false then return false end
   if not call('ZSCORE', set, member) then return nil end
-  if failed(pcall('LPUSH', 'queue:' .. name, bytes)) then
-    queues[name] = false
+  if failed(pcall('LPUSH', KEYS[place + 0], bytes)) then
+    queues[place] = false
     return false
   end
-  queues[name] = {}
+  queues[place] = {}
   call('ZREM', set, member)
   return true
 end
@@ -63,10 +63,12 @@ for at = 3, #ARGV, 4 do
     stuck = stuck + 1
   end
 end
-for name, jobs in pairs(queues) do
+for place, jobs in pairs(queues) do
   if jobs then
-    if #jobs > 0 then call('LPUSH', 'queue:' .. name, unpack(jobs)) end
-    pcall('SADD', KEYS[2], name)
+    local queue = KEYS[place + 0]
+    if #jobs > 0 then call('LPUSH', queue, unpack(jobs)) end
+    -- Its name stands behind `queue:`.
+    pcall('SADD', KEYS[2], string.sub(queue, 7))
   end
 end
 if buried and ARGV[1] ~= '' then trim(KEYS[4], ARGV[1], ARGV[2]) end

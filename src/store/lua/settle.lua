@@ -1,7 +1,7 @@
--- Moves jobs of one process out of private lists to where they go next: a sorted set or a queue. Running it again changes nothing: each
+-- Moves jobs of one process out of private lists to where they go next: a sorted set, a queue, or nowhere. Running it again changes nothing: each
 -- move is recorded until the process has its answer.
--- KEYS  1 destination, 2 settlements of the process, 3 set of queue names, 4.. private list of each job; the settlements stand for no list
--- ARGV  1 how: 'retry', 'dead', 'first' (the end of the queue that is fetched next) or 'last', 2 name of the queue, 3 seconds after
+-- KEYS  1 destination, or the settlements if there is none, 2 settlements of the process, 3 set of queue names, 4.. private list of each job; the settlements stand for no list
+-- ARGV  1 how: 'retry', 'dead', 'first' (the end of the queue that is fetched next), 'last' or 'done' (nowhere), 2 name of the queue, 3 seconds after
 --       which dead jobs are trimmed, 4 rank up to which they are trimmed, 5 epoch the jobs were claimed in, 6 how many answered settlements
 --       follow, 7.. their numbers, then the number of each job's settlement, then three for each job: bytes as fetched, bytes to store or
 --       nothing for the same, seconds until it is due
@@ -10,11 +10,13 @@
 --    2  stored, though Redis had lost the private list: it came back with older data
 --    0  not stored: it was not in the list, and another process may have recovered it
 --   -1  not stored: it was not in the list, and the process is not registered
+-- `lib/riders` and `lib/no_riders` have `jobs`, `take` and `staying`.
 local call, pcall, format = redis.call, redis.pcall, string.format
 local KEYS, ARGV = KEYS, ARGV
 local to, settlements, how = KEYS[1], KEYS[2], ARGV[1]
 local sorted = how == 'retry' or how == 'dead'
-local jobs, numbers = #KEYS - 3, 7 + ARGV[6]
+local queued = how == 'first' or how == 'last'
+local numbers = 7 + ARGV[6]
 local first = numbers + jobs
 if numbers > 7 then
   call('HDEL', settlements, unpack(ARGV, 7, numbers - 1))
@@ -103,8 +105,8 @@ for job = 1, jobs do
     local at = first + job * 3 - 3
     local raw, bytes, list = ARGV[at], ARGV[at + 1], KEYS[job + 3]
     if bytes == '' then bytes = raw end
-    local there = not refused and (entered or push(bytes))
-    local taken = there and (list == settlements and 1 or pcall('LREM', list, -1, raw))
+    local there = not refused and (entered or not queued or push(bytes))
+    local taken = there and take(job, list, raw, ours, known[job + 1])
     if type(taken) == 'table' then
       -- Somebody put something else in the place of the list: it is lost, too.
       if string.find(taken.err, 'WRONGTYPE', 1, true) then taken = 0 else refused = taken end
@@ -117,19 +119,19 @@ for job = 1, jobs do
     else
       if sorted then
         if is_new(job, bytes) then pcall('ZREM', to, bytes) end
-      elseif there then
+      elseif queued and there then
         pcall(how == 'first' and 'RPOP' or 'LPOP', to)
       end
-      moved[job] = epoch and 0 or -1
+      moved[job] = type(taken) == 'string' and taken or (epoch and 0 or -1)
       stay[#stay + 1] = ARGV[numbers + job - 1]
-      stay[#stay + 1] = '0'
+      stay[#stay + 1] = staying(job, known[job + 1])
     end
   end
 end
 if ours and #stay > 0 then
   call('HSET', settlements, unpack(stay))
 end
-if not sorted and stored then
+if queued and stored then
   pcall('SADD', KEYS[3], ARGV[2])
 end
 if how == 'dead' and stored then

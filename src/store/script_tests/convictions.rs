@@ -1,4 +1,4 @@
-//! `recover`, `suspects`: where the jobs of a dead process go, and what is held against them.
+//! `recover`, `fingerprints`, `suspects`: where the jobs of a dead process go, and what is held against them.
 
 use super::{Base, refusal};
 use crate::store::suspects::{Recovered, fingerprint};
@@ -44,6 +44,23 @@ async fn jobs_of_a_dead_process_go_back_in_order_and_those_that_began_are_counte
     base.run(&["LPUSH ferrokiq:batch:dead|1|q 1 2 3"]).await;
     base.recover("ferrokiq:batch:dead|1|q").await;
     assert_eq!(base.deaths("3").await, ["dead"]);
+}
+
+#[tokio::test]
+async fn a_recovery_moves_only_the_jobs_that_it_saw() {
+    let base = Base::start().await;
+    base.run(&[&format!("LPUSH {LIST} 1 2 3")]).await;
+    let recover = async |seen: &[&str]| -> (usize, usize, usize) {
+        let seen: Vec<String> = seen.iter().map(|job| fingerprint(job.as_bytes())).collect();
+        let Recovered { back, convicted, left } = base.store.recover_seen("dead", (LIST, "q"), 3, &seen).await.unwrap();
+        (back, convicted, left)
+    };
+    assert_eq!(recover(&["2", "1"]).await, (0, 0, 3), "somebody moved the newest back here");
+    assert_eq!(recover(&[]).await, (0, 0, 3));
+    assert!(!base.has("queue:q").await);
+    assert_eq!(recover(&["3", "1"]).await, (1, 0, 2), "up to the first that is another");
+    assert_eq!(recover(&["2", "1", "0"]).await, (2, 0, 0), "the list has no more");
+    assert_eq!(base.list("queue:q").await, ["3", "2", "1"]);
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ mod moves;
 mod permits;
 mod producers;
 mod registry;
+mod riders;
 mod settlements;
 mod waiting;
 

@@ -1,4 +1,4 @@
-//! `register`, `stay_alive`, `look`, `fence`, `bye`, `forget`, `forget_ghost`, `hold_again`: who may claim, and who is dead.
+//! `register`, `stay_alive`, `look`, `left_behind`, `fence`, `bye`, `forget`, `hold_again`: who may claim, and who is dead.
 
 use std::time::Duration;
 
@@ -244,22 +244,49 @@ async fn a_look_is_bounded_and_checks_what_it_is_told_to() {
     assert_eq!(missing, ["missing", "s1", "s2", "s3"]);
     assert_eq!((look(2, 2, 1, true).await.0.len(), look(3, 2, 1, true).await.0.len()), (2, 3));
     let now = base.now().await / 1_000;
-    for identity in ["f1", "f2", "f3", "f4"] {
-        base.run(&[&format!("SADD ferrokiq:batches:{identity} x")]).await;
-    }
     base.run(&[&format!("ZADD ferrokiq:fenced {} f1", now - 40)]).await;
     assert_eq!(look(9, 2, 1, false).await.1, ["f1"], "a single one");
     base.run(&[&format!("ZADD ferrokiq:fenced {} f1 {} f2", now - 40, now - 30)]).await;
     assert_eq!(look(9, 2, 1, false).await.1, ["f2", "f1"], "the last two");
     assert!(!base.has("ferrokiq:checked").await, "they are all there are");
-    base.run(&["DEL ferrokiq:batches:f3 ferrokiq:batches:f4"]).await;
     base.run(&[&format!("ZADD ferrokiq:fenced {} f1 {} f2 {} f3 {} f4", now - 40, now - 30, now - 20, now - 10)]).await;
-    assert_eq!(look(9, 2, 1, false).await.1, ["f1"], "the first by turns");
-    base.run(&[&format!("ZADD ferrokiq:fenced {} f1", now - 40)]).await;
-    assert_eq!(look(9, 2, 1, false).await.1, ["f2"], "the second");
+    assert_eq!(look(9, 2, 1, false).await.1, ["f4", "f3", "f1"], "the first by turns");
+    assert_eq!(look(9, 2, 1, false).await.1, ["f4", "f3", "f2"], "the second");
     base.run(&["DEL ferrokiq:fenced", &format!("ZADD ferrokiq:fenced {} f1", now - 90_000)]).await;
     assert_eq!(look(9, 2, 1, false).await.1, [""; 0], "fenced too long ago");
     assert!(!base.has("ferrokiq:fenced").await);
+}
+
+#[tokio::test]
+async fn a_process_that_registered_again_is_not_fenced_for_its_private_lists() {
+    let base = Base::start().await;
+    base.run(&["ZADD ferrokiq:fenced 1 holds 2 empty", "SADD ferrokiq:batches:holds x", "SADD ferrokiq:batches:me x"])
+        .await;
+    let mut check = scripts::LEFT_BEHIND.key("ferrokiq:fenced");
+    for identity in ["holds", "empty", "me"] {
+        check.key(format!("ferrokiq:batches:{identity}")).arg(identity);
+    }
+    let found: Vec<String> = base.store.link.eval("test", &check).await.unwrap();
+    assert_eq!(found, ["holds", "me"]);
+    assert_eq!(base.members("ferrokiq:fenced").await, ["empty", "holds"], "not the one that registered meanwhile");
+}
+
+#[tokio::test]
+async fn a_process_that_got_a_private_list_meanwhile_does_not_leave() {
+    let base = Base::start().await;
+    base.register("me").await;
+    base.run(&["SADD ferrokiq:batches:me l1 l2"]).await;
+    let bye = async |lists: &[&str]| -> i64 {
+        let mut bye = scripts::BYE.key("ferrokiq:batches:me");
+        bye.key("ferrokiq:processes").key("ferrokiq:alive").key("ferrokiq:settlements:me").key(lists).arg("me");
+        base.store.link.eval("test", &bye).await.unwrap()
+    };
+    for seen in [&["l1"][..], &["l1", "l3"], &["l1", "l2", "l3"], &[]] {
+        assert_eq!(bye(seen).await, -1, "{seen:?}");
+        assert_eq!(base.set("ferrokiq:processes").await, ["me"], "{seen:?}");
+    }
+    assert_eq!(bye(&["l2", "l1"]).await, 0);
+    assert!(!base.has("ferrokiq:processes").await);
 }
 
 #[tokio::test]

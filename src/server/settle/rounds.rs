@@ -8,20 +8,23 @@ use crate::server::control::supervisor::{Part, Supervisor};
 use crate::server::unit::UnitOfWork;
 use crate::store::claims::Moved;
 use crate::store::registration::Registration;
+use crate::store::rider::Riders;
 use crate::store::settle::{Leaving, TOGETHER, To};
-use crate::store::{Store, is_wrong_type};
+use crate::store::{Store, is_denied, is_wrong_type};
 
-/// Moves failed jobs into the retry set: those that fail at the same time, together.
+/// Settles jobs that end at the same time together, each such round with one script: failed jobs that go to the retry set, or jobs with riders
+/// that are done.
 ///
-/// Each waits for its answer. Two scripts are under way at a time, so that Redis and this process work at the same time: with one, 50 slots
+/// Each job waits for its answer. Two scripts are under way at a time, so that Redis and this process work at the same time: with one, 50 slots
 /// of failing jobs do a fifth less.
 #[derive(Clone, Debug)]
-pub(super) struct Retrier(Arc<Shared>, Supervisor);
+pub(super) struct Rounds(Arc<Shared>, Supervisor);
 
 #[derive(Debug)]
 struct Shared {
     store: Store,
     registration: Arc<Registration>,
+    to: To<'static>,
     state: Mutex<State>,
 }
 
@@ -37,42 +40,43 @@ struct Waiting {
     unit: UnitOfWork,
     bytes: Vec<u8>,
     delay: f64,
+    riders: Riders,
     answer: oneshot::Sender<Result<Moved>>,
 }
 
-/// Bytes of payloads one script may have; one job it takes in any case.
+/// Bytes of payloads and riders one script may have; one job it takes in any case.
 const BYTES: usize = 256 * 1_024;
 /// Scripts under way at most.
 const AT_ONCE: usize = 2;
 /// Jobs of one script, unless more wait than [`AT_ONCE`] scripts of that size have room for.
 const FEW: usize = 16;
 
-impl Retrier {
-    /// For jobs of the process with this registration.
-    pub(super) fn new(store: Store, registration: Arc<Registration>, supervisor: Supervisor) -> Self {
-        Self(Arc::new(Shared { store, registration, state: Mutex::default() }), supervisor)
+impl Rounds {
+    /// For jobs of the process with this registration that go to this destination.
+    pub(super) fn new(store: Store, registration: Arc<Registration>, supervisor: Supervisor, to: To<'static>) -> Self {
+        Self(Arc::new(Shared { store, registration, to, state: Mutex::default() }), supervisor)
     }
 
     /// The same through other connections.
     #[cfg(feature = "cli")]
     pub(super) fn over(&self, store: Store) -> Self {
-        Self::new(store, Arc::clone(&self.0.registration), self.1.clone())
+        Self::new(store, Arc::clone(&self.0.registration), self.1.clone(), self.0.to)
     }
 
-    /// Moves a job out of its private list into `retry`, as these bytes, due in `delay` seconds. Safe to repeat after silence.
+    /// Moves a job out of its private list, as these bytes, due in `delay` seconds, and applies its riders. Safe to repeat after silence.
     ///
     /// # Cancel safety
     ///
     /// The job is moved, or not, whoever still waits for it.
-    pub(super) async fn retry(&self, unit: &UnitOfWork, bytes: Vec<u8>, delay: f64) -> Result<Moved> {
+    pub(super) async fn settle(&self, unit: &UnitOfWork, bytes: Vec<u8>, delay: f64, riders: Riders) -> Result<Moved> {
         let (answer, answered) = oneshot::channel();
-        let waiting = Waiting { unit: unit.clone(), bytes, delay, answer };
+        let waiting = Waiting { unit: unit.clone(), bytes, delay, riders, answer };
         if self.0.line_up(waiting) {
             drop(self.1.spawn(Carrier(Arc::clone(&self.0))));
         }
         answered
             .await
-            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Ambiguous, "nobody knows whether the job is retried")))
+            .unwrap_or_else(|_| Err(Error::new(ErrorKind::Ambiguous, "nobody knows whether the job is settled")))
     }
 }
 
@@ -81,7 +85,7 @@ struct Carrier(Arc<Shared>);
 
 impl Part for Carrier {
     fn name(&self) -> &'static str {
-        "retrier"
+        "rounds of settlements"
     }
 
     async fn run(&mut self) {
@@ -111,8 +115,8 @@ impl Shared {
     async fn carry(&self) {
         while let Some(jobs) = self.next() {
             match self.send(&jobs).await {
-                Err(error) if jobs.len() > 1 && is_wrong_type(&error) => {
-                    // One of them has a private list that is none; the others have nothing to do with it.
+                Err(error) if jobs.len() > 1 && concerns_one(&jobs, &error) => {
+                    // The others have nothing to do with it.
                     for job in jobs {
                         let moved = self.send(std::slice::from_ref(&job)).await;
                         tell(vec![job], moved);
@@ -129,7 +133,7 @@ impl Shared {
         let mut bytes = 0;
         let epoch = state.waiting.front().map(Waiting::epoch);
         let fits = |job: &&Waiting| {
-            bytes += job.unit.bytes().len() + job.bytes.len();
+            bytes += job.unit.bytes().len() + job.bytes.len() + job.riders.bytes();
             bytes <= BYTES && Some(job.epoch()) == epoch
         };
         let most = FEW.max(state.waiting.len() / AT_ONCE).min(TOGETHER);
@@ -138,10 +142,22 @@ impl Shared {
         (jobs > 0).then(|| state.waiting.drain(..jobs).collect())
     }
 
-    async fn send(&self, jobs: &[Waiting]) -> Result<Vec<Moved>> {
-        let leaving: Vec<_> = jobs.iter().map(Waiting::leaving).collect();
-        self.store.settle(&self.registration, To::Retry, jobs[0].epoch(), &leaving).await
+    async fn send(&self, jobs: &[Waiting]) -> Result<Vec<Result<Moved>>> {
+        let epoch = jobs[0].epoch();
+        if jobs.iter().all(|job| job.riders.is_empty()) {
+            let leaving: Vec<_> = jobs.iter().map(Waiting::leaving).collect();
+            let moved = self.store.settle(&self.registration, self.to, epoch, &leaving).await?;
+            return Ok(moved.into_iter().map(Ok).collect());
+        }
+        let leaving: Vec<_> = jobs.iter().map(|job| (job.leaving(), job.riders.as_slice())).collect();
+        self.store.settle_riding(&self.registration, self.to, epoch, &leaving).await
     }
+}
+
+/// Whether what Redis refused may concern one of these jobs alone: its private list is none, or it has a rider with a key that the user has no
+/// right to.
+fn concerns_one(jobs: &[Waiting], error: &Error) -> bool {
+    is_wrong_type(error) || is_denied(error) && jobs.iter().any(|job| !job.riders.is_empty())
 }
 
 impl Waiting {
@@ -150,16 +166,18 @@ impl Waiting {
     }
 
     fn leaving(&self) -> Leaving<'_> {
-        self.unit.leaving(&self.bytes, self.delay)
+        // A job that is done has no others.
+        let bytes = if self.bytes.is_empty() { self.unit.bytes() } else { &self.bytes };
+        self.unit.leaving(bytes, self.delay)
     }
 }
 
 /// Whoever waited may have been ended meanwhile.
-fn tell(jobs: Vec<Waiting>, moved: Result<Vec<Moved>>) {
+fn tell(jobs: Vec<Waiting>, moved: Result<Vec<Result<Moved>>>) {
     match moved {
         Ok(moved) => {
             for (job, moved) in jobs.into_iter().zip(moved) {
-                let _ = job.answer.send(Ok(moved));
+                let _ = job.answer.send(moved);
             }
         }
         Err(error) => {
