@@ -204,7 +204,13 @@ impl Store {
             guessed,
             self.link.query::<bool>("look for suspects", &suspects),
         );
-        let Value::Array(parts) = answer? else { return Ok(None) };
+        let Value::Array(mut parts) = answer? else { return Ok(None) };
+        // Behind the keys of another type and the word whether it is full: queues, counted from 1, each with the number of its jobs.
+        for part in parts.iter_mut().skip(2).step_by(2) {
+            let Value::Int(place) = part else { continue };
+            let queue = usize::try_from(*place - 1).ok().and_then(|place| queues.get(place));
+            *part = Value::BulkString(queue.map_or("", |(name, _)| name).into());
+        }
         let suspects = suspects?;
         self.read_claimed(parts, &prefix, (n, again), guess.zip(guessed?), suspects).await.map(Some)
     }
@@ -223,11 +229,8 @@ impl Store {
         let wrong_type = parts.next().map(strings).unwrap_or_default();
         let is_full = parts.next() == Some(Value::Int(1));
         let mut lists = Vec::with_capacity(parts.len() / 2);
-        while let (Some(Value::Int(place)), Some(Value::Int(count))) = (parts.next(), parts.next()) {
-            // Counted from 1.
-            let place = usize::try_from(place - 1).ok().and_then(|place| queues.get(place));
-            let Some((queue, _)) = place else { break };
-            let queue = (*queue).to_owned();
+        while let (Some(queue), Some(Value::Int(count))) = (parts.next(), parts.next()) {
+            let queue = string(queue);
             let key = format!("{prefix}{queue}");
             let is_guess = guess.as_ref() == Some(&key);
             let guessed = guessed.take_if(|jobs| is_guess && i64::try_from(jobs.len()) == Ok(count));
