@@ -21,8 +21,8 @@ pub(crate) struct Claimed {
     pub(crate) lists: Vec<ClaimedList>,
     /// Whether there are suspects, among these jobs or not.
     pub(crate) suspects: bool,
-    /// Keys that should be queues and are something else.
-    pub(crate) wrong_type: Vec<String>,
+    /// Keys whose length Redis refuses to tell, as of a queue that is no list, each with the words of Redis.
+    pub(crate) refused: Vec<(String, String)>,
     /// Whether a queue has jobs that were wanted and did not fit.
     pub(crate) is_full: bool,
 }
@@ -226,7 +226,8 @@ impl Store {
     ) -> Result<Claimed> {
         let (guess, mut guessed) = guess.unzip();
         let mut parts = answer.into_iter();
-        let wrong_type = parts.next().map(strings).unwrap_or_default();
+        let mut refusals = parts.next().map(strings).unwrap_or_default().into_iter();
+        let refused = std::iter::from_fn(|| Some((refusals.next()?, refusals.next()?))).collect();
         let is_full = parts.next() == Some(Value::Int(1));
         let mut lists = Vec::with_capacity(parts.len() / 2);
         while let (Some(queue), Some(Value::Int(count))) = (parts.next(), parts.next()) {
@@ -242,7 +243,7 @@ impl Store {
             };
             lists.push(ClaimedList { queue, key, jobs });
         }
-        Ok(Claimed { lists, suspects, wrong_type, is_full })
+        Ok(Claimed { lists, suspects, refused, is_full })
     }
 
     /// Takes jobs that are done out of their private lists, in one round trip. Returns how many of the lists to take away

@@ -212,7 +212,11 @@ mod tests {
         let mut open = std::pin::pin!(open);
         assert!(tokio::time::timeout(Duration::ZERO, &mut open).await.is_err());
         progress.wrote(32 * 1_024);
-        progress.answer(PATIENCE, async { Ok(progress.wrote(320 * 1_024)) }).await.unwrap();
+        let last = async {
+            progress.wrote(320 * 1_024);
+            Ok(())
+        };
+        progress.answer(PATIENCE, last).await.unwrap();
         assert_eq!(line.allowance(), Duration::from_secs(10), "the last request may be on its way");
     }
 

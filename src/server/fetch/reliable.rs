@@ -43,7 +43,7 @@ pub(crate) struct Reliable {
     drained: Option<Instant>,
     /// Whether the last claim left jobs where they are since they are large.
     is_full: bool,
-    /// Keys that are no lists and were complained about.
+    /// Keys whose length Redis refuses to tell, and that were logged.
     complained: Vec<String>,
     nap: Duration,
     /// The nap while a queue has a limit.
@@ -176,11 +176,20 @@ impl Reliable {
         self.source.look_for_suspects((claimed.suspects, lookups), jobs).await?;
         self.unanswered = None;
         self.is_full = claimed.is_full;
-        for key in claimed.wrong_type {
-            if !self.complained.contains(&key) {
-                tracing::error!(key, "this key is no list: no job of that queue can be fetched until it is removed");
-                self.complained.push(key);
+        for (key, refusal) in claimed.refused {
+            if self.complained.contains(&key) {
+                continue;
             }
+            if refusal.contains("WRONGTYPE") {
+                tracing::error!(key, "this key is no list: no job of that queue can be fetched until it is renamed");
+            } else {
+                tracing::error!(
+                    key,
+                    refusal,
+                    "Redis refuses LLEN: jobs of that queue are fetched one by one, or not at all"
+                );
+            }
+            self.complained.push(key);
         }
         let lists = claimed.lists.into_iter();
         let batches: Vec<_> =

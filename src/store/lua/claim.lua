@@ -5,12 +5,12 @@
 -- KEYS  1 registry of processes, 2 index of this process's private lists, then the queues, then a private list for each queue
 -- ARGV  1 identity, 2 n, 3 '1' if this claim was made before and its answer was lost: what it moved is told again, and nothing more is
 --       moved; 4 bytes
--- Returns -1 if this process is not registered (any more), else { wrong-typed queue keys, 1 if the bytes ended the claim or 0,
+-- Returns -1 if this process is not registered (any more), else { keys whose length Redis refuses to tell, each with its words, 1 if the bytes ended the claim or 0,
 --         which queue, counted from 1, how many of its jobs, ... }
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   return -1
 end
-local n, bytes, wrong, out = tonumber(ARGV[2]), tonumber(ARGV[4]), {}, {}
+local n, bytes, refused, out = tonumber(ARGV[2]), tonumber(ARGV[4]), {}, {}
 local queues = (#KEYS - 2) / 2
 local is_first, full = true, 0
 local function moved(queue, count)
@@ -83,7 +83,8 @@ else
     local queue = KEYS[at + 2]
     local size = redis.pcall('LLEN', queue)
     if type(size) ~= 'number' then
-      wrong[#wrong + 1] = queue
+      refused[#refused + 1] = queue
+      refused[#refused + 1] = size.err
     elseif size > 0 then
       local count = move(queue, KEYS[at + queues + 2], size)
       if count > 0 then moved(at, count) end
@@ -96,6 +97,6 @@ else
     end
   end
 end
-table.insert(out, 1, wrong)
+table.insert(out, 1, refused)
 table.insert(out, 2, full)
 return out

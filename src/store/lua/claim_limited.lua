@@ -11,7 +11,7 @@
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   return -1
 end
-local n, bytes, wrong, out = tonumber(ARGV[2]), tonumber(ARGV[3]), {}, {}
+local n, bytes, refused, out = tonumber(ARGV[2]), tonumber(ARGV[3]), {}, {}
 local is_first, full = true, 0
 
 -- What a key holds; nil if that is no text.
@@ -23,7 +23,10 @@ end
 -- Whether a key is a list, or missing. Notes it if not.
 local function is_list(key)
   local size = redis.pcall('LLEN', key)
-  if type(size) ~= 'number' then wrong[#wrong + 1] = key end
+  if type(size) ~= 'number' then
+    refused[#refused + 1] = key
+    refused[#refused + 1] = size.err
+  end
   return type(size) == 'number'
 end
 
@@ -71,6 +74,6 @@ for at = 5, #KEYS, 7 do
   end
   n = n - count
 end
-table.insert(out, 1, wrong)
+table.insert(out, 1, refused)
 table.insert(out, 2, full)
 return out

@@ -1,6 +1,6 @@
 //! `claim`, `requeue`, `requeue_list`, `sizes`, `next_jobs`, `clear_queue`: jobs of queues and private lists.
 
-use super::{Base, owned, refusal};
+use super::{Base, owned, refusal, refused};
 use crate::store::claims::{Claimed, Private};
 use crate::store::scripts;
 
@@ -39,7 +39,8 @@ async fn a_claim_takes_the_oldest_jobs_of_the_queues_in_order() {
     .await;
     let claimed = base.claimed((1, false), 3, &["none", "text", "a", "b", "c"]).await;
     assert_eq!(shown(&claimed), "a: 1 2, b: 3");
-    assert_eq!((claimed.wrong_type.clone(), claimed.is_full), (owned(&["queue:text"]), false));
+    assert_eq!((refused(&claimed), claimed.is_full), (owned(&["queue:text"]), false));
+    assert!(claimed.refused[0].1.starts_with("WRONGTYPE"), "{:?}", claimed.refused);
     assert_eq!(base.set("ferrokiq:batches:me").await, ["ferrokiq:batch:me|1.0|a", "ferrokiq:batch:me|1.0|b"]);
     assert_eq!(base.list("ferrokiq:batch:me|1.0|a").await, ["2", "1"]);
     assert_eq!(base.list("ferrokiq:batch:me|1.0|b").await, ["3"]);
@@ -363,4 +364,16 @@ async fn a_queue_is_cleared_in_bounded_steps_where_jobs_were_put_back() {
     let jobs: Vec<String> = (1..=5_000).map(|job| job.to_string()).collect();
     put_back(1, &jobs.join(" ")).await;
     assert_eq!(clear(5_000).await.unwrap(), (4_000, 1_000));
+}
+
+#[tokio::test]
+async fn a_claim_passes_on_why_redis_refuses_the_length_of_a_queue() {
+    let base = Base::start().await;
+    base.run(&["SADD ferrokiq:processes me", "LPUSH queue:a 1"]).await;
+    base.forbid(&["llen"]).await;
+    let claimed = base.claimed((1, false), 3, &["a"]).await;
+    base.allow_all().await;
+    assert_eq!(refused(&claimed), ["queue:a"]);
+    let why = &claimed.refused[0].1;
+    assert!(!why.contains("WRONGTYPE") && why.contains("can't run this command"), "{why}");
 }

@@ -19,6 +19,7 @@ use std::ops::RangeInclusive;
 use redis::FromRedisValue;
 
 use super::Store;
+use super::claims::Claimed;
 use crate::testing::Redis;
 
 /// A Redis of the test's own, and a store on it.
@@ -119,6 +120,11 @@ impl Base {
 fn refusal<T: std::fmt::Debug>(answer: crate::error::Result<T>) -> String {
     let error = answer.expect_err("it is refused");
     std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
+}
+
+/// The keys whose length Redis refused to tell.
+fn refused(claimed: &Claimed) -> Vec<String> {
+    claimed.refused.iter().map(|(key, _)| key.clone()).collect()
 }
 
 fn owned(jobs: &[&str]) -> Vec<String> {

@@ -1,6 +1,6 @@
 //! `claim_limited`, `hold_permits`, `free_permits`: jobs of queues that sidekiq-limit_fetch limits, and its lists.
 
-use super::{Base, owned, refusal};
+use super::{Base, owned, refusal, refused};
 use crate::error::Result;
 use crate::store::claims::{Claimed, Private};
 
@@ -155,7 +155,7 @@ async fn a_limited_claim_passes_over_keys_of_another_type() {
     base.run(&["SET queue:text 1", "LPUSH queue:b 1", "LPUSH queue:c 1"]).await;
     base.run(&["SET limit_fetch:probed:b 1", "SET limit_fetch:busy:c 1"]).await;
     let claimed = base.try_claim_limited(5, &["text", "b", "c", "a"]).await.unwrap().unwrap();
-    assert_eq!(claimed.wrong_type, owned(&["queue:text", "limit_fetch:probed:b", "limit_fetch:busy:c"]));
+    assert_eq!(refused(&claimed), owned(&["queue:text", "limit_fetch:probed:b", "limit_fetch:busy:c"]));
     assert_eq!(claimed.lists.iter().map(|list| list.queue.as_str()).collect::<Vec<_>>(), ["a"]);
     assert!(!base.has("limit_fetch:probed:c").await);
 }
