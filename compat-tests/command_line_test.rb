@@ -95,7 +95,7 @@ describe "the command line" do
   end
 
   it "waits at the start until Redis is available, and logs the cause" do
-    port = TCPServer.open("127.0.0.1", 0) { |free| free.addr[1] }
+    port = RedisServer.free_port
     @workers << (worker = WorkerProcess.rust(env: {"REDIS_URL" => "redis://127.0.0.1:#{port}/0"}))
     eventually { assert_match(/waiting for Redis.*refused/, worker.said) }
     refute_match(/Booted/, worker.said)

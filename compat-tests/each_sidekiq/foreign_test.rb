@@ -35,7 +35,7 @@ describe "jobs that hold something of a Ruby gem" do
     @app = Tempfile.create(["app", ".rb"])
     @app.write(APP)
     @app.close
-    @port = TCPServer.open("127.0.0.1", 0) { |server| server.addr[1] }
+    @port = RedisServer.free_port
   end
 
   after { File.unlink(@app.path) }
