@@ -11,8 +11,9 @@
 
 [ $# = 1 ] || die "which guide?"
 guide=$(realpath "$1")
-# Always the same place: Cargo finds what it built last time.
-work=$(target_dir)/guide
+# Always the same place for a checkout: Cargo finds what it built last time. Outside the checkout, as a shop's is: `cargo new` adds a crate inside
+# to the workspace.
+work=/tmp/ferrokiq-guide-$(printf '%s' "$root" | cksum | cut -d ' ' -f 1)
 passed=0 redis=
 running=()
 
