@@ -221,7 +221,7 @@ pub(crate) async fn wrong_types(stage: &mut Stage) -> Result<(), Failure> {
     stage.settle(Duration::from_secs(30)).await?;
     let said = stage.workers[0].said();
     for key in ["retry", "dead"] {
-        let lines = lines(&said, key, "this key has its type again");
+        let lines = lines(&said, key, "Redis takes this key again");
         stage.expect(lines == 1, || format!("{lines} lines about {key} when it was mended"));
     }
     stage.nobody_recovered();
