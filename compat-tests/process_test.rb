@@ -76,7 +76,7 @@ describe "process_cleanup" do
       redis("DEL", "process_cleanup")
       # The cleaning is done at the start; whoever is started next does it.
       other = (process.title == "sidekiq") ? start_sidekiq : start_worker
-      # The first process may still be at its list: what says that the other one cleaned is its turn.
+      # The first process may still read its list. Only the key `process_cleanup` shows that the other process cleaned.
       eventually {
         refute_includes redis("SMEMBERS", "processes"), "gone:1:aaaaaaaaaaaa"
         assert_equal 1, redis("EXISTS", "process_cleanup") if Sidekiqs::MAJOR >= 7

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::error::{Error, ErrorKind, Result};
 
-/// Where a worker answers health checks unless it is told otherwise: port 7433 of this machine.
+/// The default address of health checks: port 7433 of this machine.
 pub const DEFAULT_HEALTH: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 7433);
 
 /// An answer that is longer is not one of ours.

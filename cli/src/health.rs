@@ -35,15 +35,15 @@ enum Question {
 impl Health {
     pub(crate) fn run(self, tool: &mut Tool) -> Done {
         let probe = self.at.timeout(Duration::from_secs(self.wait));
-        let said = match self.question {
+        let answer = match self.question {
             Question::Live => probe.live(),
             Question::Ready => probe.ready(),
         };
-        let said = said.map_err(|error| Failure::failed(error.with_causes()))?;
+        let answer = answer.map_err(|error| Failure::failed(error.with_causes()))?;
         if tool.screen.is_json() {
-            tool.screen.json(&json!({"health": said}))?;
+            tool.screen.json(&json!({"health": answer}))?;
         } else {
-            tool.screen.line(&said)?;
+            tool.screen.line(&answer)?;
         }
         Ok(Code::Fine)
     }

@@ -22,7 +22,7 @@ mod top;
 
 use std::process::ExitCode;
 
-// The worker thread hears Ctrl-C while this one is busy.
+// The worker thread receives Ctrl-C while this one is busy.
 #[tokio::main(worker_threads = 1)]
 async fn main() -> ExitCode {
     arguments::Arguments::parse().run().await

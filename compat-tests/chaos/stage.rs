@@ -143,6 +143,22 @@ impl Stage {
         Ok(())
     }
 
+    /// Kills and replaces random workers until `kills` were killed. Whenever less than `jobs` wait, pushes as many, of so many milliseconds: each
+    /// kill meets work.
+    pub(crate) async fn kill_at_random(&mut self, kills: usize, (jobs, millis): (usize, f64)) -> Result<(), Failure> {
+        while self.kills < kills {
+            let pause = self.rng.random_range(100..500);
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+            let at = self.rng.random_range(0..self.workers.len());
+            self.kill(at).await?;
+            self.replace(at)?;
+            if self.open_jobs().await?[0] < jobs {
+                self.push(jobs, millis, 0).await?;
+            }
+        }
+        Ok(())
+    }
+
     /// What ran in this worker may run again.
     pub(crate) fn is_broken(&mut self, at: usize) {
         let worker = &self.workers[at];

@@ -261,8 +261,8 @@ async fn the_example_samples_the_queues_once_for_all_workers() {
 /// What a run of a tick does, by its number.
 async fn misbehave(run: usize) -> JobResult {
     match run {
-        0 => panic!("it was told to panic"),
-        1 => Err(JobError::new("RuntimeError", "it was told to fail")),
+        0 => panic!("this run panics"),
+        1 => Err(JobError::new("RuntimeError", "this run fails")),
         // Longer than its limit.
         2 => std::future::pending().await,
         // Longer than its limit, and it cannot be cancelled.

@@ -28,7 +28,7 @@ impl Job for Counted {
         self.running.fetch_sub(1, Ordering::SeqCst);
         self.done.fetch_add(1, Ordering::SeqCst);
         // Some fail, so that permits come back by every way.
-        if n % 5 == 4 { Err("it was told to".into()) } else { Ok(()) }
+        if n % 5 == 4 { Err("every fifth job fails".into()) } else { Ok(()) }
     }
 }
 

@@ -94,7 +94,7 @@ async fn of_a_job_that_attaches_them_are_applied_if_it_succeeds() {
     async fn rides(cx: Context, (fails,): (bool,)) -> JobResult {
         cx.ride(count("job"))?;
         cx.ride(count("job"))?;
-        if fails { Err("as told".into()) } else { Ok(()) }
+        if fails { Err("this job fails".into()) } else { Ok(()) }
     }
     async fn too_many(cx: Context, _: RawArgs) -> JobResult {
         for _ in 0..17 {
@@ -131,13 +131,11 @@ async fn cost_a_job_without_one_nothing() {
     assert_eq!((plain, asked), ((0, 0), (0, 0)));
 }
 
-#[tokio::test]
-async fn leave_in_rounds() {
-    let redis = Redis::start().await;
-    push(&redis, "Waits", "true", 50).await;
+/// A server whose jobs wait for a permit of the gate, and how many have begun.
+fn waiting() -> (ServerBuilder, Arc<Semaphore>, Arc<AtomicUsize>) {
     let (gate, began) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
     let (waits, begins) = (Arc::clone(&gate), Arc::clone(&began));
-    let waiting = move |_: Context, _: RawArgs| {
+    let wait = move |_: Context, _: RawArgs| {
         let (waits, begins) = (Arc::clone(&waits), Arc::clone(&begins));
         async move {
             begins.fetch_add(1, Ordering::SeqCst);
@@ -145,7 +143,15 @@ async fn leave_in_rounds() {
             Ok(())
         }
     };
-    let jobs = Server::builder().register_fn("Waits", waiting).concurrency(50).rider(|_, _| Some(count("Done")));
+    (Server::builder().register_fn("Waits", wait), gate, began)
+}
+
+#[tokio::test]
+async fn leave_in_rounds() {
+    let redis = Redis::start().await;
+    push(&redis, "Waits", "true", 50).await;
+    let (builder, gate, began) = waiting();
+    let jobs = builder.concurrency(50).rider(|_, _| Some(count("Done")));
     let _server = Running::start(&redis, jobs);
     eventually("all run", async || began.load(Ordering::SeqCst) == 50).await;
     let before = redis.calls("evalsha").await;
@@ -253,18 +259,9 @@ async fn that_were_refused_run_again_with_their_jobs_after_a_stop() {
 #[tokio::test]
 async fn of_jobs_that_another_process_has_by_now_are_not_applied() {
     let redis = Redis::start().await;
-    let (gate, began) = (Arc::new(Semaphore::new(0)), Arc::new(AtomicUsize::new(0)));
-    let (waits, begins) = (Arc::clone(&gate), Arc::clone(&began));
-    let waiting = move |_: Context, _: RawArgs| {
-        let (waits, begins) = (Arc::clone(&waits), Arc::clone(&begins));
-        async move {
-            begins.fetch_add(1, Ordering::SeqCst);
-            waits.acquire().await.unwrap().forget();
-            Ok(())
-        }
-    };
+    let (builder, gate, began) = waiting();
     push(&redis, "Waits", "true", 3).await;
-    let builder = Server::builder().register_fn("Waits", waiting).concurrency(3);
+    let builder = builder.concurrency(3);
     let _server = Running::start(&redis, builder.rider(|_, ending| Some(count(&format!("{ending:?}")))));
     eventually("all run", async || began.load(Ordering::SeqCst) == 3).await;
     // As a recovery does it that fenced the process: the jobs are elsewhere, and the epoch is over.

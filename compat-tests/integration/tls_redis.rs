@@ -1,4 +1,4 @@
-//! A Redis of the test's own that speaks TLS, and its certificates.
+//! A Redis server with TLS for one test, and its certificates.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -67,14 +67,14 @@ pub(crate) fn a_redis_that_falls_silent_holds_a_stop_some_seconds() {
     let redis = Redis::start().unwrap();
     let mut worker = Worker::start(&[], &redis.url(), &[]);
     worker.until_booted();
-    let tell = |signal: &str| assert!(can(&["kill", signal, &redis.pid().to_string()]));
-    tell("-STOP");
+    let send = |signal: &str| assert!(can(&["kill", signal, &redis.pid().to_string()]));
+    send("-STOP");
     worker.signal("TERM");
     let began = Instant::now();
     let ended = worker.end_within(Duration::from_secs(20)).and_then(|status| status.code());
     let took = began.elapsed();
-    tell("-CONT");
-    // The guide says that ten seconds beside the time-out are enough.
+    send("-CONT");
+    // The guide promises that a stop takes ten seconds at most beside the timeout.
     assert!(ended == Some(0) && took < Duration::from_secs(10), "{ended:?} after {took:?}: {}", worker.log());
 }
 

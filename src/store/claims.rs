@@ -21,7 +21,7 @@ pub(crate) struct Claimed {
     pub(crate) lists: Vec<ClaimedList>,
     /// Whether there are suspects, among these jobs or not.
     pub(crate) suspects: bool,
-    /// Keys whose length Redis refuses to tell, as of a queue that is no list, each with the words of Redis.
+    /// Keys on which Redis refused LLEN, a queue that is no list for example, each with the error of Redis.
     pub(crate) refused: Vec<(String, String)>,
     /// Whether a queue has jobs that were wanted and did not fit.
     pub(crate) is_full: bool,
@@ -204,21 +204,16 @@ impl Store {
             guessed,
             self.link.query::<bool>("look for suspects", &suspects),
         );
-        let Value::Array(mut parts) = answer? else { return Ok(None) };
-        // Behind the keys of another type and the word whether it is full: queues, counted from 1, each with the number of its jobs.
-        for part in parts.iter_mut().skip(2).step_by(2) {
-            let Value::Int(place) = part else { continue };
-            let queue = usize::try_from(*place - 1).ok().and_then(|place| queues.get(place));
-            *part = Value::BulkString(queue.map_or("", |(name, _)| name).into());
-        }
+        let Value::Array(answer) = answer? else { return Ok(None) };
         let suspects = suspects?;
-        self.read_claimed(parts, &prefix, (n, again), guess.zip(guessed?), suspects).await.map(Some)
+        self.read_claimed(answer, queues, &prefix, (n, again), guess.zip(guessed?), suspects).await.map(Some)
     }
 
-    /// Reads the jobs that a claim moved, by the answer of its script. `guess` is a list that was read with it.
+    /// Reads the jobs that a claim from `queues` moved, by the answer of its script. `guess` is a list that was read with it.
     pub(super) async fn read_claimed(
         &self,
         answer: Vec<Value>,
+        queues: &[(&str, &str)],
         prefix: &str,
         (n, again): (usize, bool),
         guess: Option<(String, Vec<Vec<u8>>)>,
@@ -230,8 +225,11 @@ impl Store {
         let refused = std::iter::from_fn(|| Some((refusals.next()?, refusals.next()?))).collect();
         let is_full = parts.next() == Some(Value::Int(1));
         let mut lists = Vec::with_capacity(parts.len() / 2);
-        while let (Some(queue), Some(Value::Int(count))) = (parts.next(), parts.next()) {
-            let queue = string(queue);
+        while let (Some(Value::Int(place)), Some(Value::Int(count))) = (parts.next(), parts.next()) {
+            // Counted from 1.
+            let queue = usize::try_from(place - 1).ok().and_then(|place| queues.get(place));
+            let Some((queue, _)) = queue else { break };
+            let queue = (*queue).to_owned();
             let key = format!("{prefix}{queue}");
             let is_guess = guess.as_ref() == Some(&key);
             let guessed = guessed.take_if(|jobs| is_guess && i64::try_from(jobs.len()) == Ok(count));

@@ -77,7 +77,6 @@ impl Store {
         for (name, key) in queues {
             claim.key(*key).key(format!("{prefix}{name}"));
             claim.key(pause(name)).key(limit(name)).key(process_limit(name)).key(probed(name)).key(busy(name));
-            claim.arg(*name);
         }
         let suspects = cmd("EXISTS").arg(keys::SUSPECTS).take();
         let (answer, suspects) = tokio::join!(
@@ -85,7 +84,7 @@ impl Store {
             self.link.query::<bool>("look for suspects", &suspects),
         );
         let Value::Array(answer) = answer? else { return Ok(None) };
-        self.read_claimed(answer, &prefix, (n, false), None, suspects?).await.map(Some)
+        self.read_claimed(answer, queues, &prefix, (n, false), None, suspects?).await.map(Some)
     }
 
     /// Gives a process as many permits of a queue as it holds jobs of it: `jobs`, and what `lists` hold, private lists whose jobs may be on

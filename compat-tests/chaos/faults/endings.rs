@@ -2,8 +2,6 @@
 
 use std::time::Duration;
 
-use rand::RngExt;
-
 use crate::Failure;
 use crate::check::Places;
 use crate::ledger::Ledger;
@@ -19,17 +17,7 @@ pub(crate) async fn endings_sigkill(stage: &mut Stage) -> Result<(), Failure> {
     stage.push(jobs, 2.0, 1).await?;
     stage.push_jobs(jobs / 4, "Work", "[2.0,1]", r#""retry":0,"#).await?;
     stage.start_all(workers).await?;
-    while stage.kills < kills {
-        let pause = stage.rng.random_range(100..500);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        let at = stage.rng.random_range(0..workers);
-        stage.kill(at).await?;
-        stage.replace(at)?;
-        // The kills are to meet work.
-        if stage.open_jobs().await?[0] < 500 {
-            stage.push(500, 2.0, 0).await?;
-        }
-    }
+    stage.kill_at_random(kills, (500, 2.0)).await?;
     stage.settle(Duration::from_secs(stage.scale(60, 600))).await?;
     stage.stop_all().await?;
     let (ran, called, places) = (Ledger::read(&stage.dir)?, Ledger::read(&hooks)?, Places::of(&stage.redis).await?);

@@ -27,17 +27,7 @@ pub(crate) async fn worker_sigkill(stage: &mut Stage) -> Result<(), Failure> {
     stage.push(jobs, 1.0, 0).await?;
     stage.push(jobs / 50, 2.0, 1).await?;
     stage.start_all(workers).await?;
-    while stage.kills < kills {
-        let pause = stage.rng.random_range(100..500);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        let at = stage.rng.random_range(0..workers);
-        stage.kill(at).await?;
-        stage.replace(at)?;
-        // The kills are to meet work.
-        if stage.open_jobs().await?[0] < 2_000 {
-            stage.push(2_000, 1.0, 0).await?;
-        }
-    }
+    stage.kill_at_random(kills, (2_000, 1.0)).await?;
     let patience = stage.scale(60, 900);
     stage.settle(Duration::from_secs(patience)).await?;
     stage.stop_all().await

@@ -20,7 +20,7 @@ struct Capsule {
     /// Jobs in the queue.
     queue: Mutex<usize>,
     pushed: Condvar,
-    /// Whoever takes jobs from the queue writes here: loom notices two of them.
+    /// Each thread that takes jobs from the queue writes here: loom reports two at a time.
     taker: UnsafeCell<usize>,
     intake: Mutex<usize>,
     /// The server is quiet.

@@ -43,7 +43,7 @@ pub(crate) struct Reliable {
     drained: Option<Instant>,
     /// Whether the last claim left jobs where they are since they are large.
     is_full: bool,
-    /// Keys whose length Redis refuses to tell, and that were logged.
+    /// Keys on which Redis refused LLEN, already logged.
     complained: Vec<String>,
     nap: Duration,
     /// The nap while a queue has a limit.

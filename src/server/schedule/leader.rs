@@ -100,7 +100,7 @@ impl Leadership {
     }
 }
 
-/// Campaigns for the lead until it is told to give it back.
+/// Campaigns for the lead until the server ends it, then gives the lease back.
 pub(crate) struct Election {
     shared: Arc<Shared>,
     candidate: Candidate,

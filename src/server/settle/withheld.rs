@@ -176,24 +176,11 @@ impl Withheld {
         let payload = first.unit.payload();
         let jid = payload.as_ref().map_or("", |payload| payload.jid());
         let why = std::error::Error::source(error).map(ToString::to_string).unwrap_or_default();
-        if is_rider(error, &first.riders) {
-            tracing::error!(
-                key,
-                %error,
-                why,
-                jobs,
-                jid,
-                "Redis refuses riders with this key: their jobs are not settled and wait in private lists until it takes them"
-            );
-            return;
-        }
-        tracing::error!(
-            key,
-            %error,
-            why,
-            jobs,
-            jid,
+        let what = if is_rider(error, &first.riders) {
+            "Redis refuses riders with this key: their jobs are not settled and wait in private lists until it takes them"
+        } else {
             "this key has another type: jobs that belong there wait in private lists until it is removed"
-        );
+        };
+        tracing::error!(key, %error, why, jobs, jid, "{what}");
     }
 }

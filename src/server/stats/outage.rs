@@ -136,18 +136,19 @@ impl Outage {
 
     /// Redis answered this part, which wrote nothing. Ends the outage that this part failed in, unless Redis refuses writes.
     pub(crate) fn answered(&mut self) {
-        let failed_in = self.failed_in;
-        if failed_in.is_some() && self.end_if(|now| Some(now.number) == failed_in && !now.refuses_writes) {
-            self.failed_in = None;
-        }
+        self.over_if(|now| !now.refuses_writes);
     }
 
     /// Redis answered this part that there was nothing to do. Ends the outage that this part failed in, unless Redis denied something a short
-    /// time ago: what it denies was not tried.
+    /// time ago: the command that it denies was not sent.
     pub(crate) fn found_nothing(&mut self) {
+        self.over_if(|now| !now.told_denied || now.failed.elapsed() >= DENIAL);
+    }
+
+    /// Ends the outage that this part failed in if it `is_over`.
+    fn over_if(&mut self, is_over: impl FnOnce(&Now) -> bool) {
         let failed_in = self.failed_in;
-        let may_end = |now: &mut Now| !now.told_denied || now.failed.elapsed() >= DENIAL;
-        if failed_in.is_some() && self.end_if(|now| Some(now.number) == failed_in && may_end(now)) {
+        if failed_in.is_some() && self.end_if(|now| Some(now.number) == failed_in && is_over(now)) {
             self.failed_in = None;
         }
     }

@@ -3,9 +3,9 @@
 -- bytes together, or they are one job. The jobs themselves do not pass through here: Redis copies a range of a list, and measures it, far
 -- faster than Lua holds it. They are read from the private lists.
 -- KEYS  1 registry of processes, 2 index of this process's private lists, then the queues, then a private list for each queue
--- ARGV  1 identity, 2 n, 3 '1' if this claim was made before and its answer was lost: what it moved is told again, and nothing more is
+-- ARGV  1 identity, 2 n, 3 '1' if this claim was made before and its answer was lost: what it moved is returned again, and nothing more is
 --       moved; 4 bytes
--- Returns -1 if this process is not registered (any more), else { keys whose length Redis refuses to tell, each with its words, 1 if the bytes ended the claim or 0,
+-- Returns -1 if this process is not registered (any more), else { keys on which Redis refused LLEN, each with its error; 1 if the bytes ended the claim or 0;
 --         which queue, counted from 1, how many of its jobs, ... }
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   return -1

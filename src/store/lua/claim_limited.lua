@@ -5,8 +5,7 @@
 -- KEYS  1 registry of processes, 2 index of this process's private lists, 3 processes of the gem, 4 heartbeat of this process for the gem, then
 --       for each queue: queue, private list, pause, limit of all processes, limit of one process, the gem's list of jobs that processes fetch
 --       or run, its list of jobs that run
--- ARGV  1 identity, 2 n, 3 bytes that the jobs have together at most, or they are one job; 4 seconds that the heartbeat lasts, 5.. names of the
---       queues
+-- ARGV  1 identity, 2 n, 3 bytes that the jobs have together at most, or they are one job; 4 seconds that the heartbeat lasts
 -- Returns what claim.lua returns
 if redis.call('SISMEMBER', KEYS[1], ARGV[1]) == 0 then
   return -1
@@ -69,7 +68,7 @@ for at = 5, #KEYS, 7 do
     end
   end
   if count > 0 then
-    out[#out + 1] = ARGV[5 + (at - 5) / 7]
+    out[#out + 1] = (at - 5) / 7 + 1
     out[#out + 1] = count
   end
   n = n - count

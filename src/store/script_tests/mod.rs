@@ -122,7 +122,7 @@ fn refusal<T: std::fmt::Debug>(answer: crate::error::Result<T>) -> String {
     std::error::Error::source(&error).map(ToString::to_string).unwrap_or_default()
 }
 
-/// The keys whose length Redis refused to tell.
+/// The keys on which Redis refused LLEN.
 fn refused(claimed: &Claimed) -> Vec<String> {
     claimed.refused.iter().map(|(key, _)| key.clone()).collect()
 }

@@ -185,7 +185,7 @@ mod tests {
         }
         handle.stop();
         running.await.unwrap().unwrap();
-        // A claim that was on its way when the limit came knows nothing of it.
+        // A claim that was sent before the limit was set is not limited.
         assert!(exceeded <= 4, "{exceeded} of 20 turns");
     }
 }
